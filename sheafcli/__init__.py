@@ -1,0 +1,1 @@
+"""Sheaf training of ReLU networks."""
