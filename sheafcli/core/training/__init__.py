@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Training methods: one trainer a file, one protocol (`sheafcli.core.training.protocol`)."""

@@ -1,0 +1,92 @@
+"""The feedforward ReLU network that a sheaf is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sheafcli.core.outputs import Array, Output, output_named
+
+Seed = int | np.random.SeedSequence | np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """z_l = W_l a_{l-1} + b_l for l = 1..k+1, a_l = relu(z_l) for l = 1..k, prediction phi(z_{k+1}).
+
+    `weights[l-1]` is W_l, of shape n_l x n_{l-1}; `biases[l-1]` is b_l, of shape (n_l,). Both are
+    kept as read-only float64 copies. There are k = len(weights) - 1 hidden layers; k may be 0.
+    """
+
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    output: Output
+
+    def __post_init__(self) -> None:
+        if not self.weights or len(self.weights) != len(self.biases):
+            raise ValueError(
+                f"a network needs as many weights as biases and at least one of each, "
+                f"got {len(self.weights)} and {len(self.biases)}"
+            )
+        weights = tuple(_frozen(W) for W in self.weights)
+        biases = tuple(_frozen(b) for b in self.biases)
+        for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
+            if W.ndim != 2 or 0 in W.shape:
+                raise ValueError(f"W{layer} must be a matrix with entries, got shape {W.shape}")
+            if b.shape != (W.shape[0],):
+                raise ValueError(f"b{layer} must have shape ({W.shape[0]},), got {b.shape}")
+            if layer > 1 and W.shape[1] != weights[layer - 2].shape[0]:
+                raise ValueError(
+                    f"W{layer} takes {W.shape[1]} inputs, layer {layer - 1} "
+                    f"gives {weights[layer - 2].shape[0]}"
+                )
+            if not (np.isfinite(W).all() and np.isfinite(b).all()):
+                raise ValueError(f"W{layer} and b{layer} must be finite")
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "biases", biases)
+
+    @classmethod
+    def he(cls, widths: Sequence[int], output: str = "identity", seed: Seed = 0) -> Network:
+        """Draw He-normal weights, std sqrt(2 / n_{l-1}), and zero biases for widths n_0..n_{k+1}."""
+        rng = np.random.default_rng(seed)
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        weights = tuple(rng.normal(0.0, np.sqrt(2.0 / m), size=(n, m)) for m, n in pairs)
+        return cls(weights, tuple(np.zeros(n) for _, n in pairs), output_named(output))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths n_0, ..., n_{k+1}."""
+        return (self.weights[0].shape[1], *(W.shape[0] for W in self.weights))
+
+    @property
+    def depth(self) -> int:
+        """The number k of hidden layers."""
+        return len(self.weights) - 1
+
+    def pre_activations(self, X: Array) -> list[Array]:
+        """Return z_1, ..., z_{k+1} of the forward pass, each samples x n_l."""
+        stalks: list[Array] = []
+        a = np.asarray(X, dtype=np.float64)
+        for W, b in zip(self.weights, self.biases, strict=True):
+            stalks.append(a @ W.T + b)
+            a = np.maximum(stalks[-1], 0.0)
+        return stalks
+
+    def logits(self, X: Array) -> Array:
+        """Return z_{k+1} of the forward pass, samples x n_{k+1}; keeps one layer in memory at a time."""
+        z = np.asarray(X, dtype=np.float64) @ self.weights[0].T + self.biases[0]
+        for W, b in zip(self.weights[1:], self.biases[1:], strict=True):
+            z = np.maximum(z, 0.0) @ W.T + b
+        return z
+
+    def predict(self, X: Array) -> Array:
+        """Return phi(z_{k+1}), samples x n_{k+1}."""
+        return self.output.value(self.logits(X))
+
+
+def _frozen(array: Array) -> Array:
+    copy = np.array(array, dtype=np.float64)
+    copy.flags.writeable = False
+    return copy

@@ -1,0 +1,153 @@
+"""Output functions phi of a network, each with its loss: identity, sigmoid, softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, log_softmax, softmax
+
+Array = NDArray[np.float64]
+
+
+class Output(Protocol):
+    """What a network's last pre-activation ``z`` (samples x n_{k+1}) means, and what an error costs.
+
+    ``name`` is the word used in configurations and files; ``classifies`` says whether targets are
+    classes. ``curvature`` bounds the largest eigenvalue of the Jacobian of `value` from above.
+    """
+
+    name: ClassVar[str]
+    classifies: ClassVar[bool]
+    curvature: ClassVar[float]
+
+    def value(self, z: Array) -> Array:
+        """Return the prediction phi(z)."""
+
+    def potential(self, z: Array, y: Array) -> Array:
+        """Return, per sample, the potential whose gradient in z is ``phi(z) - y``."""
+
+    def loss(self, z: Array, y: Array) -> float:
+        """Return the loss that is reported, a mean over samples."""
+
+    def accuracy(self, z: Array, y: Array) -> float | None:
+        """Return the share of samples whose class is right; None where there are no classes."""
+
+    def discord(self, z: Array, y: Array) -> float:
+        """Return what the output edge counts in a training discord (MATH: discord, while training)."""
+
+    def pull(self, z: Array, y: Array) -> Array:
+        """Return J_phi(z)^T (phi(z) - y), the gradient of half the squared residual of the output edge."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """phi(z) = z with half the squared error; the reported loss is the mean squared error."""
+
+    name: ClassVar[str] = "identity"
+    classifies: ClassVar[bool] = False
+    curvature: ClassVar[float] = 1.0
+
+    def value(self, z: Array) -> Array:
+        """Return z."""
+        return z
+
+    def potential(self, z: Array, y: Array) -> Array:
+        """Return ||z - y||^2 / 2 per sample."""
+        return np.asarray(0.5 * np.sum((z - y) ** 2, axis=1))
+
+    def loss(self, z: Array, y: Array) -> float:
+        """Return the mean squared error over samples and outputs."""
+        return float(np.mean((z - y) ** 2))
+
+    def accuracy(self, z: Array, y: Array) -> None:
+        """Return None: a regression has no classes."""
+
+    def discord(self, z: Array, y: Array) -> float:
+        """Return the mean of ||z - y||^2."""
+        return 2.0 * float(np.mean(self.potential(z, y)))
+
+    def pull(self, z: Array, y: Array) -> Array:
+        """Return z - y."""
+        return z - y
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """phi(z) = 1 / (1 + exp(-z)) with the binary cross-entropy, summed over outputs."""
+
+    name: ClassVar[str] = "sigmoid"
+    classifies: ClassVar[bool] = True
+    curvature: ClassVar[float] = 0.25
+
+    def value(self, z: Array) -> Array:
+        """Return the probabilities."""
+        return np.asarray(expit(z))
+
+    def potential(self, z: Array, y: Array) -> Array:
+        """Return log(1 + e^z) - y z, summed over outputs, per sample."""
+        return np.asarray(np.sum(np.logaddexp(0.0, z) - y * z, axis=1))
+
+    def loss(self, z: Array, y: Array) -> float:
+        """Return the mean cross-entropy."""
+        return float(np.mean(self.potential(z, y)))
+
+    def accuracy(self, z: Array, y: Array) -> float:
+        """Return the share of outputs on the right side of 1/2."""
+        return float(np.mean((z >= 0) == (y >= 0.5)))
+
+    def discord(self, z: Array, y: Array) -> float:
+        """Return the mean cross-entropy."""
+        return self.loss(z, y)
+
+    def pull(self, z: Array, y: Array) -> Array:
+        """Return p (1 - p) (p - y) with p = phi(z)."""
+        p = self.value(z)
+        return p * (1.0 - p) * (p - y)
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """phi(z)_j = exp(z_j) / sum_i exp(z_i) with the cross-entropy; targets are rows that sum to one."""
+
+    name: ClassVar[str] = "softmax"
+    classifies: ClassVar[bool] = True
+    curvature: ClassVar[float] = 0.5
+
+    def value(self, z: Array) -> Array:
+        """Return the class probabilities."""
+        return np.asarray(softmax(z, axis=1))
+
+    def potential(self, z: Array, y: Array) -> Array:
+        """Return -sum_j y_j log phi(z)_j per sample."""
+        return np.asarray(-np.sum(y * log_softmax(z, axis=1), axis=1))
+
+    def loss(self, z: Array, y: Array) -> float:
+        """Return the mean cross-entropy."""
+        return float(np.mean(self.potential(z, y)))
+
+    def accuracy(self, z: Array, y: Array) -> float:
+        """Return the share of samples whose largest entry is the target's."""
+        return float(np.mean(np.argmax(z, axis=1) == np.argmax(y, axis=1)))
+
+    def discord(self, z: Array, y: Array) -> float:
+        """Return the mean cross-entropy."""
+        return self.loss(z, y)
+
+    def pull(self, z: Array, y: Array) -> Array:
+        """Return (diag(p) - p p^T) (p - y) with p = phi(z)."""
+        p = self.value(z)
+        error = p - y
+        return np.asarray(p * (error - np.sum(p * error, axis=1, keepdims=True)))
+
+
+OUTPUTS: dict[str, Output] = {output.name: output for output in (Identity(), Sigmoid(), Softmax())}
+
+
+def output_named(name: str) -> Output:
+    """Return the output function called `name`, or raise ValueError naming those that exist."""
+    if name not in OUTPUTS:
+        raise ValueError(f"unknown output {name!r}; known: {', '.join(OUTPUTS)}")
+    return OUTPUTS[name]

@@ -1,0 +1,90 @@
+"""Running a session to its end with a record at every so many steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sheafcli.core.discord import Edge
+from sheafcli.core.network import Network, Seed
+from sheafcli.core.outputs import Array
+from sheafcli.core.training.protocol import Method, Progress, Session, as_training_data
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training data and, if there are any, test data: X is samples x n_0, y samples x n_{k+1}."""
+
+    X: Array
+    y: Array
+    X_test: Array | None = None
+    y_test: Array | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a training at one step; losses as `Output.loss`, accuracies for classes only.
+
+    `time` is the integration time of a flow and the number of epochs of back-propagation.
+    """
+
+    step: int
+    time: float
+    train_loss: float
+    test_loss: float | None
+    energy: float
+    train_accuracy: float | None
+    test_accuracy: float | None
+
+
+def record(session: Session, data: Data) -> Record:
+    """Evaluate a session as it stands."""
+    network = session.network()
+    z = network.logits(data.X)
+    loss, accuracy = network.output.loss(z, data.y), network.output.accuracy(z, data.y)
+    test_loss = test_accuracy = None
+    if data.X_test is not None and data.y_test is not None and len(data.X_test) > 0:
+        z = network.logits(data.X_test)
+        test_loss = network.output.loss(z, data.y_test)
+        test_accuracy = network.output.accuracy(z, data.y_test)
+    return Record(session.step, session.time, loss, test_loss, session.energy(), accuracy, test_accuracy)
+
+
+def records(
+    session: Session, data: Data, log_every: int, progress: Progress | None = None
+) -> Iterator[Record]:
+    """Advance a session to its end, yielding a record at the start of a fresh one and every log_every."""
+    if session.step == 0:
+        yield record(session, data)
+    while not session.finished:
+        session.advance(log_every - session.step % log_every, progress)
+        yield record(session, data)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A finished training: the network, the history, and the training discord of every edge."""
+
+    network: Network
+    history: tuple[Record, ...]
+    discord: dict[Edge, float]
+
+
+def train(
+    network: Network,
+    X: Array,
+    y: Array,
+    method: Method,
+    *,
+    X_test: Array | None = None,
+    y_test: Array | None = None,
+    seed: Seed = 0,
+    log_every: int = 1000,
+) -> Fit:
+    """Train a network by a method, such as Heat(steps=100_000), and return what came of it."""
+    X, y = as_training_data(network, X, y)
+    if X_test is not None and y_test is not None:
+        X_test, y_test = as_training_data(network, X_test, y_test)
+    session = method.start(network, X, y, seed)
+    history = tuple(records(session, Data(X, y, X_test, y_test), log_every))
+    return Fit(session.network(), history, session.discord())

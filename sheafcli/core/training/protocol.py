@@ -1,0 +1,89 @@
+"""What a training method is: frozen options that start a session, and a session that advances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from sheafcli.core.discord import Edge
+from sheafcli.core.network import Network, Seed
+from sheafcli.core.outputs import Array
+
+Progress = Callable[[int, float], None]
+
+
+class Diverged(ArithmeticError):
+    """A training left the region where its step size is stable.
+
+    `step` is the step whose result was no longer sound, `edge` the edge with the largest discord
+    there, `advice` what to change.
+    """
+
+    def __init__(self, step: int, edge: Edge, advice: str):
+        self.step, self.edge, self.advice = step, edge, advice
+        super().__init__(f"diverged at step {step}, worst at edge {edge.name}; {advice}")
+
+
+class Session(Protocol):
+    """A training under way.
+
+    `advance` is called with chunks of steps; between two calls the session is wholly described by
+    `state`, and a session restored from that state goes on bit for bit as this one would. That is
+    what makes a killed run resumable, and why whatever a method caches must be made anew from its
+    state at the start of `advance`.
+    """
+
+    step: int
+    time: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether the method's own end is reached."""
+
+    @property
+    def share_done(self) -> float:
+        """How much of the whole is done, from 0 to 1."""
+
+    def advance(self, steps: int, progress: Progress | None = None) -> None:
+        """Take up to `steps` more steps, fewer if the end comes first; raise Diverged.
+
+        `progress` is called every so often with the step and the share of the whole that is done.
+        """
+
+    def network(self) -> Network:
+        """Return the network as it is now."""
+
+    def energy(self) -> float:
+        """Return the energy that the method descends, a mean per training sample."""
+
+    def discord(self) -> dict[Edge, float]:
+        """Return the training discord of every edge."""
+
+    def state(self) -> dict[str, Array]:
+        """Return all that `restore` needs, as arrays by name."""
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Take over a state that a session of the same method, network and data has returned."""
+
+
+class Method(Protocol):
+    """A training method: a frozen dataclass that holds its own options."""
+
+    def start(self, network: Network, X: Array, y: Array, seed: Seed = 0) -> Session:
+        """Begin a session on the training data; `seed` draws whatever the method draws."""
+
+
+def as_training_data(network: Network, X: Array, y: Array) -> tuple[Array, Array]:
+    """Return X and y as float64 samples x features, or raise ValueError where they do not fit."""
+    X = np.asarray(X, dtype=np.float64)
+    y = np.asarray(y, dtype=np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    if X.ndim != 2 or X.shape[1] != network.widths[0]:
+        raise ValueError(f"X must be samples x {network.widths[0]}, got shape {X.shape}")
+    if y.shape != (len(X), network.widths[-1]):
+        raise ValueError(f"y must have shape {(len(X), network.widths[-1])}, got {y.shape}")
+    if len(X) == 0 or not (np.isfinite(X).all() and np.isfinite(y).all()):
+        raise ValueError("training data must have samples and be finite")
+    return X, y
