@@ -1,0 +1,64 @@
+"""Networks and stalks as arrays by name: W1, b1, W2, ..., output; z1, a1, z2, ..."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sheafcli.core.network import Network
+from sheafcli.core.outputs import OUTPUTS, output_named
+from sheafcli.errors import InputError
+from sheafcli.interop.npz import read_npz
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def network_arrays(network: Network) -> dict[str, NDArray[Any]]:
+    """Return a network as the arrays W1, b1, W2, ..., and the name of its output."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
+        arrays |= {f"W{layer}": W, f"b{layer}": b}
+    return arrays | {"output": np.array(network.output.name)}
+
+
+def read_network(path: Path, output: str | None = None) -> Network:
+    """Read a network from an .npz file of W1, b1, ..., and `output` unless that is given.
+
+    Missing biases are zero. InputError says what is wrong with the file.
+    """
+    arrays = read_npz(path)
+    name = output or str(arrays.get("output", "identity"))
+    weights = numbered(arrays, "W", path)
+    if name not in OUTPUTS:
+        raise InputError(f"unknown output {name!r}; known: {', '.join(OUTPUTS)}", path=path)
+    try:
+        biases = [arrays.get(f"b{i}", np.zeros(len(W))) for i, W in enumerate(weights, start=1)]
+        return Network(tuple(weights), tuple(biases), output_named(name))
+    except (ValueError, TypeError) as error:
+        raise InputError(str(error), path=path) from error
+
+
+def read_stalks(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Read start stalks z1, a1, z2, ... from an .npz file; they must be finite numbers."""
+    stalks: dict[str, NDArray[np.float64]] = {}
+    for name, array in read_npz(path).items():
+        if not re.fullmatch(r"[za][1-9]\d*", name):
+            raise InputError(f"unknown stalk {name!r}; stalks are named z1, a1, z2, ...", path=path)
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise InputError(f"stalk {name} must hold finite numbers", path=path)
+        stalks[name] = array.astype(np.float64)
+    return stalks
+
+
+def numbered(arrays: Arrays, letter: str, path: Path) -> list[NDArray[Any]]:
+    """Return the arrays W1, W2, ... in order; InputError if W1 or one in between is missing."""
+    numbers = sorted(int(key[1:]) for key in arrays if re.fullmatch(rf"{letter}[1-9]\d*", key))
+    if not numbers or numbers != list(range(1, len(numbers) + 1)):
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise InputError(f"needs {letter}1, {letter}2, ... without a gap; found {found}", path=path)
+    return [arrays[f"{letter}{i}"] for i in numbers]

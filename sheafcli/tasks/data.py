@@ -1,0 +1,114 @@
+"""The data of a task: samples to train on, samples to test on, encoded for one network output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+OutputName: TypeAlias = Literal["identity", "sigmoid", "softmax"]
+Array: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TaskData:
+    """Training and test samples with targets encoded for the network output `output`.
+
+    All arrays are float64, samples x features or samples x outputs.
+
+    Attributes
+    ----------
+    X_train, X_test : inputs, n_train x n_features and n_test x n_features.
+    y_train, y_test : targets, n_train x n_outputs and n_test x n_outputs: real numbers (identity),
+        one column of 0 and 1 (sigmoid, two classes), or one-hot rows (softmax).
+    output : the network output that the targets are encoded for.
+    features : the name of each input column.
+    targets : the name of each output column (identity), or the one name of what the classes say.
+    classes : the name of each class, in the order of the codes 0, 1, ...; empty for identity.
+    """
+
+    X_train: Array
+    y_train: Array
+    X_test: Array
+    y_test: Array
+    output: OutputName
+    features: tuple[str, ...]
+    targets: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("X_train", "y_train", "X_test", "y_test"):
+            array = getattr(self, name)
+            if array.dtype != np.float64 or array.ndim != 2 or array.size == 0:
+                raise ValueError(
+                    f"{name} must be a non-empty float64 matrix, not {array.dtype} of shape {array.shape}"
+                )
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite")
+        for part, X, y in (
+            ("train", self.X_train, self.y_train),
+            ("test", self.X_test, self.y_test),
+        ):
+            if len(X) != len(y):
+                raise ValueError(f"{len(X)} inputs and {len(y)} targets in the {part} part")
+            if X.shape[1] != len(self.features):
+                raise ValueError(f"{X.shape[1]} input columns, {len(self.features)} feature names")
+            if y.shape[1] != self._expected_outputs():
+                raise ValueError(
+                    f"{y.shape[1]} target columns in the {part} part do not agree with output "
+                    f"{self.output}, {len(self.targets)} targets and {len(self.classes)} classes"
+                )
+            if self.output != "identity" and encoding_of(y) != self.output:
+                raise ValueError(f"the {part} targets are not encoded for output {self.output}")
+
+    def _expected_outputs(self) -> int:
+        """Count the outputs that the names speak of; -1 where they do not fit `output`."""
+        n_classes = len(self.classes)
+        if self.output == "identity":
+            return len(self.targets) if n_classes == 0 else -1
+        if len(self.targets) != 1 or self.output not in class_outputs(n_classes):
+            return -1
+        return 1 if self.output == "sigmoid" else n_classes
+
+    @property
+    def n_train(self) -> int:
+        """The number of training samples."""
+        return len(self.X_train)
+
+    @property
+    def n_features(self) -> int:
+        """The number of input columns: the width of the network's input."""
+        return len(self.features)
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of target columns: the width of the network's output."""
+        return int(self.y_train.shape[1])
+
+
+def class_outputs(n_classes: int) -> tuple[OutputName, ...]:
+    """Name the network outputs that fit `n_classes` classes, the usual one first."""
+    return ("sigmoid", "softmax") if n_classes == 2 else ("softmax",)
+
+
+def encode_classes(labels: NDArray[np.intp], n_classes: int, output: OutputName) -> Array:
+    """Encode labels 0, ..., n_classes - 1: one column of 0 and 1 (sigmoid) or one-hot (softmax)."""
+    if output == "sigmoid":
+        return labels[:, np.newaxis].astype(np.float64)
+    one_hot = np.zeros((len(labels), n_classes))
+    one_hot[np.arange(len(labels)), labels] = 1.0
+    return one_hot
+
+
+def encoding_of(y: Array) -> OutputName:
+    """Name the output that targets (samples x outputs) look encoded for.
+
+    sigmoid: one column of 0 and 1. softmax: two or more columns, each row one-hot. Else identity.
+    """
+    if not np.isin(y, (0.0, 1.0)).all():
+        return "identity"
+    if y.shape[1] == 1:
+        return "sigmoid"
+    return "softmax" if (y.sum(axis=1) == 1.0).all() else "identity"

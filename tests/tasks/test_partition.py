@@ -1,0 +1,49 @@
+"""Partitions and standardising, against their definition and scikit-learn's StandardScaler."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.preprocessing import StandardScaler
+
+from sheafcli.tasks.partition import Partition
+
+
+@given(
+    st.integers(2, 200),
+    st.floats(0, 1, exclude_min=True, exclude_max=True),
+    st.integers(0, 2**32),
+)
+def test_every_row_is_in_one_part_and_both_have_some(n_samples, test_fraction, entropy):
+    parts = Partition.draw(n_samples, test_fraction, np.random.SeedSequence(entropy))
+    assert sorted([*parts.train, *parts.test]) == list(range(n_samples))
+    assert len(parts.train) >= 1
+    assert len(parts.test) >= 1
+    if 1 <= test_fraction * n_samples <= n_samples - 1:
+        assert abs(len(parts.test) - test_fraction * n_samples) <= 0.5
+
+
+def test_the_seed_decides():
+    first, second, other = (
+        Partition.draw(100, 0.25, np.random.SeedSequence(entropy)) for entropy in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first.test, second.test)
+    assert set(first.test) != set(other.test)
+    assert set(first.test) != set(range(25))
+
+
+def test_standardising_is_learnt_from_the_training_part():
+    table = np.random.default_rng(0).normal([3.0, -100.0, 0.0], [1e-3, 50.0, 1e6], size=(40, 3))
+    parts = Partition.draw(40, 0.25, np.random.SeedSequence(0))
+    standardized = parts.standardize(table)
+    scaler = StandardScaler().fit(table[parts.train])
+    np.testing.assert_allclose(standardized, scaler.transform(table), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(standardized[parts.train].std(axis=0), 1)
+    assert np.abs(standardized[parts.test].mean(axis=0)).max() > 1e-3
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_a_constant_column_becomes_zeros_throughout(value):
+    parts = Partition(train=np.array([0, 1, 2]), test=np.array([3]))
+    table = np.array([[value], [value], [value], [16.0]])
+    np.testing.assert_array_equal(parts.standardize(table), 0)
