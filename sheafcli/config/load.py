@@ -1,0 +1,147 @@
+"""From a configuration file and overrides to a validated configuration."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
+
+from sheafcli.config.document import (
+    Document,
+    DocumentError,
+    KeyPath,
+    Origin,
+    Problem,
+    parse,
+    shown,
+)
+from sheafcli.config.problems import did_you_mean, found_problems, input_error, problem_at
+from sheafcli.config.schema import Config, StalksKeyword, StartKeyword
+from sheafcli.errors import InputError
+
+MAX_BYTES = 2**20
+"""Larger files are refused unread: a configuration is a page, not a data set."""
+
+# Keys that hold the path of a file, with the words that may stand there instead.
+_PATH_KEYS: dict[KeyPath, tuple[str, ...]] = {
+    ("task", "path"): (),
+    ("network", "start"): get_args(StartKeyword),
+    ("training", "stalks"): get_args(StalksKeyword),
+}
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read, override and validate a configuration.
+
+    Parameters
+    ----------
+    path : a YAML file of at most 1 MiB, whose stem names the run unless the file does.
+        Paths in it are relative to its folder.
+    overrides : strings ``a.b=c``, each setting the key ``a.b`` to the YAML value ``c``. Paths in
+        them are relative to the current directory.
+
+    Raises
+    ------
+    InputError
+        If anything is wrong; all that is found is listed, each with its line or override.
+    """
+    path = Path(path)
+    text = _read(path)
+    try:
+        document = parse(text)
+    except DocumentError as error:
+        raise input_error([error.problem], path) from None
+    if not isinstance(document.value, dict):
+        raise input_error([_not_a_mapping(document)], path)
+    for override in overrides:
+        _apply(override, document)
+    if "name" not in document.value:
+        document.replace(("name",), path.stem, Origin(given=shown(path.stem)))
+    missing_files = _resolve_paths(document, path.parent)
+    try:
+        config = Config.model_validate(document.value)
+        problems = {}
+    except ValidationError as error:
+        problems = found_problems(error.errors(include_url=False), document)
+    found = [*document.problems, *{**missing_files, **problems}.values()]
+    if found:
+        raise input_error(found, path)
+    return config
+
+
+def _read(path: Path) -> str:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("is not a regular file; give a configuration in YAML", path=path)
+        if status.st_size > MAX_BYTES:
+            raise InputError(
+                f"has {status.st_size} bytes; a configuration has at most {MAX_BYTES}", path=path
+            )
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot be read: {reason}", path=path) from None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"is not UTF-8 text: byte 0x{content[error.start]:02x}; save it as UTF-8",
+            path=path,
+            line=line,
+        ) from None
+
+
+def _not_a_mapping(document: Document) -> Problem:
+    origin = document.origins.get(())
+    if origin is None:
+        return Problem("is empty; a configuration gives at least `task` and `network`", 1)
+    return Problem(f"given {origin.given}; must be keys with values, as in `seed: 0`", origin.line)
+
+
+def _apply(override: str, document: Document) -> None:
+    key, equals, text = override.partition("=")
+    names = tuple(name.strip() for name in key.split("."))
+    if not equals or not all(names):
+        message = "must be KEY=VALUE, as in training.steps=1000"
+        document.problems.append(Problem(message, override=shown(override)))
+        return
+    try:
+        given = parse(text)
+    except DocumentError as error:
+        document.problems.append(Problem(error.problem.message, override=shown(override)))
+        return
+    document.problems += [Problem(p.message, override=shown(override)) for p in given.problems]
+    origin = Origin(given=shown(text), override=shown(override))
+    document.replace(names, given.value, origin)
+
+
+def _resolve_paths(document: Document, folder: Path) -> dict[KeyPath, Problem]:
+    """Make the paths of files absolute, and say which files are missing."""
+    problems = {}
+    for path, words in _PATH_KEYS.items():
+        section, key = path
+        holder = document.value.get(section)
+        given = holder.get(key) if isinstance(holder, dict) else None
+        origin = document.origin(path)
+        if not isinstance(given, str) or given in words:
+            continue
+        base = folder if origin.override is None else Path()
+        file = base / given
+        if os.path.isfile(file):
+            document.replace(path, str(file.resolve()), replace(origin, given=given))
+        else:
+            alternatives = f"{', '.join(words)} or " if words else ""
+            message = (
+                f"no file {shown(os.path.abspath(file), 300)}; must be {alternatives}"
+                f"the path of a file{did_you_mean(given, words)}"
+            )
+            problems[path] = problem_at(path, message, origin)
+    return problems

@@ -1,0 +1,163 @@
+"""Dumping a configuration: loading the text again gives an equal one, whatever it holds."""
+
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sheafcli.config import Config, dump_config, load_config
+
+FOLDER = Path(tempfile.mkdtemp(prefix="sheafcli-dump-")).resolve()
+atexit.register(shutil.rmtree, FOLDER)
+FILES = [FOLDER / "data.npz", FOLDER / "yes: no #1.npz", FOLDER / "é\u2028'.npz"]
+for _file in FILES:
+    _file.touch()
+
+counts = st.integers(1, 10**12)
+positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
+files = st.sampled_from(FILES)
+# Text that YAML would rather take for a number, a truth value, a date or a merge key.
+TRICKY = ["1e5", "0o7", "1_000", "no", "null", "~", "2020-01-01", "1:30", "=", "<<", "", " a", "#a"]
+text = st.sampled_from(TRICKY) | st.text(st.characters(codec="utf-8"))
+names = st.sampled_from(["1e5", "0o7", "1_000", "no", "null", "2020-01-01", "0x1F"]) | st.from_regex(
+    r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", fullmatch=True
+)
+columns = text | st.integers()
+tasks = st.one_of(
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["paraboloid", "saddle", "circular", "blobs"])},
+        optional={"n_train": st.integers(1, 1000), "n_test": st.integers(1, 1000)},
+    ),
+    st.fixed_dictionaries(
+        {"kind": st.just("csv"), "path": files, "target": columns | st.lists(columns, min_size=1)},
+        optional={
+            "features": st.none() | st.lists(columns, min_size=1),
+            "test_fraction": st.floats(0.01, 0.99),
+            "standardize": st.booleans(),
+        },
+    ),
+    st.fixed_dictionaries({"kind": st.just("npz"), "path": files}),
+)
+networks = st.fixed_dictionaries(
+    {"hidden": st.lists(st.integers(1, 65536), max_size=64)},
+    optional={
+        "output": st.sampled_from(["identity", "sigmoid", "softmax", None]),
+        "start": st.just("he") | files,
+    },
+)
+lengths = st.one_of(
+    st.just({}),
+    st.builds(lambda steps: {"steps": steps}, counts),
+    st.builds(lambda time: {"time": time}, positive),
+)
+resets = st.one_of(
+    st.just({}),
+    st.builds(lambda steps: {"reset_every": steps}, counts),
+    st.builds(lambda time: {"reset_time": time}, positive),
+)
+heats = st.builds(
+    lambda *parts: {key: value for part in parts for key, value in part.items()},
+    lengths,
+    resets,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "dt": st.just("auto") | positive,
+            "alpha": positive | st.integers(1, 9),
+            "beta": st.just("auto") | positive,
+            "stalks": st.sampled_from(["random", "zeros", "forward"]) | files,
+        },
+    ),
+)
+baselines = st.fixed_dictionaries(
+    {},
+    optional={
+        "optimizer": st.sampled_from(["sgd", "adam"]),
+        "learning_rate": positive,
+        "epochs": counts,
+    },
+)
+trainings = heats | st.builds(lambda keys: {"method": "backprop", **keys}, baselines)
+configs = st.builds(
+    lambda log_every, multiple, training, **keys: Config.model_validate(
+        keys
+        | {"training": {"log_every": log_every, **training}}
+        | {"diagnostics": {"every": multiple and multiple * log_every}}
+    ),
+    log_every=counts,
+    multiple=st.none() | st.integers(1, 9),
+    training=trainings,
+    name=names,
+    seed=st.integers(0, 2**63 - 1),
+    task=tasks,
+    network=networks,
+    baseline=st.none() | baselines,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(configs)
+def test_loading_what_was_dumped_gives_an_equal_configuration(config):
+    path = FOLDER / "elsewhere.yaml"
+    path.write_bytes(dump_config(config).encode())
+    assert load_config(path) == config
+
+
+@settings(max_examples=50, deadline=None)
+@given(configs)
+def test_other_yaml_readers_see_the_same_values(config):
+    theirs = yaml.safe_load(dump_config(config))
+    assert theirs == config.model_dump(mode="json")
+
+
+def test_defaults_are_filled_in_and_read_from_the_top():
+    config = Config.model_validate(
+        {"name": "a", "task": {"kind": "blobs"}, "network": {"hidden": [3, 4]}, "baseline": {}}
+    )
+    assert dump_config(config) == (
+        "name: a\n"
+        "seed: 0\n"
+        "task:\n"
+        "  kind: blobs\n"
+        "  n_train: 300\n"
+        "  n_test: 100\n"
+        "network:\n"
+        "  hidden: [3, 4]\n"
+        "  output: null\n"
+        "  start: he\n"
+        "training:\n"
+        "  method: heat\n"
+        "  steps: 100000\n"
+        "  time: null\n"
+        "  dt: auto\n"
+        "  alpha: 1.0\n"
+        "  beta: auto\n"
+        "  stalks: random\n"
+        "  reset_every: null\n"
+        "  reset_time: null\n"
+        "  log_every: 1000\n"
+        "diagnostics:\n"
+        "  every: null\n"
+        "baseline:\n"
+        "  optimizer: sgd\n"
+        "  learning_rate: 0.005\n"
+        "  epochs: 10000\n"
+        "  log_every: 1000\n"
+    )
+
+
+def test_a_section_says_first_what_it_is():
+    config = Config.model_validate(
+        {
+            "name": "a",
+            "task": {"kind": "digits"},
+            "network": {"hidden": []},
+            "training": {"method": "backprop"},
+        }
+    )
+    assert "task:\n  kind: digits\n" in dump_config(config)
+    assert "training:\n  method: backprop\n" in dump_config(config)
