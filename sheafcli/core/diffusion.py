@@ -24,7 +24,7 @@ from sheafcli.core.cochain import Cochain
 from sheafcli.core.flow import FixedInput, Flow, homogeneous_maps
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array, Identity
-from sheafcli.core.pins import Pin
+from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.stability import largest_eigenvalue_bound, spectral_norm
 
 OutputForce = Literal["loss", "least_squares"]
@@ -75,6 +75,7 @@ class HeatEquation:
         self._flow = Flow(maps[1:], FixedInput(X, maps[0]), cochain)
         self._y_force = None if cochain.y is None else np.zeros_like(cochain.y)
         stalks, forces = cochain.stalks(), self._forces()
+        check_pins(pins, stalks)
         self._hard: list[tuple[Array, float | Array]] = []
         self._soft: list[tuple[Array, float | Array, float, Array]] = []
         if target is not None:

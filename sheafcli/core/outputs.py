@@ -38,6 +38,9 @@ class Output(Protocol):
     def discord(self, z: Array, y: Array) -> float:
         """Return what the output edge counts in a training discord (MATH: discord, while training)."""
 
+    def jacobian(self, z: Array) -> Array:
+        """Return J_phi(z), symmetric and positive semidefinite, samples x n_{k+1} x n_{k+1}."""
+
     def pull(self, z: Array, y: Array) -> Array:
         """Return J_phi(z)^T (phi(z) - y), the gradient of half the squared residual of the output edge."""
 
@@ -68,6 +71,10 @@ class Identity:
     def discord(self, z: Array, y: Array) -> float:
         """Return the mean of ||z - y||^2."""
         return 2.0 * float(np.mean(self.potential(z, y)))
+
+    def jacobian(self, z: Array) -> Array:
+        """Return the identity."""
+        return np.broadcast_to(np.eye(z.shape[1]), (*z.shape, z.shape[1]))
 
     def pull(self, z: Array, y: Array) -> Array:
         """Return z - y."""
@@ -102,6 +109,11 @@ class Sigmoid:
         """Return the mean cross-entropy."""
         return self.loss(z, y)
 
+    def jacobian(self, z: Array) -> Array:
+        """Return diag(p (1 - p)) with p = phi(z)."""
+        p = self.value(z)
+        return (p * (1.0 - p))[:, :, None] * np.eye(z.shape[1])
+
     def pull(self, z: Array, y: Array) -> Array:
         """Return p (1 - p) (p - y) with p = phi(z)."""
         p = self.value(z)
@@ -135,6 +147,11 @@ class Softmax:
     def discord(self, z: Array, y: Array) -> float:
         """Return the mean cross-entropy."""
         return self.loss(z, y)
+
+    def jacobian(self, z: Array) -> Array:
+        """Return diag(p) - p p^T with p = phi(z)."""
+        p = self.value(z)
+        return p[:, :, None] * (np.eye(z.shape[1]) - p[:, None, :])
 
     def pull(self, z: Array, y: Array) -> Array:
         """Return (diag(p) - p p^T) (p - y) with p = phi(z)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ class Pin:
         """Whether the coordinate is overwritten."""
         return self.stiffness is None
 
-    def column(self, stalks: dict[str, Array]) -> Array:
+    def column(self, stalks: Mapping[str, Array]) -> Array:
         """Return this pin's coordinate, a view of shape (samples,), of a cochain's free stalks."""
         if self.stalk not in stalks:
             hint = " (the input a0 is always pinned)" if re.fullmatch("a0|x", self.stalk) else ""
@@ -55,3 +56,14 @@ class Pin:
                 f"got shape {np.shape(self.value)}"
             )
         return stalk[:, self.coordinate]
+
+
+def check_pins(pins: Sequence[Pin], stalks: Mapping[str, Array]) -> None:
+    """Raise ValueError unless every pin is on a coordinate that is there, and none on the same twice."""
+    seen: dict[str, Pin] = {}
+    for pin in pins:
+        pin.column(stalks)
+        if str(pin) in seen:
+            values = f"{seen[str(pin)].value} and {pin.value}"
+            raise ValueError(f"{pin} is pinned twice, to {values}; pin a coordinate once")
+        seen[str(pin)] = pin
