@@ -1,1 +1,36 @@
-"""Sheaf training of ReLU networks."""
+"""Sheaf training of ReLU networks: the forward pass as a harmonic extension, discord edge by edge.
+
+import sheafcli as sc
+network = sc.Network.he([2, 30, 1], output="identity", seed=0)
+fit = sc.train(network, X, y, sc.Heat(time=500, dt="auto"))
+settled = sc.extend(fit.network, X, target=y, pins=[sc.Pin("z1", 3, 0.5)])
+sc.discord(fit.network, X, settled.cochain)
+sc.NeuralSheaf(fit.network).laplacian(pattern, block="free")
+"""
+
+from sheafcli.core.cochain import Cochain
+from sheafcli.core.diffusion import diffuse
+from sheafcli.core.extension import extend
+from sheafcli.core.network import Network
+from sheafcli.core.pins import Pin
+from sheafcli.core.sheaf import NeuralSheaf
+from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.fit import train
+from sheafcli.core.training.heat import Heat
+from sheafcli.core.training.optimizers import SGD, Adam
+from sheafcli.diagnostics.discord import discord_table as discord
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Backprop",
+    "Cochain",
+    "Heat",
+    "Network",
+    "NeuralSheaf",
+    "Pin",
+    "diffuse",
+    "discord",
+    "extend",
+    "train",
+]

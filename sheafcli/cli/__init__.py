@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The command `sheaf`: one file a command; each parses, calls, renders."""

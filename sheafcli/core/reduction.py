@@ -193,7 +193,7 @@ class OutputEdge:
         if self.squared:
             square = 0.5 * np.sum((self.output.value(z) - self.y) ** 2, axis=1)
             return np.asarray(spring + self.stiffness * square)
-        return spring + self.stiffness * self.output.potential(z, self.y)
+        return np.asarray(spring + self.stiffness * self.output.potential(z, self.y))
 
     def slope(self, z: Array) -> Array:
         """Return the gradient of V, samples x n_{k+1}."""

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""From arrays to tables: discord by edge, layer, operation and neuron, and what a run has logged."""

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""What people look at: tables, progress and messages on a terminal, and pictures."""

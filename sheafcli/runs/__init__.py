@@ -1,1 +1,7 @@
-"""placeholder"""
+"""The run directory: create, append, checkpoint, resume, read."""
+
+from sheafcli.runs.conduct import RunFailed, conduct
+from sheafcli.runs.directory import RunDirectory
+from sheafcli.runs.experiment import Experiment
+
+__all__ = ["Experiment", "RunDirectory", "RunFailed", "conduct"]

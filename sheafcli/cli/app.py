@@ -1,0 +1,58 @@
+"""The command line itself: the commands together, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from sheafcli.cli.diagnose import diagnose
+from sheafcli.cli.init import init
+from sheafcli.cli.train import train
+from sheafcli.cli.validate import validate
+from sheafcli.errors import InputError
+from sheafcli.render.console import print_error
+from sheafcli.runs import RunFailed
+
+app = typer.Typer(
+    help="Train ReLU networks by sheaf diffusion, and see edge by edge where they disagree with themselves.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (init, validate, train, diagnose):
+    app.command()(command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sheafcli {version('sheafcli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Train ReLU networks by sheaf diffusion, and see edge by edge where they disagree with themselves.
+
+    Exit status: 0 done, 1 failed, diverged or interrupted, 2 wrong use or a wrong file.
+    """
+
+
+def main() -> None:
+    """Run the command line; errors go to standard error, with the exit status that fits them."""
+    try:
+        app()
+    except InputError as error:
+        print_error(str(error))
+        sys.exit(2)
+    except RunFailed as error:
+        print_error(str(error))
+        sys.exit(1)

@@ -1,0 +1,94 @@
+"""`sheaf train`: train from a configuration into a run directory, and show what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sheafcli.cli.options import ConfigArgument, SetOption
+from sheafcli.config import load_config
+from sheafcli.core.training.fit import Record
+from sheafcli.diagnostics.logged import final_discord, read_log
+from sheafcli.render.console import print_error, stdout
+from sheafcli.render.figures import discord_figure, learned_figure, loss_figure, save_figure
+from sheafcli.render.progress import ProgressView
+from sheafcli.render.tables import ResultRow, discord_tables, result_table
+from sheafcli.runs import Experiment, RunDirectory, conduct
+
+
+def train(
+    config: ConfigArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="DIR", help="The run directory to write.", show_default="results/NAME"
+        ),
+    ] = None,
+    set_: SetOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run there, if one was begun and is not finished.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor tables.")] = False,
+) -> None:
+    """Train a network as a configuration says, and write a run directory."""
+    specification = load_config(config, set_ or ())
+    run = RunDirectory(output or Path("results") / specification.name)
+    if resume and overwrite:
+        raise typer.BadParameter("--resume keeps the run that is there and --overwrite replaces it: give one")
+    resume = resume and run.has_run
+    if resume and run.manifest().get("status") == "finished":
+        typer.echo(f"{run.path}: already finished; --overwrite trains it anew", err=True)
+    else:
+        _conduct(Experiment.prepare(specification), run, resume=resume, overwrite=overwrite, quiet=quiet)
+    if not quiet:
+        _show(run)
+
+
+def _conduct(
+    experiment: Experiment, run: RunDirectory, *, resume: bool, overwrite: bool, quiet: bool
+) -> None:
+    if not resume:
+        run.create(experiment.config, overwrite=overwrite)
+    try:
+        with ProgressView(quiet=quiet) as view:
+            conduct(experiment, run, view, resume=resume)
+    except KeyboardInterrupt:
+        print_error(f"interrupted; continue with --resume, what was written is in {run.path}")
+        raise typer.Exit(1) from None
+    _draw(experiment, run)
+
+
+def _draw(experiment: Experiment, run: RunDirectory) -> None:
+    name = experiment.config.name
+    baseline = read_log(run, "baseline.csv") if (run / "baseline.csv").exists() else None
+    figures = {
+        "loss": loss_figure(read_log(run, "history.csv"), baseline, name),
+        "discord": discord_figure(read_log(run, "discord.csv"), name),
+        "learned": learned_figure(run.network(), experiment.task, name),
+    }
+    run.figures.mkdir(exist_ok=True)
+    for stem, figure in figures.items():
+        if figure is not None:
+            save_figure(figure, run.figures / f"{stem}.png")
+
+
+def _show(run: RunDirectory) -> None:
+    manifest, console = run.manifest(), stdout()
+    rows = [_result_row(f"sheaf ({manifest['method']})", manifest["final"])]
+    if manifest["baseline"] is not None:
+        optimizer = run.config().baseline
+        label = "baseline" if optimizer is None else f"baseline ({optimizer.optimizer})"
+        rows.append(_result_row(label, manifest["baseline"]))
+    console.print(result_table(rows))
+    for table in discord_tables(final_discord(run)):
+        console.print()
+        console.print(table)
+    console.print(f"\nRun directory: {run.path}", markup=False, soft_wrap=True)
+
+
+def _result_row(label: str, final: dict[str, Any]) -> ResultRow:
+    seconds = final.pop("seconds")
+    return ResultRow(label, Record(**final), seconds)

@@ -1,0 +1,23 @@
+"""What a run has logged, as tables."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sheafcli.errors import InputError
+from sheafcli.runs import RunDirectory
+
+
+def read_log(run: RunDirectory, name: str) -> pd.DataFrame:
+    """Return history.csv, baseline.csv or discord.csv of a run, numbers exactly as they were written."""
+    path = run / name
+    if not path.exists():
+        raise InputError("the run has not logged this; train it first", path=path)
+    return pd.read_csv(path, float_precision="round_trip")
+
+
+def final_discord(run: RunDirectory) -> pd.DataFrame:
+    """Return the rows of discord.csv at its last step."""
+    discord = read_log(run, "discord.csv")
+    last: pd.DataFrame = discord[discord["step"] == discord["step"].max()]
+    return last.reset_index(drop=True)

@@ -1,0 +1,43 @@
+"""The two consoles: results on standard output, all else on standard error.
+
+Colours and other escape codes go to capable terminals only, and nowhere if NO_COLOR is set.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rich.console import Console, ConsoleDimensions
+from rich.text import Text
+
+WIDEST = 100
+WIDTH_OF_A_PIPE = 80
+
+
+class _HouseConsole(Console):
+    """A console at most 100 columns wide, and 80 where nobody's window says how wide."""
+
+    def __init__(self, *, stderr: bool):
+        colours = None if os.environ.get("NO_COLOR") else "auto"
+        super().__init__(stderr=stderr, color_system=colours, highlight=False)  # type: ignore[arg-type]
+
+    @property  # type: ignore[misc]  # nobody sets the size of the house's consoles
+    def size(self) -> ConsoleDimensions:
+        """The width and height to draw in, in characters."""
+        width, height = super().size
+        return ConsoleDimensions(min(width, WIDEST) if self.is_terminal else WIDTH_OF_A_PIPE, height)
+
+
+def stdout() -> Console:
+    """Return the console for what a command was asked for."""
+    return _HouseConsole(stderr=False)
+
+
+def stderr() -> Console:
+    """Return the console for errors, notes and progress."""
+    return _HouseConsole(stderr=True)
+
+
+def print_error(message: str) -> None:
+    """Print an error on standard error: its lines as they are, long ones left for the terminal to wrap."""
+    stderr().print(Text.assemble(("error:", "bold red"), " ", message), soft_wrap=True)

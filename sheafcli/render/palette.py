@@ -1,0 +1,18 @@
+"""The colours of the house, the same on a terminal and in pictures.
+
+They are of Paul Tol's "vibrant" and "bright" schemes, told apart under all common kinds of colour
+blindness and legible on white and on black.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+OPERATION_COLOURS: Final = {"affine": "#0077bb", "activation": "#ee7733", "output": "#009988"}
+"""What an edge does, from its operation to its colour."""
+
+PART_COLOURS: Final = {"train": "#44546a", "test": "#ee3377"}
+"""The two parts of a task's samples."""
+
+CLASS_COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+"""The classes of a task, in the order of their codes; taken again from the first where there are more."""

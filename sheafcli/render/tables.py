@@ -1,0 +1,243 @@
+"""Tables for the terminal: results, discord, neurons, and any DataFrame in three formats."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import pandas as pd
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from sheafcli.core.training.fit import Record
+from sheafcli.render.console import stdout
+from sheafcli.render.numbers import MISSING, aligned, percent
+from sheafcli.render.palette import OPERATION_COLOURS
+from sheafcli.render.share_bar import ShareBar
+
+Format: TypeAlias = Literal["table", "csv", "json"]
+"""How a command prints a table."""
+
+Part: TypeAlias = tuple[float, str]
+Write: TypeAlias = Callable[[Sequence[float | None]], list[str]]
+Best: TypeAlias = Callable[[Sequence[float]], float]
+
+STATISTICS = ("std", "median", "max")
+GAP = 2
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """What one method came to: its name, its last record, and the seconds it took."""
+
+    label: str
+    record: Record
+    seconds: float
+
+
+def result_table(rows: Sequence[ResultRow]) -> Table:
+    """Return methods side by side: losses, accuracies if any, steps, seconds; the best in bold."""
+    records = [row.record for row in rows]
+    columns: list[tuple[str, Sequence[float | None], Write, Best | None]] = [
+        ("train\nloss", [record.train_loss for record in records], aligned, min),
+        ("test\nloss", [record.test_loss for record in records], aligned, min),
+        ("train\naccuracy", [record.train_accuracy for record in records], _percents, max),
+        ("test\naccuracy", [record.test_accuracy for record in records], _percents, max),
+        ("\nsteps", [record.step for record in records], _counts, None),
+        ("\nseconds", [row.seconds for row in rows], _seconds, min),
+    ]
+    table = _house_table("Result")
+    table.add_column("\nmethod")
+    cells = [[Text(row.label) for row in rows]]
+    for header, values, write, best in columns:
+        if any(value is not None for value in values):
+            table.add_column(header, justify="right", no_wrap=True)
+            cells.append(_with_best(write(values), values, best))
+    for row in zip(*cells, strict=True):
+        table.add_row(*row)
+    return table
+
+
+def discord_tables(frame: pd.DataFrame) -> list[Table]:
+    """Return discord by edge, by layer and by operation, each with its share as a bar.
+
+    `frame` has the columns layer, operation, edge, discord and share, its rows in path order; std,
+    median and max are shown by edge where it has them. A layer's bar is stacked from its operations.
+    """
+    edges = [Text(str(edge), part[1]) for edge, part in zip(frame["edge"], _parts(frame), strict=True)]
+    by_layer = _sums(frame, "layer")
+    layers = [Text(str(layer)) for layer in by_layer.index]
+    stacks = [_parts(frame[frame["layer"] == layer]) for layer in by_layer.index]
+    by_operation = _sums(frame, "operation").reset_index()
+    operations = [Text(name, OPERATION_COLOURS[name]) for name in by_operation["operation"]]
+    return [
+        _discord_table("edge", edges, frame, [[part] for part in _parts(frame)]),
+        _discord_table("layer", layers, by_layer, stacks),
+        _discord_table("operation", operations, by_operation, [[part] for part in _parts(by_operation)]),
+    ]
+
+
+def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
+    """Return the `limit` neurons of the largest discord, the largest first.
+
+    `frame` has the columns layer, operation, neuron, discord, share, and active: the share of the
+    samples on which the neuron is.
+    """
+    top = frame.sort_values("discord", ascending=False, kind="stable").head(limit)
+    table = _house_table(f"Neurons that carry most ({len(top)} of {len(frame)})")
+    for header in ("layer", "neuron"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("operation", no_wrap=True)
+    for header in ("active", "discord", "share"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("")
+    columns = (
+        top["layer"].astype(str),
+        top["neuron"].astype(str),
+        [Text(str(operation), OPERATION_COLOURS[str(operation)]) for operation in top["operation"]],
+        [percent(share) for share in top["active"]],
+        aligned(top["discord"].tolist()),
+        [percent(share) for share in top["share"]],
+        [ShareBar((part,), top["share"].max()) for part in _parts(top)],
+    )
+    for row in zip(*columns, strict=True):
+        table.add_row(*row)
+    return table
+
+
+def show_frame(frame: pd.DataFrame, format: Format) -> None:
+    """Print a DataFrame, without its index, on standard output.
+
+    `csv` writes numbers that read back exactly. `json` is a list of one object a row, with null for
+    what is not a finite number. `table` has 6 significant digits; columns that do not fit beside one
+    another follow below, the first column repeated.
+    """
+    console = stdout()
+    if format == "csv":
+        console.file.write(frame.to_csv(index=False, lineterminator="\n"))
+    elif format == "json":
+        records = [
+            {str(name): _json_value(value) for name, value in row.items()} for row in frame.to_dict("records")
+        ]
+        console.file.write(json.dumps(records, indent=2, allow_nan=False) + "\n")
+    else:
+        for table in _frame_tables(frame, console.width):
+            console.print(table)
+
+
+def _house_table(title: str | None = None) -> Table:
+    return Table(
+        title=None if title is None else Text(title, "bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),  # and one for the divider
+        header_style="",
+    )
+
+
+def _discord_table(by: str, names: list[Text], frame: pd.DataFrame, bars: Sequence[Sequence[Part]]) -> Table:
+    """Return the discord of each name, with its statistics, its share, and the share as a bar."""
+    table = _house_table(f"Discord by {by}")
+    table.add_column(by, no_wrap=True)
+    columns = {"discord": aligned(frame["discord"].tolist())}
+    columns |= {name: aligned(frame[name].tolist(), 4) for name in STATISTICS if name in frame}
+    columns["share"] = [percent(share) for share in frame["share"]]
+    for header in columns:
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("")
+    longest = float(frame["share"].max())
+    for name, bar, *cells in zip(names, bars, *columns.values(), strict=True):
+        table.add_row(name, *cells, ShareBar(tuple(bar), longest))
+    return table
+
+
+def _parts(frame: pd.DataFrame) -> list[Part]:
+    """Return each row's share with the colour of its operation."""
+    pairs = zip(frame["share"], frame["operation"], strict=True)
+    return [(float(share), OPERATION_COLOURS[str(operation)]) for share, operation in pairs]
+
+
+def _sums(frame: pd.DataFrame, by: str) -> pd.DataFrame:
+    return frame.groupby(by, sort=False)[["discord", "share"]].sum(min_count=1)
+
+
+def _percents(values: Sequence[float | None]) -> list[str]:
+    return [MISSING if value is None else f"{value:.2%}" for value in values]
+
+
+def _counts(values: Sequence[float | None]) -> list[str]:
+    return [f"{value:,.0f}" for value in values if value is not None]
+
+
+def _seconds(values: Sequence[float | None]) -> list[str]:
+    return [f"{value:,.2f}" for value in values if value is not None]
+
+
+def _with_best(
+    texts: Sequence[str],
+    values: Sequence[float | None],
+    best: Best | None,
+) -> list[Text]:
+    """Return the cells of a column, in bold where the value is the best and not all are as good."""
+    proper = [value for value in values if value is not None and not math.isnan(value)]
+    if best is None or len(set(proper)) < 2:
+        return [Text(text) for text in texts]
+    winner = best(proper)
+    return [Text(text, "bold" if value == winner else "") for text, value in zip(texts, values, strict=True)]
+
+
+def _json_value(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _frame_tables(frame: pd.DataFrame, width: int) -> Iterable[Table]:
+    """Lay a frame out in as many tables below one another as the width asks for."""
+    columns = [_column(frame[name], str(name)) for name in frame.columns]
+    blocks: list[list[_Column]] = []
+    room = 0
+    for column in columns:
+        if not blocks or column.width > room:
+            blocks.append([columns[0]] if blocks else [])
+            room = width - (columns[0].width + GAP if len(blocks) > 1 else 0)
+        blocks[-1].append(column)
+        room -= column.width + GAP
+    for block in blocks:
+        table = _house_table()
+        for column in block:
+            table.add_column(
+                Text(column.header),
+                justify="right" if column.numeric else "left",
+                no_wrap=column.numeric,
+                overflow="fold",
+            )
+        for row in zip(*(column.cells for column in block), strict=True):
+            table.add_row(*(Text(cell) for cell in row))
+        yield table
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of a frame as text."""
+
+    header: str
+    cells: list[str]
+    numeric: bool
+
+    @property
+    def width(self) -> int:
+        return max(cell_len(text) for text in [*self.header.split("\n"), *self.cells])
+
+
+def _column(values: pd.Series, name: str) -> _Column:
+    header = name.replace("_", "\n")
+    if pd.api.types.is_float_dtype(values) or values.isna().all():
+        return _Column(header, aligned(values.tolist()), numeric=True)
+    cells = [MISSING if pd.isna(value) else str(value) for value in values]
+    return _Column(header, cells, numeric=pd.api.types.is_integer_dtype(values))

@@ -1,0 +1,260 @@
+"""Conducting a run: train phase after phase, write down what happens, leave a state to go on from."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import scipy
+
+from sheafcli.config import dump_config
+from sheafcli.core.discord import Edge
+from sheafcli.core.training.fit import Record, record, records
+from sheafcli.core.training.protocol import Diverged, Session
+from sheafcli.errors import InputError
+from sheafcli.interop.npz import read_npz
+from sheafcli.runs.directory import RunDirectory
+from sheafcli.runs.experiment import Experiment, Phase
+from sheafcli.runs.files import GrowingTable, write_npz
+from sheafcli.runs.observer import Observer
+
+CHECKPOINT_SECONDS = 1.0
+HISTORY = {"training": "history.csv", "baseline": "baseline.csv"}
+DISCORD_COLUMNS = ("step", "layer", "operation", "edge", "discord", "share")
+
+
+class RunFailed(Exception):
+    """A run ended early: it diverged, or its files could not be written. The directory says more."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run can be taken up: a phase, the seconds it took so far, and its session's state."""
+
+    phase: str
+    seconds: float
+    state: dict[str, np.ndarray]
+
+    def write(self, directory: RunDirectory) -> None:
+        """Write it whole."""
+        header = {"phase": np.array(self.phase), "seconds": np.array(self.seconds)}
+        state = {f"state_{name}": array for name, array in self.state.items()}
+        write_npz(directory / "checkpoint.npz", header | state)
+
+    @classmethod
+    def read(cls, directory: RunDirectory) -> Checkpoint | None:
+        """Read the last one; None if the run was stopped before its first."""
+        path = directory / "checkpoint.npz"
+        if not path.exists():
+            return None
+        arrays = read_npz(path)
+        try:
+            state = {name.removeprefix("state_"): arrays[name] for name in arrays if "state_" in name}
+            return cls(str(arrays["phase"]), float(arrays["seconds"]), state)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"not a checkpoint ({error}); start again with --overwrite", path=path
+            ) from error
+
+
+def conduct(
+    experiment: Experiment, directory: RunDirectory, observer: Observer, *, resume: bool = False
+) -> dict[str, Any]:
+    """Train all phases of an experiment in a created run directory and return the final manifest.
+
+    With `resume`, take up the last checkpoint, or begin anew where there is none. A stop by Ctrl-C or
+    SIGTERM raises KeyboardInterrupt after the manifest says so; a divergence or a full disk raises
+    RunFailed. In every case what was written stays readable, and the last good state is kept.
+    """
+    with directory.locked(), _terminable():
+        if resume and dump_config(directory.config()) != dump_config(experiment.config):
+            raise InputError(
+                "the run here was begun with another configuration (its config.yaml); "
+                "resume with that one, or choose another directory with --output",
+                path=directory.path,
+            )
+        manifest = _Manifest(experiment, directory, resume)
+        try:
+            checkpoint = Checkpoint.read(directory) if resume else None
+            for phase in experiment.phases:
+                if checkpoint is not None and checkpoint.phase != phase.name:
+                    continue
+                last, seconds = _conduct_phase(phase, experiment, directory, observer, checkpoint)
+                manifest.phase_done(phase.name, last, seconds)
+                checkpoint = None
+        except KeyboardInterrupt:
+            manifest.end("interrupted", "stopped by the user; --resume continues it")
+            raise
+        except Diverged as error:
+            manifest.end("diverged", str(error))
+            raise RunFailed(str(error)) from error
+        except OSError as error:
+            message = f"{error.filename or directory.path}: {error.strerror or error}"
+            manifest.end("failed", message)
+            raise RunFailed(f"{message}; the run up to its last checkpoint is kept") from error
+        except BaseException as error:
+            manifest.end("failed", f"{type(error).__name__}: {error}")
+            raise
+        return manifest.end("finished")
+
+
+def _conduct_phase(
+    phase: Phase,
+    experiment: Experiment,
+    directory: RunDirectory,
+    observer: Observer,
+    checkpoint: Checkpoint | None,
+) -> tuple[Record, float]:
+    """Run one phase to its end; return its last record and the seconds it took."""
+    data, config = experiment.data, experiment.config
+    session = phase.method.start(experiment.network, data.X, data.y, phase.seed)
+    history = GrowingTable(directory / HISTORY[phase.name], _history_columns(experiment))
+    discord = GrowingTable(directory / "discord.csv", DISCORD_COLUMNS) if phase.name == "training" else None
+    tables = [table for table in (history, discord) if table is not None]
+    seconds = 0.0
+    if checkpoint is None:
+        for table in tables:
+            table.begin()
+    else:
+        session.restore(checkpoint.state)
+        seconds = checkpoint.seconds
+        for table in tables:
+            table.keep_until(session.step)
+    clock = _Stopwatch(seconds)
+    saved = time.monotonic()
+    observer.phase_started(phase.name, session.step, phase.total)
+    last: Record | None = None
+    try:
+        for last in records(session, data, phase.log_every, observer.progressed):
+            history.append([{"seconds": clock.seconds} | asdict(last)])
+            if discord is not None and _is_due(session, config.diagnostics.every):
+                discord.append(_discord_rows(session.step, session.discord()))
+            observer.recorded(last)
+            if session.finished or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                _save(phase, session, clock.seconds, directory)
+                saved = time.monotonic()
+    except Diverged:
+        _save(phase, session, clock.seconds, directory)
+        raise
+    finally:
+        observer.phase_ended()
+    return last or record(session, data), clock.seconds
+
+
+def _save(phase: Phase, session: Session, seconds: float, directory: RunDirectory) -> None:
+    Checkpoint(phase.name, seconds, session.state()).write(directory)
+    if phase.name == "training":
+        directory.write_network(session.network())
+
+
+def _is_due(session: Session, every: int | None) -> bool:
+    return every is None or session.step % every == 0 or session.finished
+
+
+def _discord_rows(step: int, discord: dict[Edge, float]) -> Iterator[dict[str, object]]:
+    total = sum(discord.values())
+    for edge, value in discord.items():
+        share = value / total if total > 0 else 0.0
+        yield {
+            "step": step,
+            "layer": edge.layer,
+            "operation": edge.operation,
+            "edge": edge.name,
+            "discord": value,
+            "share": share,
+        }
+
+
+def _history_columns(experiment: Experiment) -> list[str]:
+    accuracy = ["train_accuracy", "test_accuracy"] if experiment.network.output.classifies else []
+    return ["step", "seconds", "train_loss", "test_loss", "energy", *accuracy, "time"]
+
+
+class _Stopwatch:
+    """Counts seconds on from those of earlier sittings."""
+
+    def __init__(self, seconds: float):
+        self._start = time.monotonic() - seconds
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self._start, 6)
+
+
+class _Manifest:
+    """manifest.json, kept up to date as the run goes on."""
+
+    def __init__(self, experiment: Experiment, directory: RunDirectory, resume: bool):
+        config, task, network = experiment.config, experiment.task, experiment.network
+        self._directory = directory
+        before = directory.manifest() if resume else {}
+        self._content: dict[str, Any] = {
+            "name": config.name,
+            "status": "running",
+            "message": None,
+            "task": config.task.kind,
+            "method": config.training.method,
+            "output": network.output.name,
+            "seed": config.seed,
+            "widths": list(network.widths),
+            "parameters": sum(W.size + W.shape[0] for W in network.weights),
+            "n_train": task.n_train,
+            "n_test": len(task.X_test),
+            "started": before.get("started", _now()),
+            "ended": None,
+            "versions": {
+                "sheafcli": version("sheafcli"),
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "scipy": scipy.__version__,
+            },
+            "final": before.get("final"),
+            "baseline": before.get("baseline"),
+        }
+        directory.write_manifest(self._content)
+
+    def phase_done(self, phase: str, last: Record, seconds: float) -> None:
+        key = "final" if phase == "training" else "baseline"
+        self._content[key] = asdict(last) | {"seconds": seconds}
+        self._directory.write_manifest(self._content)
+
+    def end(self, status: str, message: str | None = None) -> dict[str, Any]:
+        self._content |= {"status": status, "message": message, "ended": _now()}
+        try:
+            self._directory.write_manifest(self._content)
+        except OSError:
+            # A full disk is why we are here: the old manifest, "running", stays, and can be resumed.
+            if status == "finished":
+                raise
+        return self._content
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers stop jobs, end a run as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread: leave signals alone
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,77 @@
+"""Files that appear whole or not at all, and tables that grow by whole rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it; on failure nothing is left."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole."""
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write an .npz file whole; equal arrays give equal bytes."""
+    write_whole(path, lambda file: np.savez(file, **arrays))
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """Return one CSV row; numbers are written so that they read back exactly, None as nothing."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow("" if value is None else value for value in values)
+    return line.getvalue()
+
+
+class GrowingTable:
+    """A CSV file that gains whole rows: one write a batch, taken back if it does not fit the disk."""
+
+    def __init__(self, path: Path, columns: Sequence[str]):
+        self.path, self.columns = path, tuple(columns)
+
+    def begin(self) -> None:
+        """Start the file anew with its header."""
+        write_text(self.path, csv_line(self.columns))
+
+    def append(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Add rows, each a mapping from column to value."""
+        text = "".join(csv_line(row[column] for column in self.columns) for row in rows)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        try:
+            size = os.fstat(descriptor).st_size
+            left = memoryview(text.encode())
+            try:
+                while left:
+                    left = left[os.write(descriptor, left) :]
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+
+    def keep_until(self, step: int) -> None:
+        """Drop the rows after a step (the first column), and a last row that was cut short."""
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines[1:] if line.endswith("\n")]
+        kept = [line for line in whole if int(line.split(",", 1)[0]) <= step]
+        write_text(self.path, "".join([csv_line(self.columns), *kept]))
