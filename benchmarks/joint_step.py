@@ -60,11 +60,13 @@ class Problem:
 
     @classmethod
     def of(cls, widths: tuple[int, ...], samples: int) -> Problem:
+        """Draw a regression problem."""
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(samples, widths[0])), rng.normal(size=(samples, widths[-1]))
         return cls(Network.he(widths, seed=rng), Cochain.random(widths, samples, rng).stalks(), X, y)
 
     def session(self) -> HeatSession:
+        """Return our contestant."""
         return Heat(steps=ENDLESS, dt=DT, stalks=self.stalks).start(self.network, self.X, self.y)
 
 
@@ -81,6 +83,7 @@ class Plain:
         self.beta = 1.0 / len(problem.X)
 
     def step(self) -> None:
+        """Take one forward Euler step, all forces from the old state."""
         before = [self.X, *self.a]
         r = [a @ W.T + b - z for W, b, z, a in zip(self.W, self.b, self.z, before, strict=True)]
         R = [(z >= 0).to(z.dtype) for z in self.z[:-1]]
@@ -96,14 +99,17 @@ class Plain:
 
     @torch.no_grad()
     def advance(self, steps: int) -> None:
+        """Take so many steps."""
         for _ in range(steps):
             self.step()
 
     def arrays(self) -> list[np.ndarray]:
+        """Return all weights, biases and stalks."""
         return [tensor.numpy() for tensor in (*self.W, *self.b, *self.z, *self.a)]
 
 
 def arrays_of(session: HeatSession) -> list[np.ndarray]:
+    """Return the same of a session, in the same order."""
     network, stalks = session.network(), session.cochain().stalks()
     named = {kind: [view for name, view in stalks.items() if name[0] == kind] for kind in "za"}
     return [*network.weights, *network.biases, *named["z"], *named["a"]]
@@ -127,13 +133,13 @@ def seconds(advance: Callable[[int], None], steps: int) -> float:
     return (time.perf_counter() - start) / steps
 
 
-def race(problem: Problem) -> tuple[float, float]:
+def race(problem: Problem, console: Console) -> tuple[float, float]:
     """Return the median seconds a step takes, ours and PyTorch's."""
     contestants = (problem.session().advance, Plain(problem).advance)
     turns = [max(100, int(SECONDS_A_TURN / seconds(advance, 100))) for advance in contestants]
     times: tuple[list[float], list[float]] = ([], [])
     label = f"{list(problem.network.widths)}"
-    for _ in track(range(ROUNDS), label, transient=True):
+    for _ in track(range(ROUNDS), label, console=console, transient=True, disable=not console.is_terminal):
         for advance, steps, found in zip(contestants, turns, times, strict=True):
             found.append(seconds(advance, steps))
     return statistics.median(times[0]), statistics.median(times[1])
@@ -163,11 +169,12 @@ def main() -> None:
     for widths, bar in BARS.items():
         problem = Problem.of(widths, SAMPLES)
         check_agreement(problem)
-        ours, theirs = (1e6 * value for value in race(problem))
+        ours, theirs = (1e6 * value for value in race(problem, console))
         rows.append(["-".join(map(str, widths)), SAMPLES, ours, theirs, ours / theirs, bar])
 
     table = Table(
-        title=f"One joint Euler step: NumPy {np.__version__}, PyTorch {torch.__version__}, one thread"
+        title="One joint Euler step on one thread",
+        caption=f"NumPy {np.__version__}, PyTorch {torch.__version__}",
     )
     for name in ("widths", "samples", "sheafcli", "PyTorch", "ratio", "bar"):
         table.add_column(name, justify="right")

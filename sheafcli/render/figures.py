@@ -205,7 +205,12 @@ def _drawn_values(axes: Axes) -> Array:
 
 def _fit_step_axis(axes: Axes) -> None:
     axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
+    steps = {step for line in axes.lines for step in np.asarray(line.get_xdata()).tolist()}
+    if len(steps) == 1:
+        (step,) = steps
+        axes.set_xlim(step - 1, step + 1)
+    whole = MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    axes.xaxis.set_major_locator(whole)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
 
 

@@ -86,12 +86,12 @@ class _Phase:
     def line(self) -> Text:
         """Say how the phase ended."""
         if self.share_done is not None and self.share_done >= 1.0:
-            course = f"{self.step:,} steps"
+            course = [f"{self.step:,} steps", duration(self.seconds), self.speed()]
         else:
-            course = f"stopped at step {self.step:,}" + (f" of {self.total:,}" if self.total else "")
+            stop = f"stopped at step {self.step:,}" + (f" of {self.total:,}" if self.total else "")
+            course = [stop, duration(self.seconds)]
         loss = f"train loss {self.record.train_loss:#.6g}" if self.record else ""
-        parts = [self.label, course, duration(self.seconds), self.speed(), loss]
-        return Text("  ".join(filter(None, parts)))
+        return Text("  ".join(filter(None, [self.label, *course, loss])))
 
 
 class ProgressView:

@@ -34,15 +34,14 @@ class ShareBar:
         shares = [0.0 if math.isnan(share) else share for share, _ in self.parts]
         if self.longest <= 0.0 or math.isnan(self.longest):
             return
-        to_eighths = 8 * options.max_width / self.longest
-        eighths = _ceiling(sum(shares) * to_eighths)
-        full, rest = divmod(eighths, 8)
+        width = options.max_width
+        full, rest = divmod(_ceiling(8 * width * (sum(shares) / self.longest)), 8)
         if options.ascii_only:
             full, rest = full + (rest > 0), 0
         cells = (FULL_ASCII if options.ascii_only else FULL) * full + PARTIAL[rest]
         text = Text(no_wrap=True, end="")
         for cell, character in enumerate(cells):
-            text.append(character, self._style_at((8 * cell + 4) / to_eighths, shares))
+            text.append(character, self._style_at((cell + 0.5) / width * self.longest, shares))
         yield text
 
     def _style_at(self, place: float, shares: Sequence[float]) -> str:
