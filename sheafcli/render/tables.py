@@ -46,10 +46,10 @@ def result_table(rows: Sequence[ResultRow]) -> Table:
     columns: list[tuple[str, Sequence[float | None], Write, Best | None]] = [
         ("train\nloss", [record.train_loss for record in records], aligned, min),
         ("test\nloss", [record.test_loss for record in records], aligned, min),
-        ("train\naccuracy", [record.train_accuracy for record in records], _percents, max),
-        ("test\naccuracy", [record.test_accuracy for record in records], _percents, max),
-        ("\nsteps", [record.step for record in records], _counts, None),
-        ("\nseconds", [row.seconds for row in rows], _seconds, min),
+        ("train\naccuracy", [record.train_accuracy for record in records], _each(".2%"), max),
+        ("test\naccuracy", [record.test_accuracy for record in records], _each(".2%"), max),
+        ("\nsteps", [record.step for record in records], _each(",d"), None),
+        ("\nseconds", [row.seconds for row in rows], _each(",.2f"), min),
     ]
     table = _house_table("Result")
     table.add_column("\nmethod")
@@ -168,23 +168,12 @@ def _sums(frame: pd.DataFrame, by: str) -> pd.DataFrame:
     return frame.groupby(by, sort=False)[["discord", "share"]].sum(min_count=1)
 
 
-def _percents(values: Sequence[float | None]) -> list[str]:
-    return [MISSING if value is None else f"{value:.2%}" for value in values]
+def _each(pattern: str) -> Write:
+    """Return what writes every value of a column by a format specification."""
+    return lambda values: [MISSING if value is None else f"{value:{pattern}}" for value in values]
 
 
-def _counts(values: Sequence[float | None]) -> list[str]:
-    return [f"{value:,.0f}" for value in values if value is not None]
-
-
-def _seconds(values: Sequence[float | None]) -> list[str]:
-    return [f"{value:,.2f}" for value in values if value is not None]
-
-
-def _with_best(
-    texts: Sequence[str],
-    values: Sequence[float | None],
-    best: Best | None,
-) -> list[Text]:
+def _with_best(texts: Sequence[str], values: Sequence[float | None], best: Best | None) -> list[Text]:
     """Return the cells of a column, in bold where the value is the best and not all are as good."""
     proper = [value for value in values if value is not None and not math.isnan(value)]
     if best is None or len(set(proper)) < 2:
