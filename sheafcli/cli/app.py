@@ -56,3 +56,10 @@ def main() -> None:
     except RunFailed as error:
         print_error(str(error))
         sys.exit(1)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print_error(f"{place}{error.strerror or error}")
+        sys.exit(1)
+    except MemoryError as error:
+        print_error(f"out of memory ({error}); use fewer samples or a narrower network")
+        sys.exit(1)

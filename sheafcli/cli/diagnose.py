@@ -35,9 +35,10 @@ def diagnose(
     ] = None,
     format_: FormatOption = "table",
 ) -> None:
-    """Pin input and true output, solve for the stalks, and show where the error is carried.
+    """Show where a network carries its prediction error.
 
-    Writes diagnosis.csv (by edge) and neurons.csv into the run directory.
+    Input and true output are pinned, and the stalks between them solved for. Writes diagnosis.csv (by
+    edge) and neurons.csv into the run directory.
     """
     directory = RunDirectory.existing(run)
     network = directory.network()
@@ -54,21 +55,25 @@ def diagnose(
         show_frame(diagnosis.edges, format_)
         return
     console = stdout()
-    console.print(
-        f"Pinned discord of {len(X[:limit])} samples ({data}): input and true output pinned", markup=False
-    )
+    typer.echo(f"Pinned discord of {len(X[:limit])} samples ({data}): input and true output pinned")
     for table in discord_tables(diagnosis.edges):
         console.print()
         console.print(table)
     console.print()
     console.print(neurons_table(diagnosis.neurons, limit=10))
     written = f"{directory / 'diagnosis.csv'} and {directory / 'neurons.csv'}"
-    console.print(f"\nWritten: {written}", markup=False, soft_wrap=True)
+    typer.echo(f"\nWritten: {written}")
 
 
 def _samples(run: RunDirectory, network: Network, data: str) -> tuple[Array, Array]:
     if data in ("test", "train"):
         task = Experiment.prepare(run.config()).task
+        if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
+            raise InputError(
+                f"the network has {network.widths[0]} inputs and {network.widths[-1]} outputs, "
+                f"the run's task {task.n_features} and {task.n_outputs}",
+                path=run / "network.npz",
+            )
         return (task.X_test, task.y_test) if data == "test" else (task.X_train, task.y_train)
     path = Path(data)
     arrays = read_npz(path)

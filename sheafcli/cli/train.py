@@ -11,6 +11,7 @@ from sheafcli.cli.options import ConfigArgument, SetOption
 from sheafcli.config import load_config
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.logged import final_discord, read_log
+from sheafcli.errors import InputError
 from sheafcli.render.console import print_error, stdout
 from sheafcli.render.figures import discord_figure, learned_figure, loss_figure, save_figure
 from sheafcli.render.progress import ProgressView
@@ -33,13 +34,13 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor tables.")] = False,
 ) -> None:
-    """Train a network as a configuration says, and write a run directory."""
+    """Train as a configuration says, and write a run directory."""
     specification = load_config(config, set_ or ())
     run = RunDirectory(output or Path("results") / specification.name)
     if resume and overwrite:
         raise typer.BadParameter("--resume keeps the run that is there and --overwrite replaces it: give one")
     resume = resume and run.has_run
-    if resume and run.manifest().get("status") == "finished":
+    if resume and run.status_of(specification) == "finished":
         typer.echo(f"{run.path}: already finished; --overwrite trains it anew", err=True)
     else:
         _conduct(Experiment.prepare(specification), run, resume=resume, overwrite=overwrite, quiet=quiet)
@@ -76,17 +77,26 @@ def _draw(experiment: Experiment, run: RunDirectory) -> None:
 
 
 def _show(run: RunDirectory) -> None:
-    manifest, console = run.manifest(), stdout()
-    rows = [_result_row(f"sheaf ({manifest['method']})", manifest["final"])]
-    if manifest["baseline"] is not None:
-        optimizer = run.config().baseline
-        label = "baseline" if optimizer is None else f"baseline ({optimizer.optimizer})"
-        rows.append(_result_row(label, manifest["baseline"]))
-    console.print(result_table(rows))
+    console = stdout()
+    console.print(result_table(_result_rows(run)))
     for table in discord_tables(final_discord(run)):
         console.print()
         console.print(table)
-    console.print(f"\nRun directory: {run.path}", markup=False, soft_wrap=True)
+    typer.echo(f"\nRun directory: {run.path}")
+
+
+def _result_rows(run: RunDirectory) -> list[ResultRow]:
+    config, manifest = run.config(), run.manifest()
+    method = config.training.method
+    finals = {"backprop" if method == "backprop" else f"sheaf ({method})": "final"}
+    if config.baseline is not None:
+        finals[f"baseline ({config.baseline.optimizer})"] = "baseline"
+    try:
+        return [_result_row(label, dict(manifest[key])) for label, key in finals.items()]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "the manifest is damaged; --overwrite trains the run anew", path=run / "manifest.json"
+        ) from error
 
 
 def _result_row(label: str, final: dict[str, Any]) -> ResultRow:

@@ -1,7 +1,6 @@
 """The heat equation on fixed weights: from any stalks to the harmonic extension of what is pinned.
 
-The pattern R_l is re-read from z_l at every instant. Forward Euler computes all forces from the old
-state, then overwrites what is hard-pinned:
+The pattern R_l is re-read from z_l at every instant:
 
     dz_l/dt = alpha (r_l - R_l s_l)            l <= k
     da_l/dt = alpha (s_l - W_{l+1}^T r_{l+1})  1 <= l <= k
@@ -9,7 +8,9 @@ state, then overwrites what is hard-pinned:
     dy^/dt = alpha (phi(z_{k+1}) - y^)         where the output vertex exists (phi not the identity)
 
 f_out is 0 for the identity; otherwise, by choice, `least_squares`, J_phi(z)^T (phi(z) - y^), or `loss`,
-phi(z) - y^, which does not saturate. Soft pins add -alpha gamma (v - value).
+phi(z) - y^, which does not saturate. Soft pins add -alpha gamma (v - value); hard pins are overwritten.
+How it is integrated (`sheafcli.core.integrators`) and what is written down on the way
+(`sheafcli.core.trace`) are matters of their own.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.flow import FixedInput, Flow, homogeneous_maps
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array, Identity
+from sheafcli.core.integrators import Euler, Integrator
+from sheafcli.core.network import Network, Seed
+from sheafcli.core.outputs import Array
 from sheafcli.core.pins import Pin, check_pins
+from sheafcli.core.sheaf import NeuralSheaf, pattern_of
 from sheafcli.core.stability import largest_eigenvalue_bound, spectral_norm
+from sheafcli.core.trace import Recorder
 
 OutputForce = Literal["loss", "least_squares"]
-# How often a diffusion asks whether it has arrived.
+Start = Literal["random", "zeros", "forward"]
+# How often, in steps, a diffusion asks whether it has arrived.
 LOOK_EVERY = 50
-
-
-def has_output_vertex(network: Network) -> bool:
-    """Return whether the sheaf has a vertex y^ after z_{k+1}: it does unless phi is the identity."""
-    return not isinstance(network.output, Identity)
 
 
 class HeatEquation:
@@ -45,7 +47,7 @@ class HeatEquation:
     network, X
         The weights, and the inputs, samples x n_0.
     cochain
-        The state; `euler_step` changes it in place.
+        The state; integrators change it in place.
     target
         Hard-pins the output, samples x n_{k+1}: z_{k+1} for the identity, else the vertex y^.
     pins
@@ -54,6 +56,8 @@ class HeatEquation:
         Which f_out acts where there is an output vertex.
     alpha
         The rate of the flow.
+
+    `evaluations` counts how often the forces have been computed.
     """
 
     def __init__(
@@ -67,56 +71,95 @@ class HeatEquation:
         output_force: OutputForce = "loss",
         alpha: float = 1.0,
     ):
-        self.cochain = cochain
+        self.network, self.X, self.cochain = network, X, cochain
+        self.output_force: OutputForce = output_force
         self.alpha = alpha
-        self._network = network
-        self._output_force = output_force
+        self.evaluations = 0
+        self.residual_norm = 0.0
         maps = homogeneous_maps(network)
         self._flow = Flow(maps[1:], FixedInput(X, maps[0]), cochain)
-        self._y_force = None if cochain.y is None else np.zeros_like(cochain.y)
-        stalks, forces = cochain.stalks(), self._forces()
+        self._y_rate = self._flow.rate[:, -network.widths[-1] :] if cochain.output_vertex else None
+        stalks, rates = cochain.stalks(), self._rates()
         check_pins(pins, stalks)
-        self._hard: list[tuple[Array, float | Array]] = []
-        self._soft: list[tuple[Array, float | Array, float, Array]] = []
+        self._springs = [
+            (pin.column(stalks), pin.value, pin.stiffness, pin.column(rates), pin)
+            for pin in pins
+            if pin.stiffness is not None
+        ]
+        hard = [pin for pin in pins if pin.hard]
+        self._held = [(pin.column(stalks), pin.value, pin.column(rates)) for pin in hard]
+        self._resting = [(pin.stalk, pin.coordinate) for pin in hard]
         if target is not None:
-            self._hard.append((stalks["y" if cochain.output_vertex else f"z{len(maps)}"], target))
-        for pin in pins:
-            if pin.stiffness is None:
-                self._hard.append((pin.column(stalks), pin.value))
-            else:
-                row = (pin.column(stalks), pin.value, pin.stiffness, pin.column(forces))
-                self._soft.append(row)
+            output = "y" if cochain.output_vertex else f"z{len(maps)}"
+            self._held.append((stalks[output], target, rates[output]))
+            self._resting += [(output, i) for i in range(network.widths[-1])]
 
-    def _forces(self) -> dict[str, Array]:
-        """Return views of the flow's force arrays, named as the stalks they act on."""
-        forces = {f"z{layer}": self._flow.r[layer] for layer in self._flow.r}
+    def _rates(self) -> dict[str, Array]:
+        """Return views of the packed rate, named as the stalks they act on."""
+        flow = self._flow
+        rates = {f"z{layer}": r for layer, r in flow.r.items()}
         for layer, block in enumerate(self.cochain.blocks, start=1):
-            forces[f"z{layer}"] = forces[f"z{layer}"][:, :-1]
-            forces[f"a{layer}"] = self._flow.s[:, block][:, :-1]
-        return forces if self._y_force is None else forces | {"y": self._y_force}
+            rates[f"z{layer}"] = flow.r[layer][:, :-1]
+            rates[f"a{layer}"] = flow.s[:, block][:, :-1]
+        return rates if self._y_rate is None else rates | {"y": self._y_rate}
 
-    def euler_step(self, dt: float) -> None:
-        """Take one step of forward Euler."""
-        flow, cochain, output = self._flow, self.cochain, self._network.output
+    def rate(self) -> Array:
+        """Return dv/dt / alpha of every coordinate, packed as the cochain's data: a view, overwritten anew.
+
+        It is zero where a pin holds hard. Sets `residual_norm` as well.
+        """
+        flow, cochain, output = self._flow, self.cochain, self.network.output
+        self.evaluations += 1
         flow.residuals()
+        self.residual_norm = float(np.sqrt(flow.squares()))
         flow.pull_back()
-        if cochain.y is not None and self._y_force is not None:
+        flow.gather()
+        if cochain.y is not None and self._y_rate is not None:
             last = len(cochain.widths) - 1
             z, r = cochain.z[last], flow.r[last]
-            np.subtract(output.value(z), cochain.y, out=self._y_force)
-            r -= output.pull(z, cochain.y) if self._output_force == "least_squares" else self._y_force
-        for stalk, value, stiffness, force in self._soft:
-            np.subtract(force, stiffness * (stalk - value), out=force)
-        flow.move(self.alpha * dt)
-        if cochain.y is not None and self._y_force is not None:
-            cochain.y += self.alpha * dt * self._y_force
-        for stalk, value in self._hard:
+            np.subtract(output.value(z), cochain.y, out=self._y_rate)
+            r -= output.pull(z, cochain.y) if self.output_force == "least_squares" else self._y_rate
+        for stalk, value, stiffness, rate, _ in self._springs:
+            np.subtract(rate, stiffness * (stalk - value), out=rate)
+        for _, _, rate in self._held:
+            rate[:] = 0.0
+        return flow.rate
+
+    def pin(self) -> None:
+        """Overwrite what is pinned hard."""
+        for stalk, value, _ in self._held:
             stalk[:] = value
+
+    def jacobian(self) -> sp.csr_array:
+        """Return d(dv/dt)/dv of a single sample on the stalks in path order: -alpha L_Omega and its pins.
+
+        With `least_squares` the output edge's part is Gauss-Newton's.
+        """
+        network, cochain = self.network, self.cochain
+        n, stalks = network.widths[-1], cochain.stalks()
+        active = [pattern_of(cochain.z[layer][0]) for layer in cochain.a]
+        J = -NeuralSheaf(network).laplacian(active).tolil()
+        if cochain.y is not None:
+            slope = network.output.jacobian(cochain.z[network.depth + 1])[0]
+            back = np.eye(n) if self.output_force == "loss" else slope
+            J = sp.block_array([[J, None], [None, -sp.eye_array(n)]]).tolil()
+            J[-n:, -2 * n : -n] = slope
+            J[-2 * n : -n, -n:] = back
+            J[-2 * n : -n, -2 * n : -n] -= back @ slope
+        first = dict(
+            zip(stalks, np.cumsum([0, *(stalk.shape[1] for stalk in stalks.values())]), strict=False)
+        )
+        for _, _, stiffness, _, pin in self._springs:
+            row = first[pin.stalk] + pin.coordinate
+            J[row, row] -= stiffness
+        rests = np.ones(J.shape[0])
+        rests[[first[stalk] + coordinate for stalk, coordinate in self._resting]] = 0.0
+        return sp.csr_array(self.alpha * (sp.diags_array(rests) @ J.tocsr()))
 
     def largest_eigenvalue(self) -> float:
         """Return an upper bound of the largest eigenvalue met, whatever the pattern, times alpha."""
-        norms = [spectral_norm(W) for W in self._network.weights[1:]]
-        stiffness = max((stiffness for _, _, stiffness, _ in self._soft), default=0.0)
+        norms = [spectral_norm(W) for W in self.network.weights[1:]]
+        stiffness = max((stiffness for _, _, stiffness, _, _ in self._springs), default=0.0)
         # The Jacobian of the output edge is [J_phi, -I] with ||J_phi|| <= 1.
         stiffness += 2.0 if self.cochain.output_vertex else 0.0
         return self.alpha * (largest_eigenvalue_bound(norms) + stiffness)
@@ -124,51 +167,84 @@ class HeatEquation:
 
 @dataclass(frozen=True, eq=False)
 class Diffusion:
-    """Where a diffusion ended: the cochain, the steps taken and, per sample, the largest rate of change."""
+    """Where a diffusion ended.
+
+    `time` is the integration time and `evaluations` the number of times the forces were computed. Per
+    sample, `rate` is the largest |dv/dt| that is left, and `converged` whether it is within the tolerance.
+    """
 
     cochain: Cochain
     steps: int
+    time: float
+    evaluations: int
     rate: Array
-    converged: np.ndarray
+    converged: NDArray[np.bool_]
 
 
 def diffuse(
     network: Network,
     X: Array,
     *,
-    start: Cochain | None = None,
+    start: Start | Cochain = "random",
+    seed: Seed = 0,
     target: Array | None = None,
     pins: Sequence[Pin] = (),
     output_force: OutputForce = "loss",
     alpha: float = 1.0,
-    dt: float | Literal["auto"] = "auto",
+    integrator: Integrator | None = None,
     steps: int = 100_000,
     tolerance: float = 1e-10,
+    recorder: Recorder | None = None,
 ) -> Diffusion:
-    """Follow the heat equation by forward Euler until every coordinate rests, or for `steps` steps.
+    """Follow the heat equation until every coordinate rests, or for `steps` steps.
 
-    A sample has converged when the largest |dv/dt| of its coordinates is at most `tolerance`. `start`
-    is the forward pass unless given, and is not changed. `dt` "auto" is 1.8 over the largest eigenvalue.
-    At a kink, where a neuron is held at z = 0, a fixed step chatters and never converges.
+    A sample has converged when the largest |dv/dt| of its coordinates is at most `tolerance`. `start` is
+    "random" (drawn from `seed`), "zeros", "forward", or a cochain, which is not changed. The integrator is
+    forward Euler just below its largest stable step unless given. At a kink, where a neuron is held at
+    z = 0, a fixed step chatters and never converges; `sheafcli.extend` solves for such an equilibrium.
     """
     X = np.asarray(X, dtype=np.float64)
-    cochain = (
-        Cochain.forward(network, X, output_vertex=has_output_vertex(network))
-        if start is None
-        else start.copy()
-    )
     equation = HeatEquation(
-        network, X, cochain, target=target, pins=pins, output_force=output_force, alpha=alpha
+        network,
+        X,
+        start_cochain(network, X, start, seed),
+        target=target,
+        pins=pins,
+        output_force=output_force,
+        alpha=alpha,
     )
-    step = 1.8 / equation.largest_eigenvalue() if dt == "auto" else float(dt)
+    taken, time = 0, 0.0
     rate = np.full(len(X), np.inf)
-    taken = 0
-    while taken < steps and not (rate <= tolerance).all():
-        for _ in range(min(LOOK_EVERY, steps - taken) - 1):
-            equation.euler_step(step)
-            taken += 1
-        before = cochain.data.copy()
-        equation.euler_step(step)
+    if recorder is not None:
+        recorder.observe(equation, 0, 0.0, sight=True)
+    for dt in (integrator or Euler()).steps(equation):
         taken += 1
-        rate = np.max(np.abs(cochain.data - before), axis=1) / step
-    return Diffusion(cochain, taken, rate, rate <= tolerance)
+        time += dt
+        last = taken >= steps
+        if last or taken % LOOK_EVERY == 0:
+            rate = alpha * np.max(np.abs(equation.rate()), axis=1)
+            last = last or bool((rate <= tolerance).all()) or not np.isfinite(rate).all()
+        if recorder is not None:
+            recorder.observe(equation, taken, time, sight=last)
+        if last:
+            break
+    return Diffusion(equation.cochain, taken, time, equation.evaluations, rate, rate <= tolerance)
+
+
+def start_cochain(network: Network, X: Array, start: Start | Cochain, seed: Seed = 0) -> Cochain:
+    """Return a fresh cochain for the inputs X, as `diffuse` begins from."""
+    vertex = network.has_output_vertex
+    if isinstance(start, Cochain):
+        if (start.widths, start.n_samples, start.output_vertex) != (network.widths, len(X), vertex):
+            raise ValueError(
+                f"the start cochain has widths {start.widths} and {start.n_samples} samples, "
+                f"the network {network.widths} and the input {len(X)}"
+            )
+        return start.copy()
+    if start == "random":
+        return Cochain.random(network.widths, len(X), seed, output_vertex=vertex)
+    if start == "forward":
+        return Cochain.forward(network, X, output_vertex=vertex)
+    if start == "zeros":
+        return Cochain(network.widths, len(X), output_vertex=vertex)
+    raise ValueError(f"a diffusion starts random, zeros, forward or from a cochain, got {start!r}")

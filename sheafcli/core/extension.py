@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import OutputForce, has_output_vertex
+from sheafcli.core.diffusion import OutputForce
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
 from sheafcli.core.pins import Pin, check_pins
@@ -155,7 +155,7 @@ class _Problem:
             HiddenLayer(held(f"z{layer}", n), held(f"a{layer}", n))
             for layer, n in enumerate(network.widths[1:-1], start=1)
         )
-        rigid = target is not None and stiffness is None and not has_output_vertex(network)
+        rigid = target is not None and stiffness is None and not network.has_output_vertex
         if rigid and target is not None:
             edge = OutputEdge(network.output, Held.at(target), None, 0.0, False)
         else:
@@ -348,7 +348,7 @@ def _line_search(problem: _Problem, here: _Point, steps: list[Array], slope: Arr
 
 def _assemble(network: Network, problem: _Problem, target: Array | None, parts: list[_Solution]) -> Extension:
     """Put the blocks together and fill in the z_l that were eliminated."""
-    cochain = Cochain(network.widths, len(problem.h1), output_vertex=has_output_vertex(network))
+    cochain = Cochain(network.widths, len(problem.h1), output_vertex=network.has_output_vertex)
     states: list[States] = []
     for i, layer in enumerate(problem.layers):
         h = np.concatenate([part.point.h[i] for part in parts])

@@ -80,17 +80,19 @@ class Flow:
     cochain
         The stalks; `move` changes them in place.
 
-    After `residuals`, `r[l]` holds r_l (hidden layers with a zero homogeneous column) and the array
-    `s` the activation residuals, packed as the cochain's hidden stalks. After `pull_back`, `s` holds
-    the force on the a_l and `q` the products R_l s_l.
+    `rate` is packed as the cochain's data, and its parts are worked on in place. After `residuals`, `r[l]`
+    holds r_l (hidden layers with a zero homogeneous column) and `s` the s_l, as the hidden a_l are packed.
+    After `pull_back`, `s` holds the force on the a_l; after `gather`, `r` holds the force on the z_l.
     """
 
     def __init__(self, maps: Sequence[Array], first: InputEdge, cochain: Cochain):
         self.cochain = cochain
         self.first = first
-        self._r = np.zeros_like(cochain.z_all)
-        self.s = np.zeros_like(cochain.z_hidden)
-        self.q = np.zeros_like(self.s)
+        self.rate = np.zeros_like(cochain.data)
+        half, zs = cochain.z_hidden.shape[1], cochain.z_all.shape[1]
+        self._r = self.rate[:, :zs]
+        self.s = self.rate[:, zs : zs + half]
+        self._q = np.zeros_like(self.s)
         self._active = np.zeros(self.s.shape, dtype=bool, order="F")
         self._R = np.zeros_like(self.s)
         self.r: dict[int, Array] = {
@@ -102,10 +104,10 @@ class Flow:
             (H, H[:, :-1], cochain.a_hidden[:, block], self.r[layer], self.s[:, block][:, :-1])
             for layer, (H, block) in enumerate(zip(maps, cochain.blocks, strict=True), start=2)
         ]
-        # One-dimensional views of the packed blocks, for BLAS level 1.
-        self._z_flat, self._r_flat = cochain.z_all.T.reshape(-1), self._r.T.reshape(-1)
-        self._zh_flat, self._q_flat = cochain.z_hidden.T.reshape(-1), self.q.T.reshape(-1)
-        self._a_flat, self._s_flat = cochain.a_hidden.T.reshape(-1), self.s.T.reshape(-1)
+        # One-dimensional views of packed columns, for BLAS level 1.
+        self._data_flat, self._rate_flat = cochain.data.T.reshape(-1), self.rate.T.reshape(-1)
+        self._rh_flat, self._q_flat = self.rate[:, :half].T.reshape(-1), self._q.T.reshape(-1)
+        self._rs_flat = self.rate[:, : zs + half].T.reshape(-1)
 
     def residuals(self) -> None:
         """Compute r_l and s_l from the stalks, with the pattern R_l = diag(1[z_l >= 0]) re-read."""
@@ -121,18 +123,20 @@ class Flow:
         np.subtract(self.s, a, out=self.s)
 
     def pull_back(self) -> None:
-        """Turn residuals into forces: q <- R_l s_l and s_l <- s_l - W_{l+1}^T r_{l+1}."""
-        np.multiply(self.s, self._R, out=self.q)
+        """Turn s_l into the force on a_l, s_l - W_{l+1}^T r_{l+1}, and keep R_l s_l for `gather`."""
+        np.multiply(self.s, self._R, out=self._q)
         for _, W, _, r, force in self.links:
             dgemm(-1.0, r, W, 1.0, force, 0, 0, 1)  # force <- force - r W, in place
 
-    def move(self, step: float) -> None:
-        """Add step times the forces to the stalks: dz = r - q, da = s."""
-        daxpy(self._r_flat, self._z_flat, a=step)
+    def gather(self) -> None:
+        """Turn r_l into the force on z_l, r_l - R_l s_l."""
         if self._q_flat.size:
-            daxpy(self._q_flat, self._zh_flat, a=-step)
-            daxpy(self._s_flat, self._a_flat, a=step)
+            daxpy(self._q_flat, self._rh_flat, a=-1.0)
 
-    def squared_residuals(self) -> float:
+    def move(self, step: float) -> None:
+        """Add step times the rate to the stalks."""
+        daxpy(self._rate_flat, self._data_flat, a=step)
+
+    def squares(self) -> float:
         """Return the sum of the squares that `r` and `s` hold now."""
-        return float(self._r_flat @ self._r_flat + self._s_flat @ self._s_flat)
+        return float(self._rs_flat @ self._rs_flat)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.core.outputs import Array, Output, output_named
+from sheafcli.core.outputs import Array, Identity, Output, output_named
 
 Seed = int | np.random.SeedSequence | np.random.Generator
 
@@ -64,6 +64,11 @@ class Network:
     def depth(self) -> int:
         """The number k of hidden layers."""
         return len(self.weights) - 1
+
+    @property
+    def has_output_vertex(self) -> bool:
+        """Whether the sheaf has a vertex y^ after z_{k+1}: it does unless phi is the identity."""
+        return not isinstance(self.output, Identity)
 
     def pre_activations(self, X: Array) -> list[Array]:
         """Return z_1, ..., z_{k+1} of the forward pass, each samples x n_l."""

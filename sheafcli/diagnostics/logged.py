@@ -13,7 +13,13 @@ def read_log(run: RunDirectory, name: str) -> pd.DataFrame:
     path = run / name
     if not path.exists():
         raise InputError("the run has not logged this; train it first", path=path)
-    return pd.read_csv(path, float_precision="round_trip")
+    try:
+        log = pd.read_csv(path, float_precision="round_trip")
+    except ValueError as error:
+        raise InputError(f"the table is damaged ({error}); train the run again", path=path) from error
+    if "step" not in log or not pd.api.types.is_integer_dtype(log["step"]):
+        raise InputError("the table is damaged (no steps); train the run again", path=path)
+    return log
 
 
 def final_discord(run: RunDirectory) -> pd.DataFrame:

@@ -36,10 +36,14 @@ def read_network(path: Path, output: str | None = None) -> Network:
     weights = numbered(arrays, "W", path)
     if name not in OUTPUTS:
         raise InputError(f"unknown output {name!r}; known: {', '.join(OUTPUTS)}", path=path)
+    biases = [arrays.get(f"b{i}", np.zeros(np.shape(W)[:1])) for i, W in enumerate(weights, start=1)]
+    for letter, parameters in (("W", weights), ("b", biases)):
+        for i, array in enumerate(parameters, start=1):
+            if array.dtype.kind not in "biuf":
+                raise InputError(f"{letter}{i} must hold real numbers, not {array.dtype}", path=path)
     try:
-        biases = [arrays.get(f"b{i}", np.zeros(len(W))) for i, W in enumerate(weights, start=1)]
         return Network(tuple(weights), tuple(biases), output_named(name))
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise InputError(str(error), path=path) from error
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import scipy
 
-from sheafcli.config import dump_config
 from sheafcli.core.discord import Edge
 from sheafcli.core.training.fit import Record, record, records
 from sheafcli.core.training.protocol import Diverged, Session
@@ -56,13 +55,24 @@ class Checkpoint:
         path = directory / "checkpoint.npz"
         if not path.exists():
             return None
-        arrays = read_npz(path)
         try:
-            state = {name.removeprefix("state_"): arrays[name] for name in arrays if "state_" in name}
-            return cls(str(arrays["phase"]), float(arrays["seconds"]), state)
+            arrays = read_npz(path)
+            phase, seconds = str(arrays.pop("phase")), float(arrays.pop("seconds"))
+            if phase not in HISTORY or not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("it holds what no run writes")
+        except (InputError, KeyError, TypeError, ValueError) as error:
+            raise InputError("the checkpoint is damaged; start again with --overwrite", path=path) from error
+        return cls(phase, seconds, {name.removeprefix("state_"): arrays[name] for name in arrays})
+
+    def restore(self, session: Session, directory: RunDirectory) -> None:
+        """Bring a session of the same phase to where it was; InputError if it is another's state."""
+        try:
+            session.restore(self.state)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"not a checkpoint ({error}); start again with --overwrite", path=path
+                "the checkpoint does not fit the data and the network of this run (were its files "
+                "changed?); start again with --overwrite",
+                path=directory / "checkpoint.npz",
             ) from error
 
 
@@ -76,15 +86,11 @@ def conduct(
     RunFailed. In every case what was written stays readable, and the last good state is kept.
     """
     with directory.locked(), _terminable():
-        if resume and dump_config(directory.config()) != dump_config(experiment.config):
-            raise InputError(
-                "the run here was begun with another configuration (its config.yaml); "
-                "resume with that one, or choose another directory with --output",
-                path=directory.path,
-            )
+        if resume:
+            directory.status_of(experiment.config)
+        checkpoint = Checkpoint.read(directory) if resume else None
         manifest = _Manifest(experiment, directory, resume)
         try:
-            checkpoint = Checkpoint.read(directory) if resume else None
             for phase in experiment.phases:
                 if checkpoint is not None and checkpoint.phase != phase.name:
                     continue
@@ -95,8 +101,9 @@ def conduct(
             manifest.end("interrupted", "stopped by the user; --resume continues it")
             raise
         except Diverged as error:
-            manifest.end("diverged", str(error))
-            raise RunFailed(str(error)) from error
+            message = f"{phase.name} {error}"
+            manifest.end("diverged", message)
+            raise RunFailed(message) from error
         except OSError as error:
             message = f"{error.filename or directory.path}: {error.strerror or error}"
             manifest.end("failed", message)
@@ -125,7 +132,7 @@ def _conduct_phase(
         for table in tables:
             table.begin()
     else:
-        session.restore(checkpoint.state)
+        checkpoint.restore(session, directory)
         seconds = checkpoint.seconds
         for table in tables:
             table.keep_until(session.step)
@@ -151,9 +158,10 @@ def _conduct_phase(
 
 
 def _save(phase: Phase, session: Session, seconds: float, directory: RunDirectory) -> None:
-    Checkpoint(phase.name, seconds, session.state()).write(directory)
+    # The network first: where a checkpoint says that a phase is done, its network is there.
     if phase.name == "training":
         directory.write_network(session.network())
+    Checkpoint(phase.name, seconds, session.state()).write(directory)
 
 
 def _is_due(session: Session, every: int | None) -> bool:

@@ -15,12 +15,12 @@ from sheafcli.config import Config, dump_config, load_config
 from sheafcli.core.network import Network
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import network_arrays, read_network
-from sheafcli.runs.files import write_npz, write_text
+from sheafcli.runs.files import temporary_of, write_npz, write_text
 
-# Everything that sheafcli itself writes into a run directory; nothing else is ever removed.
-FILES = (
-    "config.yaml",
-    "manifest.json",
+# Everything that sheafcli itself writes into a run directory; nothing else is ever removed. A directory
+# with the first two holds a run: a config.yaml alone may be one that the user wrote.
+MARKS = ("manifest.json", "config.yaml")
+RESULTS = (
     "history.csv",
     "baseline.csv",
     "discord.csv",
@@ -28,8 +28,10 @@ FILES = (
     "checkpoint.npz",
     "diagnosis.csv",
     "neurons.csv",
+    "figures/loss.png",
+    "figures/discord.png",
+    "figures/learned.png",
 )
-FIGURES = "figures"
 MANIFEST_LIMIT = 1 << 20
 
 
@@ -45,50 +47,59 @@ class RunDirectory:
     @property
     def figures(self) -> Path:
         """The folder of pictures."""
-        return self.path / FIGURES
+        return self.path / "figures"
 
     @property
     def has_run(self) -> bool:
         """Whether a run was begun here."""
-        return (self / "config.yaml").exists()
+        return all(os.path.exists(self / name) for name in MARKS)
 
     @classmethod
     def existing(cls, path: Path) -> RunDirectory:
         """Return the run directory at `path`, or raise InputError if no run is there."""
         directory = cls(path)
-        if not path.is_dir():
-            what = "this is a file" if path.exists() else "no such directory"
+        if not os.path.isdir(path):
+            what = "this is a file" if os.path.exists(path) else "no such directory"
             raise InputError(f"{what}; give the directory of a run, such as results/NAME", path=path)
         if not directory.has_run:
-            raise InputError("no run is here (there is no config.yaml in it)", path=path)
+            raise InputError(f"no run is here (it lacks {' or '.join(MARKS)})", path=path)
         return directory
 
     def create(self, config: Config, *, overwrite: bool) -> None:
         """Make the directory for a new run; another run in it goes only if `overwrite` says so."""
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError("the output is a file; choose a directory with --output", path=self.path)
-        if self.has_run and not overwrite:
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError("the output is a file; choose a directory with --output", path=self.path)
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self.locked():
+                self._check_room(overwrite=overwrite)
+                # In this order the directory is a run, or free for one, whenever the process is killed.
+                self.write_manifest({"name": config.name, "status": "running"})
+                for name in RESULTS:
+                    (self / name).unlink(missing_ok=True)
+                write_text(self / "config.yaml", dump_config(config))
+        except OSError as error:
+            raise InputError(
+                f"a run cannot be written here ({error.strerror}); choose another directory with --output",
+                path=self.path,
+            ) from error
+
+    def _check_room(self, *, overwrite: bool) -> None:
+        """Raise InputError if a run is here that is to stay, or files that are nobody's but the user's."""
+        if self.has_run:
+            if overwrite:
+                return
             raise InputError(
                 "another run is here; continue it with --resume, replace it with --overwrite, "
                 "or choose a new directory with --output",
                 path=self.path,
             )
-        if self.path.is_dir() and not self.has_run and any(self.path.iterdir()):
+        begun = {self / MARKS[0], *(temporary_of(self / name) for name in MARKS)}
+        if not begun.issuperset(self.path.iterdir()):
             raise InputError(
                 "the directory holds files but no run; choose an empty or new one with --output",
                 path=self.path,
             )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"the directory cannot be made ({error.strerror})", path=self.path) from error
-        with self.locked():
-            for name in FILES:
-                (self / name).unlink(missing_ok=True)
-            if self.figures.is_dir():
-                for picture in self.figures.glob("*.png"):
-                    picture.unlink()
-            write_text(self / "config.yaml", dump_config(config))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -107,17 +118,26 @@ class RunDirectory:
         """Return the run's configuration."""
         return load_config(self / "config.yaml")
 
+    def status_of(self, config: Config) -> str | None:
+        """Return the status of the run; InputError if it was begun with another configuration."""
+        if dump_config(self.config()) != dump_config(config):
+            raise InputError(
+                "the run here was begun with another configuration (its config.yaml): "
+                "resume with that one, replace the run with --overwrite, or choose another directory "
+                "with --output",
+                path=self.path,
+            )
+        return self.manifest().get("status")
+
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest; empty if the run was stopped before it had one."""
+        """Return the manifest."""
         path = self / "manifest.json"
-        if not path.exists():
-            return {}
         try:
             with path.open("rb") as file:
                 found = json.loads(file.read(MANIFEST_LIMIT))
             if not isinstance(found, dict):
                 raise ValueError("not a JSON object")
-        except ValueError as error:
+        except (OSError, RecursionError, ValueError) as error:
             raise InputError(f"the manifest cannot be read ({error})", path=path) from error
         return found
 

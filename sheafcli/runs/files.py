@@ -11,10 +11,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from sheafcli.errors import InputError
+
+
+def temporary_of(path: Path) -> Path:
+    """Return the file that becomes `path`; it stays behind only where a process was killed."""
+    return path.with_name(f".{path.name}.tmp")
+
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it; on failure nothing is left."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_of(path)
     try:
         with temporary.open("wb") as file:
             write(file)
@@ -71,7 +78,10 @@ class GrowingTable:
 
     def keep_until(self, step: int) -> None:
         """Drop the rows after a step (the first column), and a last row that was cut short."""
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines[1:] if line.endswith("\n")]
-        kept = [line for line in whole if int(line.split(",", 1)[0]) <= step]
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            whole = [line for line in lines[1:] if line.endswith("\n")]
+            kept = [line for line in whole if int(line.split(",", 1)[0]) <= step]
+        except ValueError as error:
+            raise InputError("the table is damaged; start again with --overwrite", path=self.path) from error
         write_text(self.path, "".join([csv_line(self.columns), *kept]))

@@ -160,7 +160,7 @@ class HeatSession:
         self._first = (_GramInput if gram else _LearningInput)(X, self._maps[0])
         self._flow = Flow(self._maps[1:], self._first, self._cochain)
         self._flow.residuals()
-        self._limit = BLOW_UP * (len(X) + self._flow.squared_residuals())
+        self._limit = BLOW_UP * (len(X) + self._flow.squares())
 
     @property
     def finished(self) -> bool:
@@ -266,7 +266,7 @@ class HeatSession:
                 self._euler_step(dt)
                 self.step += 1
                 self.time += dt
-            if not self._flow.squared_residuals() <= self._limit:
+            if not self._flow.squares() <= self._limit:
                 return False
             if progress is not None:
                 progress(self.step, self.share_done)
@@ -321,6 +321,7 @@ class HeatSession:
         r_last = flow.r[last]
         np.subtract(r_last, self._output.value(self._cochain.z[last]), out=r_last)
         np.add(r_last, self._y, out=r_last)
+        flow.gather()
         flow.move(dt * self.method.alpha)
 
     def _worst_edge(self) -> Edge:
