@@ -13,6 +13,13 @@ ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The configuration, a YAML file (see docs/configuration.md).")
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, such as results/NAME.")]
+SubjectArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN|CONFIG",
+        help="A run directory, for its trained network; or a configuration, for the network it starts from.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,0 +1,167 @@
+"""`sheaf diffuse`: the heat equation on fixed weights, watched on its way to equilibrium."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+
+from sheafcli.cli.options import FormatOption, SubjectArgument
+from sheafcli.core.cochain import Cochain
+from sheafcli.core.diffusion import diffuse as diffuse_stalks
+from sheafcli.core.extension import extend
+from sheafcli.core.integrators import Chebyshev, Euler, Implicit, Integrator
+from sheafcli.core.network import Network
+from sheafcli.core.outputs import Array
+from sheafcli.core.pins import Pin, check_pins
+from sheafcli.core.trace import Recorder
+from sheafcli.diagnostics.diffusion import crossings_table, decay_bound, trace_table
+from sheafcli.errors import InputError
+from sheafcli.render.console import stdout
+from sheafcli.render.diffusion import LiveTrace, diffusion_figures, diffusion_table
+from sheafcli.render.style import save_figure
+from sheafcli.render.tables import show_frame
+from sheafcli.runs import RunFailed
+from sheafcli.runs.files import write_text
+from sheafcli.runs.subject import Subject
+
+INTEGRATORS: dict[str, Integrator] = {
+    "euler": Euler(),
+    "chebyshev": Chebyshev(),
+    "bdf": Implicit("BDF"),
+    "radau": Implicit("Radau"),
+}
+IntegratorName = Literal["euler", "chebyshev", "bdf", "radau"]
+Start = Literal["random", "zeros", "forward"]
+HARD = re.compile(r"([a-z]+\d*)\[(\d+)\]=(.+)")
+SOFT = re.compile(r"([a-z]+\d*)\[(\d+)\]=(.+)@(.+)")
+
+
+def diffuse(
+    subject: SubjectArgument,
+    pin: Annotated[
+        list[str] | None,
+        typer.Option("--pin", metavar="z1[3]=0.5", help="Hold a coordinate at a value; may be given again."),
+    ] = None,
+    soft_pin: Annotated[
+        list[str] | None,
+        typer.Option("--soft-pin", metavar="a1[0]=0@2.0", help="Pull a coordinate to a value by a spring."),
+    ] = None,
+    output_pin: Annotated[
+        bool, typer.Option("--output-pin", help="Hold the output at the sample's true target.")
+    ] = False,
+    start: Annotated[Start, typer.Option("--start", help="Where the stalks start.")] = "random",
+    integrator: Annotated[
+        IntegratorName,
+        typer.Option("--integrator", help="How time is integrated; bdf and radau: one sample."),
+    ] = "chebyshev",
+    dt: Annotated[
+        float | None, typer.Option("--dt", help="Euler's step; by default just below the largest stable one.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", metavar="N", min=1, help="Use the first N test samples.")
+    ] = 1,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Stop after so many steps.")] = 1_000_000,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Stop once no coordinate changes faster than this.")
+    ] = 1e-10,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws random stalks.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="Where to write.", show_default="RUN or results/NAME"),
+    ] = None,
+    format_: FormatOption = "table",
+) -> None:
+    """Follow the heat equation on fixed weights to equilibrium: convergence, crossings, rate.
+
+    Writes diffusion.csv (the trace), crossings.csv and figures/diffusion_*.png.
+    """
+    studied = Subject.load(subject)
+    network, X = studied.network, studied.task.X_test[:samples]
+    target = studied.task.y_test[:samples] if output_pin else None
+    pins = _pins(network, X, pin or [], soft_pin or [])
+    method: Integrator = INTEGRATORS[integrator]
+    if dt is not None:
+        if integrator != "euler":
+            raise InputError(f"--dt belongs to --integrator euler; {integrator} chooses its own steps")
+        if not 0.0 < dt < np.inf:
+            raise InputError(f"--dt must be above 0 and finite, got {dt}")
+        method = Euler(dt)
+    if not 0.0 < tolerance < np.inf:
+        raise InputError(f"--tolerance must be above 0 and finite, got {tolerance}")
+    if isinstance(method, Implicit) and len(X) > 1:
+        raise InputError(f"--integrator {integrator} takes a single sample; leave out --samples {samples}")
+    goal = extend(network, X, target=target, pins=pins)
+    recorder = Recorder(reference=goal.cochain, watch=_watched(network))
+    with LiveTrace(recorder, quiet=format_ != "table") as observer:
+        flow = diffuse_stalks(
+            network,
+            X,
+            start=start,
+            seed=seed,
+            target=target,
+            pins=pins,
+            integrator=method,
+            steps=steps,
+            tolerance=tolerance,
+            recorder=observer,
+        )
+    folder = output or (studied.run.path if studied.run is not None else Path("results") / studied.name)
+    trace, crossings = trace_table(recorder), crossings_table(recorder)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    write_text(folder / "diffusion.csv", trace.to_csv(index=False))
+    write_text(folder / "crossings.csv", crossings.to_csv(index=False))
+    for stem, figure in diffusion_figures(trace, crossings, goal.cochain, studied.name).items():
+        save_figure(figure, folder / "figures" / f"diffusion_{stem}.png")
+    bound = decay_bound(network, recorder)
+    if format_ == "table":
+        console = stdout()
+        console.print(diffusion_table(flow, recorder, bound))
+        console.print(f"\nWritten: {folder / 'diffusion.csv'}", markup=False, soft_wrap=True)
+    else:
+        show_frame(trace, format_)
+    if not flow.converged.all():
+        left = np.flatnonzero(~flow.converged)
+        raise RunFailed(
+            f"samples {', '.join(map(str, left[:20]))} did not come to rest in {flow.steps:,} steps "
+            f"(largest rate left {flow.rate.max():.1e}); give more --steps or a larger --tolerance"
+        )
+
+
+def _pins(network: Network, X: Array, hard: list[str], soft: list[str]) -> list[Pin]:
+    """Read --pin and --soft-pin; InputError names what exists."""
+    pins = []
+    for text in hard:
+        found = HARD.fullmatch(text)
+        if found is None or "@" in text:
+            raise InputError(f"--pin {text}: write it as STALK[COORDINATE]=VALUE, such as z1[3]=0.5")
+        pins.append(_pin(f"--pin {text}", found[1], found[2], found[3], None))
+    for text in soft:
+        found = SOFT.fullmatch(text)
+        if found is None:
+            raise InputError(f"--soft-pin {text}: write it as STALK[COORDINATE]=VALUE@STIFFNESS")
+        pins.append(_pin(f"--soft-pin {text}", found[1], found[2], found[3], found[4]))
+    stalks = Cochain(network.widths, len(X)).stalks()
+    try:
+        check_pins(pins, stalks)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return pins
+
+
+def _pin(option: str, stalk: str, coordinate: str, value: str, stiffness: str | None) -> Pin:
+    try:
+        return Pin(stalk, int(coordinate), float(value), None if stiffness is None else float(stiffness))
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from error
+
+
+def _watched(network: Network) -> tuple[tuple[str, int], ...]:
+    """Return the two neurons of the phase plane: the first two of the first hidden layer that has two."""
+    for layer, n in enumerate(network.widths[1:-1], start=1):
+        if n > 1:
+            return ((f"z{layer}", 0), (f"z{layer}", 1))
+    return ()

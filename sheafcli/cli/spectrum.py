@@ -1,0 +1,51 @@
+"""`sheaf spectrum`: how fast stalks settle on each sample, and where the bottleneck sits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sheafcli.cli.options import FormatOption, SubjectArgument
+from sheafcli.core.spectrum import spectrum as spectrum_of
+from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary, spectrum_table, stability_table
+from sheafcli.render.console import stdout
+from sheafcli.render.spectrum import spectrum_figure
+from sheafcli.render.style import save_figure
+from sheafcli.render.tables import frame_table, show_frame
+from sheafcli.runs.files import write_text
+from sheafcli.runs.subject import Subject
+
+
+def spectrum(
+    subject: SubjectArgument,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="Use the first N test samples only.")
+    ] = 50,
+    format_: FormatOption = "table",
+) -> None:
+    """Show the spectrum of the sheaf Laplacian: gap, largest eigenvalue, condition, bottleneck.
+
+    Of a run, writes spectrum.csv (a row a sample) and figures/spectrum.png into its directory.
+    """
+    studied = Subject.load(subject)
+    found = spectrum_of(studied.network, studied.task.X_test[:limit])
+    table = spectrum_table(found)
+    if studied.run is not None:
+        write_text(studied.run / "spectrum.csv", table.to_csv(index=False))
+        studied.run.figures.mkdir(exist_ok=True)
+        save_figure(spectrum_figure(found, studied.name), studied.run.figures / "spectrum.png")
+    if format_ != "table":
+        show_frame(table, format_)
+        return
+    console = stdout()
+    titled = (
+        (f"Spectrum of {len(table)} samples", spectrum_summary(found)),
+        ("Where the slowest (fiedler) and the fastest (top) mode sit", bottleneck_table(found)),
+        ("How alike they are between samples", stability_table(found)),
+    )
+    for title, frame in titled:
+        console.print(frame_table(frame, title))
+        console.print()
+    if studied.run is not None:
+        console.print(f"Written: {studied.run / 'spectrum.csv'}", markup=False, soft_wrap=True)

@@ -1,0 +1,50 @@
+"""What a diffusion's recorder has seen, as tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sheafcli.core.network import Network
+from sheafcli.core.spectrum import pattern_spectra
+from sheafcli.core.trace import Crossing, Recorder
+
+# The bound is the smallest gap over the patterns met: over this many at most, evenly picked.
+MOST_PATTERNS = 200
+
+
+def trace_table(recorder: Recorder) -> pd.DataFrame:
+    """Return a row a sighting: step, time, evaluations, energy, distance, discord by edge, outputs.
+
+    `distance` is the largest over samples of the 2-norm to the reference; `output_i` are the coordinates of
+    the first sample's z_{k+1}; a watched coordinate has a column such as `z1[3]`.
+    """
+    rows = []
+    for seen in recorder.sightings:
+        row: dict[str, object] = {
+            "step": seen.step,
+            "time": seen.time,
+            "evaluations": seen.evaluations,
+            "energy": seen.energy,
+            "distance": np.nan if seen.distance is None else seen.distance.max(),
+        }
+        row |= {f"discord_{edge.name}": value for edge, value in seen.discord.items()}
+        row |= {f"output_{i}": value for i, value in enumerate(seen.output[0])}
+        watched = zip(recorder.watch, seen.watched, strict=True)
+        rows.append(row | {f"{name}[{index}]": value for (name, index), value in watched})
+    return pd.DataFrame(rows)
+
+
+def crossings_table(recorder: Recorder) -> pd.DataFrame:
+    """Return a row a crossing: step, time, sample, layer, neuron, active (1 if it is now)."""
+    columns = list(Crossing.__dataclass_fields__)
+    rows = [[getattr(crossing, name) for name in columns] for crossing in recorder.crossings]
+    return pd.DataFrame(rows, columns=columns).astype({"active": int})
+
+
+def decay_bound(network: Network, recorder: Recorder) -> float:
+    """Return the smallest eigenvalue met: of L_Omega over the patterns that the diffusion went through."""
+    patterns = recorder.met_patterns()
+    picked = np.unique(np.linspace(0, len(patterns) - 1, MOST_PATTERNS).astype(int))
+    gap, _, _, _ = pattern_spectra(network, patterns[picked])
+    return float(gap.min())
