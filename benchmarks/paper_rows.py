@@ -90,9 +90,9 @@ def markdown(published: list[dict], found: list[dict]) -> str:
     lines = [
         "# Results",
         "",
-        "Written by `make results`. Each row trains by `sheaf train` from the data, weights and stalks of the",
-        "reference implementation of arXiv:2603.14831, whose losses stand beside ours (its own implementation,",
-        "float64, one thread). Loss is the mean squared error, or the mean cross-entropy.",
+        "Written by `make results`. Each row trains by `sheaf train` from the data, weights (seed 42) and",
+        "the stalks of the reference implementation of arXiv:2603.14831, whose losses stand beside ours.",
+        "The loss is the mean squared error or the mean cross-entropy; float64, one thread.",
         "",
         "## The paper's own step size",
         "",
@@ -121,8 +121,8 @@ def markdown(published: list[dict], found: list[dict]) -> str:
         )
     lines += [
         "",
-        "The classification rows restart their stalks from the forward pass every 5 or 10 units of time; each",
-        "restart is followed by small steps, so that the saving is smaller there.",
+        "The classification rows restart their stalks from the forward pass every 5 or 10 units of time;",
+        "each restart is followed by small steps, so the saving is smaller there.",
         "",
     ]
     return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""What the documents say the program prints is what it prints, but for seconds and last digits."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from transcripts import BLOCK, DOCUMENTS, replay
+
+WITH_TRANSCRIPTS = [path for path in DOCUMENTS if BLOCK.search(path.read_text(encoding="utf-8"))]
+
+
+def same(shown: str, printed: str) -> bool:
+    """Tell whether two words agree: numbers within 5% (another processor rounds otherwise), text exactly."""
+    try:
+        a, b = (float(word.rstrip("%").replace(",", "")) for word in (shown, printed))
+    except ValueError:
+        # Bars follow their numbers.
+        return shown == printed or not (shown + printed).strip("█▏▎▍▌▋▊▉")
+    return math.isclose(a, b, rel_tol=0.05, abs_tol=0.11 if "%" in shown else 0.0)
+
+
+def words(block: str) -> list[list[str]]:
+    """Return the words of each line; of a result's row, all but the seconds."""
+    lines, in_result = [], False
+    for line in block.splitlines():
+        in_result = line.startswith("Result") or (in_result and bool(line.strip()))
+        found = line.split()
+        lines.append(found[:-1] if in_result and found[:1] and found[0] in ("sheaf", "baseline") else found)
+    return lines
+
+
+@pytest.mark.parametrize("path", WITH_TRANSCRIPTS, ids=lambda path: path.name)
+def test_transcripts_are_what_the_program_prints(path):
+    text = path.read_text(encoding="utf-8")
+    again = "run python tests/docs/transcripts.py and look at the difference"
+    for shown, printed in zip(BLOCK.findall(text), replay(text), strict=True):
+        for a, b in zip(words(shown), words(printed), strict=True):
+            ruled = a[:1] and set(a[0]) == {"─"}
+            assert ruled or (len(a) == len(b) and all(map(same, a, b))), f"{path.name}: {a} != {b}; {again}"
+
+
+def test_the_comparison_can_fail():
+    assert not same("0.0616", "0.0716")
+    assert not same("affine_1", "affine_2")
+    assert same("25.2%", "25.3%")
+    assert not same("25.2%", "29%")
