@@ -172,6 +172,11 @@ class DiagnosticsSpec(Section):
         description="Measure the discord of each edge every so many steps, a multiple of "
         "training.log_every: null measures at every row of history; larger saves time.",
     )
+    spectrum: bool = Field(
+        default=False,
+        description="Follow the spectrum of the sheaf Laplacian too, at the same steps, on the first "
+        "50 training samples: shows how training slows the flow down; costs time in wide networks.",
+    )
 
 
 def _heat_by_default(training: Any) -> Any:

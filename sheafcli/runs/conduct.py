@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import scipy
 
-from sheafcli.core.discord import Edge
-from sheafcli.core.training.fit import Record, record, records
+from sheafcli.config import Config
+from sheafcli.core.spectrum import spectrum
+from sheafcli.core.training.fit import Data, Record, record, records
 from sheafcli.core.training.protocol import Diverged, Session
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
@@ -26,8 +27,12 @@ from sheafcli.runs.experiment import Experiment, Phase
 from sheafcli.runs.files import GrowingTable, write_npz
 from sheafcli.runs.observer import Observer
 
+Rows = Callable[[Session, Data], Iterable[Mapping[str, object]]]
+
 CHECKPOINT_SECONDS = 1.0
 HISTORY = {"training": "history.csv", "baseline": "baseline.csv"}
+SPECTRUM_COLUMNS = ("step", "gap_min", "gap_median", "largest_median", "largest_max", "condition_median")
+SPECTRUM_SAMPLES = 50
 DISCORD_COLUMNS = ("step", "layer", "operation", "edge", "discord", "share")
 
 
@@ -125,16 +130,16 @@ def _conduct_phase(
     data, config = experiment.data, experiment.config
     session = phase.method.start(experiment.network, data.X, data.y, phase.seed)
     history = GrowingTable(directory / HISTORY[phase.name], _history_columns(experiment))
-    discord = GrowingTable(directory / "discord.csv", DISCORD_COLUMNS) if phase.name == "training" else None
-    tables = [table for table in (history, discord) if table is not None]
+    diagnosed = _diagnostic_tables(config, directory) if phase.name == "training" else []
+    tables = [history, *(table for table, _ in diagnosed)]
     seconds = 0.0
-    if checkpoint is None:
-        for table in tables:
-            table.begin()
-    else:
+    if checkpoint is not None:
         checkpoint.restore(session, directory)
         seconds = checkpoint.seconds
-        for table in tables:
+    for table in tables:
+        if session.step == 0:  # also at a checkpoint of the start, which is recorded again
+            table.begin()
+        else:
             table.keep_until(session.step)
     clock = _Stopwatch(seconds)
     saved = time.monotonic()
@@ -143,8 +148,9 @@ def _conduct_phase(
     try:
         for last in records(session, data, phase.log_every, observer.progressed):
             history.append([{"seconds": clock.seconds} | asdict(last)])
-            if discord is not None and _is_due(session, config.diagnostics.every):
-                discord.append(_discord_rows(session.step, session.discord()))
+            if _is_due(session, config.diagnostics.every):
+                for table, rows in diagnosed:
+                    table.append(rows(session, data))
             observer.recorded(last)
             if session.finished or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(phase, session, clock.seconds, directory)
@@ -168,12 +174,35 @@ def _is_due(session: Session, every: int | None) -> bool:
     return every is None or session.step % every == 0 or session.finished
 
 
-def _discord_rows(step: int, discord: dict[Edge, float]) -> Iterator[dict[str, object]]:
+def _diagnostic_tables(config: Config, directory: RunDirectory) -> list[tuple[GrowingTable, Rows]]:
+    """Return the tables that follow the training, each with what makes its rows."""
+    tables: list[tuple[GrowingTable, Rows]] = [
+        (GrowingTable(directory / "discord.csv", DISCORD_COLUMNS), _discord_rows)
+    ]
+    if config.diagnostics.spectrum:
+        tables.append((GrowingTable(directory / "spectrum_history.csv", SPECTRUM_COLUMNS), _spectrum_rows))
+    return tables
+
+
+def _spectrum_rows(session: Session, data: Data) -> Iterator[dict[str, object]]:
+    found = spectrum(session.network(), data.X[:SPECTRUM_SAMPLES])
+    yield {
+        "step": session.step,
+        "gap_min": float(found.gap.min()),
+        "gap_median": float(np.median(found.gap)),
+        "largest_median": float(np.median(found.largest)),
+        "largest_max": float(found.largest.max()),
+        "condition_median": float(np.median(found.condition)),
+    }
+
+
+def _discord_rows(session: Session, data: Data) -> Iterator[dict[str, object]]:
+    discord = session.discord()
     total = sum(discord.values())
     for edge, value in discord.items():
         share = value / total if total > 0 else 0.0
         yield {
-            "step": step,
+            "step": session.step,
             "layer": edge.layer,
             "operation": edge.operation,
             "edge": edge.name,

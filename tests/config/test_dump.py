@@ -142,6 +142,7 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "  log_every: 1000\n"
         "diagnostics:\n"
         "  every: null\n"
+        "  spectrum: false\n"
         "baseline:\n"
         "  optimizer: sgd\n"
         "  learning_rate: 0.005\n"
