@@ -71,29 +71,32 @@ class Problem:
 
 
 class Plain:
-    """The joint flow (MATH: heat equation, training by local discrepancy) in PyTorch, samples x features."""
+    """The joint flow (MATH: heat equation, training by local discrepancy) in PyTorch, features x samples.
+
+    That is the order in which the formulas are written, and the faster one for PyTorch.
+    """
 
     def __init__(self, problem: Problem):
         layers = range(1, problem.network.depth + 2)
-        self.X, self.y = torch.tensor(problem.X), torch.tensor(problem.y)
+        self.X, self.y = torch.tensor(problem.X.T.copy()), torch.tensor(problem.y.T.copy())
         self.W = [torch.tensor(W) for W in problem.network.weights]
-        self.b = [torch.tensor(b) for b in problem.network.biases]
-        self.z = [torch.tensor(problem.stalks[f"z{layer}"]) for layer in layers]
-        self.a = [torch.tensor(problem.stalks[f"a{layer}"]) for layer in layers[:-1]]
+        self.b = [torch.tensor(b[:, None]) for b in problem.network.biases]
+        self.z = [torch.tensor(problem.stalks[f"z{layer}"].T.copy()) for layer in layers]
+        self.a = [torch.tensor(problem.stalks[f"a{layer}"].T.copy()) for layer in layers[:-1]]
         self.beta = 1.0 / len(problem.X)
 
     def step(self) -> None:
         """Take one forward Euler step, all forces from the old state."""
         before = [self.X, *self.a]
-        r = [a @ W.T + b - z for W, b, z, a in zip(self.W, self.b, self.z, before, strict=True)]
+        r = [W @ a + b - z for W, b, z, a in zip(self.W, self.b, self.z, before, strict=True)]
         R = [(z >= 0).to(z.dtype) for z in self.z[:-1]]
         s = [R_l * z - a for R_l, z, a in zip(R, self.z, self.a, strict=False)]
         dz = [r_l - R_l * s_l for r_l, R_l, s_l in zip(r, R, s, strict=False)]
         dz.append(r[-1] - (self.z[-1] - self.y))
-        da = [s_l - r_after @ W for s_l, r_after, W in zip(s, r[1:], self.W[1:], strict=True)]
+        da = [s_l - W.T @ r_after for s_l, r_after, W in zip(s, r[1:], self.W[1:], strict=True)]
         rate = DT * self.beta
-        self.W = [W - rate * (r_l.T @ a) for W, r_l, a in zip(self.W, r, before, strict=True)]
-        self.b = [b - rate * r_l.sum(dim=0) for b, r_l in zip(self.b, r, strict=True)]
+        self.W = [W - rate * (r_l @ a.T) for W, r_l, a in zip(self.W, r, before, strict=True)]
+        self.b = [b - rate * r_l.sum(dim=1, keepdim=True) for b, r_l in zip(self.b, r, strict=True)]
         self.z = [z + DT * d for z, d in zip(self.z, dz, strict=True)]
         self.a = [a + DT * d for a, d in zip(self.a, da, strict=True)]
 
@@ -104,8 +107,9 @@ class Plain:
             self.step()
 
     def arrays(self) -> list[np.ndarray]:
-        """Return all weights, biases and stalks."""
-        return [tensor.numpy() for tensor in (*self.W, *self.b, *self.z, *self.a)]
+        """Return all weights, biases and stalks, these as samples x features."""
+        biases = [b[:, 0] for b in self.b]
+        return [tensor.numpy() for tensor in (*self.W, *biases, *(v.T for v in (*self.z, *self.a)))]
 
 
 def arrays_of(session: HeatSession) -> list[np.ndarray]:

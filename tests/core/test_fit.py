@@ -1,0 +1,100 @@
+"""train() and records(): what the history holds, and where a linear model ends."""
+
+import numpy as np
+import pytest
+from oracles import problem
+
+from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.fit import Data, records, train
+from sheafcli.core.training.heat import Heat
+from sheafcli.core.training.optimizers import SGD
+
+
+@pytest.mark.parametrize("output", ["identity", "sigmoid", "softmax"])
+def test_history_is_what_can_be_recomputed(output):
+    network, X, y = problem(output, samples=12)
+    X_test, y_test = X[8:], y[8:]
+    X, y = X[:8], y[:8]
+    method = Heat(steps=100, dt=0.01)
+    fit = train(network, X, y, method, X_test=X_test, y_test=y_test, seed=3, log_every=30)
+    assert [entry.step for entry in fit.history] == [0, 30, 60, 90, 100]
+    session = method.start(network, X, y, 3)
+    for entry in fit.history:
+        session.advance(entry.step - session.step)
+        trained = session.network()
+        assert entry.time == pytest.approx(0.01 * entry.step)
+        assert entry.energy == session.energy()
+        for loss, accuracy, inputs, targets in (
+            (entry.train_loss, entry.train_accuracy, X, y),
+            (entry.test_loss, entry.test_accuracy, X_test, y_test),
+        ):
+            p = trained.predict(inputs)
+            if output == "identity":
+                assert loss == pytest.approx(np.mean((p - targets) ** 2), rel=1e-12)
+                assert accuracy is None
+            elif output == "sigmoid":
+                likelihood = np.where(targets == 1, p, 1 - p)
+                assert loss == pytest.approx(-np.mean(np.sum(np.log(likelihood), axis=1)), rel=1e-12)
+                assert accuracy == np.mean((p >= 0.5) == targets)
+            else:
+                assert loss == pytest.approx(-np.mean(np.log(p[targets == 1])), rel=1e-12)
+                assert accuracy == np.mean(np.argmax(p, axis=1) == np.argmax(targets, axis=1))
+    for W, W_fit in zip(session.network().weights, fit.network.weights, strict=True):
+        np.testing.assert_array_equal(W, W_fit)
+    assert fit.discord == session.discord()
+
+
+@pytest.mark.parametrize(
+    ("log_every", "steps"),
+    [(50, [0, 50, 100]), (100, [0, 100]), (1000, [0, 100]), (33, [0, 33, 66, 99, 100])],
+)
+def test_records_every_so_many_steps_and_at_the_end(log_every, steps):
+    network, X, y = problem()
+    assert [
+        entry.step for entry in train(network, X, y, Heat(steps=100, dt=0.01), log_every=log_every).history
+    ] == steps
+    fit = train(network, X, y, Backprop(100, SGD(0.01)), log_every=log_every)
+    assert [(entry.step, entry.time) for entry in fit.history] == [(step, float(step)) for step in steps]
+
+
+def test_a_resumed_session_keeps_the_rhythm():
+    network, X, y = problem()
+    session = Heat(steps=100, dt=0.01).start(network, X, y)
+    session.advance(40)
+    assert [entry.step for entry in records(session, Data(X, y), 30)] == [60, 90, 100]
+
+
+def test_without_test_data_there_is_no_test_loss():
+    network, X, y = problem("softmax")
+    method = Heat(steps=3, dt=0.01)
+    for test in ({}, {"X_test": X}, {"y_test": y}):
+        for entry in train(network, X, y, method, **test).history:
+            assert entry.test_loss is None
+            assert entry.test_accuracy is None
+            assert entry.train_accuracy is not None
+
+
+def test_bad_test_data_are_refused_before_training():
+    network, X, y = problem()
+    with pytest.raises(ValueError, match="y must have shape"):
+        train(network, X, y, Heat(steps=10), X_test=X, y_test=y[:, :1])
+
+
+@pytest.mark.parametrize("stalks", ["random", "forward"])
+@pytest.mark.parametrize("features", [3, 25])
+def test_a_linear_model_ends_at_the_least_squares_solution(stalks, features):
+    samples = 20
+    network, X, y = problem("identity", (), samples=samples, features=features)
+    fit = train(network, X, y, Heat(time=4000.0, stalks=stalks), log_every=10_000)
+    design = np.hstack([X, np.ones((samples, 1))])
+    start = np.hstack([network.weights[0], network.biases[0][:, None]]).T
+    found = np.hstack([fit.network.weights[0], fit.network.biases[0][:, None]]).T
+    residual = y - design @ np.linalg.lstsq(design, y)[0]
+    np.testing.assert_allclose(y - design @ found, residual, rtol=0, atol=1e-7)
+    if features < samples:
+        np.testing.assert_allclose(found, np.linalg.lstsq(design, y)[0], rtol=0, atol=1e-7)
+    else:
+        # Weights only ever move within the span of the inputs.
+        outside = (found - start) - np.linalg.pinv(design) @ (design @ (found - start))
+        np.testing.assert_allclose(outside, 0.0, atol=1e-10)
+    assert fit.history[-1].train_loss == pytest.approx(np.mean(residual**2), rel=1e-9, abs=1e-13)
