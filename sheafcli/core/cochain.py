@@ -99,6 +99,8 @@ class Cochain:
         for name, view in views.items():
             if np.shape(stalks[name]) != view.shape:
                 raise ValueError(f"stalk {name} must have shape {view.shape}, got {np.shape(stalks[name])}")
+            if not np.isfinite(stalks[name]).all():
+                raise ValueError(f"stalk {name} must be finite")
             view[:] = stalks[name]
         return cochain
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import OutputForce
-from sheafcli.core.network import Network
+from sheafcli.core.network import Network, as_inputs, as_targets
 from sheafcli.core.outputs import Array
 from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.reduction import Held, HiddenLayer, OutputEdge, Quadratic, Rows, States, Transition
@@ -90,7 +90,8 @@ def extend(
     max_iterations
         How many Newton steps to take at most; a sample that needs more has not converged.
     """
-    X = np.asarray(X, dtype=np.float64)
+    X = as_inputs(network, X)
+    target = None if target is None else as_targets(network, target, len(X))
     begin = Cochain.forward(network, X) if start is None else start
     check_pins(pins, begin.stalks())
     problem = _Problem.of(network, X, target, stiffness, output_force == "least_squares", pins)

@@ -91,6 +91,27 @@ class Network:
         return self.output.value(self.logits(X))
 
 
+def as_inputs(network: Network, X: Array) -> Array:
+    """Return X as float64, samples x n_0, or raise ValueError where it does not fit or is not finite."""
+    X = np.asarray(X, dtype=np.float64)
+    if X.ndim != 2 or X.shape[1] != network.widths[0] or len(X) == 0:
+        raise ValueError(f"X must be samples x {network.widths[0]}, at least one, got shape {X.shape}")
+    if not np.isfinite(X).all():
+        raise ValueError("X must be finite")
+    return X
+
+
+def as_targets(network: Network, y: Array, n_samples: int) -> Array:
+    """Return y as float64, samples x n_{k+1} (one output may come flat), or raise ValueError likewise."""
+    y = np.asarray(y, dtype=np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    if y.shape != (n_samples, network.widths[-1]):
+        raise ValueError(f"the target must have shape {(n_samples, network.widths[-1])}, got {y.shape}")
+    if not np.isfinite(y).all():
+        raise ValueError("the target must be finite")
+    return y
+
+
 def _frozen(array: Array) -> Array:
     copy = np.array(array, dtype=np.float64)
     copy.flags.writeable = False

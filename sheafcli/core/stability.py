@@ -19,8 +19,9 @@ from sheafcli.core.outputs import Array
 
 
 def spectral_norm(A: Array) -> float:
-    """Return the largest singular value of A, by the eigenvalues of its smaller Gram matrix."""
-    gram = A @ A.T if A.shape[0] <= A.shape[1] else A.T @ A
+    """Return the largest singular value of A, by its smaller Gram matrix; infinity where that overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram = A @ A.T if A.shape[0] <= A.shape[1] else A.T @ A
     if not np.isfinite(gram).all():
         return float("inf")
     top = len(gram) - 1

@@ -98,6 +98,7 @@ def test_a_copy_is_independent():
             lambda stalks: stalks.update(z2=np.zeros((6, 1))),
             r"stalk z2 must have shape \(5, 1\), got \(6, 1\)",
         ),
+        (lambda stalks: stalks.update(z2=np.full((5, 1), np.nan)), "stalk z2 must be finite"),
         (lambda stalks: stalks.update(z2=np.zeros(1)), r"stalk z2 must have shape \(5, 1\), got \(1,\)"),
     ],
 )

@@ -172,3 +172,25 @@ def test_a_pinned_neuron_moves_the_layers_on_both_sides():
     z3 = np.where(z2 > 0, z2, 0.0) @ network.weights[2].T + network.biases[2]
     np.testing.assert_allclose(settled.cochain.z[2], z2, rtol=0, atol=1e-8)
     np.testing.assert_allclose(settled.cochain.z[3], z3, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("solve", [extend, diffuse])
+@pytest.mark.parametrize(
+    ("X", "target", "message"),
+    [
+        (np.zeros((3, 5)), None, "X must be samples x 2"),
+        (np.zeros((0, 2)), None, "at least one"),
+        (np.full((3, 2), np.nan), None, "X must be finite"),
+        (np.zeros((3, 2)), np.zeros((1, 1)), r"the target must have shape \(3, 1\), got \(1, 1\)"),
+        (np.zeros((3, 2)), np.full(3, np.inf), "the target must be finite"),
+    ],
+)
+def test_inputs_and_targets_that_do_not_fit_are_refused(solve, X, target, message):
+    with pytest.raises(ValueError, match=message):
+        solve(Network.he([2, 4, 1]), X, target=target)
+
+
+def test_a_flat_target_of_one_output_is_a_column():
+    network, X = Network.he([2, 4, 1], seed=3), np.random.default_rng(0).normal(size=(3, 2))
+    flat = extend(network, X, target=np.arange(3.0))
+    np.testing.assert_array_equal(flat.energy, extend(network, X, target=np.arange(3.0)[:, None]).energy)

@@ -76,8 +76,14 @@ def test_without_test_data_there_is_no_test_loss():
 
 def test_bad_test_data_are_refused_before_training():
     network, X, y = problem()
-    with pytest.raises(ValueError, match="y must have shape"):
+    with pytest.raises(ValueError, match="the target must have shape"):
         train(network, X, y, Heat(steps=10), X_test=X, y_test=y[:, :1])
+
+
+def test_logging_needs_a_step():
+    network, X, y = problem()
+    with pytest.raises(ValueError, match="log_every must be at least 1, got 0"):
+        train(network, X, y, Heat(steps=10), log_every=0)
 
 
 @pytest.mark.parametrize("stalks", ["random", "forward"])

@@ -10,6 +10,7 @@ from oracles import Plain, assert_state, problem
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import output_named
+from sheafcli.core.training import heat
 from sheafcli.core.training.heat import BLOW_UP, Heat
 from sheafcli.core.training.protocol import Diverged
 
@@ -327,7 +328,7 @@ def test_the_network_and_data_given_are_left_alone():
 @pytest.mark.parametrize("value", [0, -1, np.nan, np.inf])
 def test_options_must_be_above_zero_and_finite(name, value):
     options = {name: value} if name in ("steps", "time") else {"steps": 10, name: value}
-    with pytest.raises(ValueError, match=f"{name} must be above 0 and finite"):
+    with pytest.raises(ValueError, match=f"{name} must be a .*number above 0"):
         Heat(**options)
 
 
@@ -356,15 +357,43 @@ def test_stalks_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize(
+    "options",
+    [{"dt": "fast"}, {"steps": 2.5}, {"steps": True}, {"reset_every": 2.5}, {"alpha": "auto"}],
+)
+def test_options_of_the_wrong_kind_are_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+        Heat(**({"steps": 10} | options))
+
+
+def test_inputs_beyond_floating_point_are_refused_at_the_start():
+    network, X, y = problem()
+    with pytest.raises(ValueError, match="too stiff"):
+        Heat(steps=10).start(network, X * 1e160, y)
+
+
+def test_an_automatic_step_that_fails_is_found_at_its_own_step(monkeypatch):
+    """The pairs made 1.55 times too large: the step named is the first whose residuals are too large."""
+    monkeypatch.setattr(heat, "CHEBYSHEV_PAIR", heat.CHEBYSHEV_PAIR * 1.55)
+    network, X, y = problem("identity", (), samples=20, features=3)
+    session = Heat(steps=100_000, dt="auto").start(network, X, y)
+    with pytest.raises(Diverged) as raised:
+        session.advance(100_000)
+    again = Heat(steps=100_000, dt="auto").start(network, X, y)
+    again.advance(raised.value.step // 100 * 100 - 100)
+    assert np.isfinite(again.energy())
+    assert again.step < raised.value.step <= again.step + 200
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda X, y: (X[:, :1], y), "X must be samples x 2"),
         (lambda X, y: (X[:, 0], y), "X must be samples x 2"),
-        (lambda X, y: (X, y[:-1]), r"y must have shape \(7, 2\)"),
-        (lambda X, y: (X, y[:, 0]), r"y must have shape \(7, 2\), got \(7, 1\)"),
+        (lambda X, y: (X, y[:-1]), r"the target must have shape \(7, 2\)"),
+        (lambda X, y: (X, y[:, 0]), r"the target must have shape \(7, 2\), got \(7, 1\)"),
         (lambda X, y: (X * np.nan, y), "finite"),
         (lambda X, y: (X, y + np.inf), "finite"),
-        (lambda X, y: (X[:0], y[:0]), "must have samples"),
+        (lambda X, y: (X[:0], y[:0]), "at least one"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(change, message):

@@ -14,11 +14,11 @@ import numpy as np
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.discord import Edge, training_discord, training_energy
-from sheafcli.core.network import Network, Seed
+from sheafcli.core.network import Network, Seed, as_inputs, as_targets
 from sheafcli.core.outputs import Array
 from sheafcli.core.sheaf import pattern_of
 from sheafcli.core.training.optimizers import Optimizer
-from sheafcli.core.training.protocol import Diverged, Progress, as_training_data
+from sheafcli.core.training.protocol import Diverged, Progress
 
 LOOK_EVERY = 100
 
@@ -54,8 +54,8 @@ class Backprop:
 
     def start(self, network: Network, X: Array, y: Array, seed: Seed = 0) -> BackpropSession:
         """Begin a session; nothing is drawn, so `seed` has no effect."""
-        X, y = as_training_data(network, X, y)
-        return BackpropSession(self, network, X, y)
+        X = as_inputs(network, X)
+        return BackpropSession(self, network, X, as_targets(network, y, len(X)))
 
 
 class BackpropSession:

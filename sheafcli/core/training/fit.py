@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sheafcli.core.discord import Edge
-from sheafcli.core.network import Network, Seed
+from sheafcli.core.network import Network, Seed, as_inputs, as_targets
 from sheafcli.core.outputs import Array
-from sheafcli.core.training.protocol import Method, Progress, Session, as_training_data
+from sheafcli.core.training.protocol import Method, Progress, Session
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,13 @@ def train(
     log_every: int = 1000,
 ) -> Fit:
     """Train a network by a method, such as Heat(steps=100_000), and return what came of it."""
-    X, y = as_training_data(network, X, y)
+    if log_every < 1:
+        raise ValueError(f"log_every must be at least 1, got {log_every}")
+    X = as_inputs(network, X)
+    y = as_targets(network, y, len(X))
     if X_test is not None and y_test is not None:
-        X_test, y_test = as_training_data(network, X_test, y_test)
+        X_test = as_inputs(network, X_test)
+        y_test = as_targets(network, y_test, len(X_test))
     session = method.start(network, X, y, seed)
     history = tuple(records(session, Data(X, y, X_test, y_test), log_every))
     return Fit(session.network(), history, session.discord())

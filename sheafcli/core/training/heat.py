@@ -20,10 +20,10 @@ from scipy.linalg.blas import daxpy, dgemm, dsymm
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.discord import Edge, training_discord, training_energy
 from sheafcli.core.flow import Flow, InputEdge, homogeneous_maps, network_of, with_ones
-from sheafcli.core.network import Network, Seed
+from sheafcli.core.network import Network, Seed, as_inputs, as_targets
 from sheafcli.core.outputs import Array
 from sheafcli.core.stability import largest_eigenvalue_bound, spectral_norm
-from sheafcli.core.training.protocol import Diverged, Progress, as_training_data
+from sheafcli.core.training.protocol import Diverged, Progress
 
 # Every so many steps the flow is looked at: is it sound, how far is the whole, what step is stable.
 LOOK_EVERY = 100
@@ -75,15 +75,21 @@ class Heat:
             raise ValueError("heat training ends after `steps` or at `time`: give exactly one")
         if self.reset_every is not None and self.reset_time is not None:
             raise ValueError("stalks restart by `reset_every` or `reset_time`: give at most one")
-        for name in ("steps", "time", "dt", "alpha", "beta", "reset_every", "reset_time"):
+        for name in ("steps", "reset_every"):
             value = getattr(self, name)
-            if isinstance(value, int | float) and not 0 < value < np.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {value}")
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise ValueError(f"{name} must be a whole number above 0, got {value!r}")
+        for name in ("time", "dt", "alpha", "beta", "reset_time"):
+            value = getattr(self, name)
+            if value is None or (value == "auto" and name in ("dt", "beta")):
+                continue
+            if not isinstance(value, int | float) or not 0 < value < np.inf:
+                raise ValueError(f"{name} must be a number above 0 and finite, got {value!r}")
 
     def start(self, network: Network, X: Array, y: Array, seed: Seed = 0) -> HeatSession:
         """Begin a session; `seed` draws random stalks."""
-        X, y = as_training_data(network, X, y)
-        return HeatSession(self, network, X, y, seed)
+        X = as_inputs(network, X)
+        return HeatSession(self, network, X, as_targets(network, y, len(X)), seed)
 
 
 class _LearningInput(InputEdge):
@@ -160,6 +166,12 @@ class HeatSession:
         self._first = (_GramInput if gram else _LearningInput)(X, self._maps[0])
         self._flow = Flow(self._maps[1:], self._first, self._cochain)
         self._flow.residuals()
+        with np.errstate(over="ignore", invalid="ignore"):
+            stiffness = self.largest_eigenvalue()
+        if not np.isfinite(stiffness):
+            raise ValueError(
+                "the flow is too stiff for floating point; scale the inputs and the weights down"
+            )
         self._limit = BLOW_UP * (len(X) + self._flow.squares())
 
     @property
@@ -183,11 +195,10 @@ class HeatSession:
         """
         before = self.state()
         end = self.step + steps
-        self._first.settle()
         with np.errstate(over="ignore", invalid="ignore"):
-            if not self._run(end, LOOK_EVERY, progress):
+            if not self._run(end, progress):
                 self.restore(before)
-                self._run(end, 1, None)
+                self._run(end, None, check_every_step=True)
                 blow_up = self.step, self._worst_edge()
                 self.restore(before)
                 raise Diverged(*blow_up, self._advice())
@@ -255,18 +266,21 @@ class HeatSession:
             raise ValueError(f"stalks start as random, zeros, forward or arrays, got {start!r}")
         np.copyto(self._cochain.data, fresh.data)
 
-    def _run(self, end: int, check_every: int, progress: Progress | None) -> bool:
+    def _run(self, end: int, progress: Progress | None, *, check_every_step: bool = False) -> bool:
         """Go on to step `end` or the method's end; False as soon as a check finds a blow-up."""
         while self.step < end and not self.finished:
             if self._is_restart():
                 self._first.settle()
                 self._restart_stalks()
                 self._restarted = self.time
-            for dt in self._steps_ahead(min(end, self._next_multiple(check_every))):
+            ahead = self._steps_ahead(min(end, self._next_multiple()))
+            for dt in ahead:
                 self._euler_step(dt)
                 self.step += 1
                 self.time += dt
-            if not self._flow.squares() <= self._limit:
+                if check_every_step and not self._is_sound():
+                    return False
+            if not (ahead and self._is_sound()):
                 return False
             if progress is not None:
                 progress(self.step, self.share_done)
@@ -284,13 +298,19 @@ class HeatSession:
         left = self._restarted + self.method.reset_time - self.time
         return left if left > 1e-9 * self.method.reset_time else 0.0
 
-    def _next_multiple(self, check_every: int) -> int:
+    def _is_sound(self) -> bool:
+        return self._flow.squares() <= self._limit
+
+    def _next_multiple(self) -> int:
         """Return the next step at which something is looked at or the stalks restart."""
-        periods = [check_every, LOOK_EVERY, self.method.reset_every or LOOK_EVERY]
+        periods = (LOOK_EVERY, self.method.reset_every or LOOK_EVERY)
         return min(self.step - self.step % period + period for period in periods)
 
     def _steps_ahead(self, stop: int) -> list[float]:
-        """Return the step sizes up to step `stop`, or to the next time at which something is due."""
+        """Return the step sizes up to step `stop`, or to the next time at which something is due.
+
+        There are none where the bound of the largest eigenvalue has overflowed.
+        """
         count, left = stop - self.step, self._time_to_restart()
         if self.method.steps is not None:
             count = min(count, self.method.steps - self.step)
@@ -300,6 +320,8 @@ class HeatSession:
             whole = int(min(left / self.method.dt * (1.0 + 1e-9), count))
             return [self.method.dt] * whole if whole > 0 else [left]
         bound = self.method.alpha * self.largest_eigenvalue()
+        if not np.isfinite(bound):
+            return []
         ramp = max(RAMP * (self.time - self._restarted), FIRST_STEP / bound)
         pair = CHEBYSHEV_PAIR / bound
         pair *= min(1.0, ramp / pair.mean())

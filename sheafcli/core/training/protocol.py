@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
-
 from sheafcli.core.discord import Edge
 from sheafcli.core.network import Network, Seed
 from sheafcli.core.outputs import Array
@@ -73,17 +71,3 @@ class Method(Protocol):
 
     def start(self, network: Network, X: Array, y: Array, seed: Seed = 0) -> Session:
         """Begin a session on the training data; `seed` draws whatever the method draws."""
-
-
-def as_training_data(network: Network, X: Array, y: Array) -> tuple[Array, Array]:
-    """Return X and y as float64 samples x features, or raise ValueError where they do not fit."""
-    X = np.asarray(X, dtype=np.float64)
-    y = np.asarray(y, dtype=np.float64)
-    y = y[:, None] if y.ndim == 1 else y
-    if X.ndim != 2 or X.shape[1] != network.widths[0]:
-        raise ValueError(f"X must be samples x {network.widths[0]}, got shape {X.shape}")
-    if y.shape != (len(X), network.widths[-1]):
-        raise ValueError(f"y must have shape {(len(X), network.widths[-1])}, got {y.shape}")
-    if len(X) == 0 or not (np.isfinite(X).all() and np.isfinite(y).all()):
-        raise ValueError("training data must have samples and be finite")
-    return X, y
