@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.flow import FixedInput, Flow, homogeneous_maps
 from sheafcli.core.integrators import Euler, Integrator
-from sheafcli.core.network import Network, Seed
+from sheafcli.core.network import Network, Seed, as_inputs, as_targets
 from sheafcli.core.outputs import Array
 from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.sheaf import NeuralSheaf, pattern_of
@@ -75,7 +75,6 @@ class HeatEquation:
         self.output_force: OutputForce = output_force
         self.alpha = alpha
         self.evaluations = 0
-        self.residual_norm = 0.0
         maps = homogeneous_maps(network)
         self._flow = Flow(maps[1:], FixedInput(X, maps[0]), cochain)
         self._y_rate = self._flow.rate[:, -network.widths[-1] :] if cochain.output_vertex else None
@@ -106,12 +105,11 @@ class HeatEquation:
     def rate(self) -> Array:
         """Return dv/dt / alpha of every coordinate, packed as the cochain's data: a view, overwritten anew.
 
-        It is zero where a pin holds hard. Sets `residual_norm` as well.
+        It is zero where a pin holds hard.
         """
         flow, cochain, output = self._flow, self.cochain, self.network.output
         self.evaluations += 1
         flow.residuals()
-        self.residual_norm = float(np.sqrt(flow.squares()))
         flow.pull_back()
         flow.gather()
         if cochain.y is not None and self._y_rate is not None:
@@ -125,6 +123,21 @@ class HeatEquation:
             rate[:] = 0.0
         return flow.rate
 
+    def sliding_rate(self) -> Array:
+        """Return the rate in Filippov's sense: it differs from `rate` where z = 0 exactly.
+
+        There the force is h + a on the active side and h on the inactive one (and the springs' on both).
+        Where both push back to z = 0, h + a < 0 < h, the neuron slides along z = 0: its dz/dt is zero.
+        A view, overwritten anew, as the other.
+        """
+        rate, z = self.rate(), self.cochain.z_hidden
+        kinks = np.nonzero(z == 0.0)
+        if kinks[0].size:
+            active = rate[kinks]  # z_hidden comes first in the packed array
+            inactive = active - self.cochain.a_hidden[kinks]
+            rate[kinks] = np.where(active >= 0.0, active, np.minimum(inactive, 0.0))
+        return rate
+
     def pin(self) -> None:
         """Overwrite what is pinned hard."""
         for stalk, value, _ in self._held:
@@ -133,7 +146,8 @@ class HeatEquation:
     def jacobian(self) -> sp.csr_array:
         """Return d(dv/dt)/dv of a single sample on the stalks in path order: -alpha L_Omega and its pins.
 
-        With `least_squares` the output edge's part is Gauss-Newton's.
+        A neuron that slides along z = 0 rests. With `least_squares` the output edge's part is
+        Gauss-Newton's.
         """
         network, cochain = self.network, self.cochain
         n, stalks = network.widths[-1], cochain.stalks()
@@ -154,6 +168,10 @@ class HeatEquation:
             J[row, row] -= stiffness
         rests = np.ones(J.shape[0])
         rests[[first[stalk] + coordinate for stalk, coordinate in self._resting]] = 0.0
+        self.sliding_rate()
+        for layer in cochain.a:
+            slides = (cochain.z[layer][0] == 0.0) & (self._flow.r[layer][0, :-1] == 0.0)
+            rests[first[f"z{layer}"] + np.flatnonzero(slides)] = 0.0
         return sp.csr_array(self.alpha * (sp.diags_array(rests) @ J.tocsr()))
 
     def largest_eigenvalue(self) -> float:
@@ -200,10 +218,12 @@ def diffuse(
 
     A sample has converged when the largest |dv/dt| of its coordinates is at most `tolerance`. `start` is
     "random" (drawn from `seed`), "zeros", "forward", or a cochain, which is not changed. The integrator is
-    forward Euler just below its largest stable step unless given. At a kink, where a neuron is held at
-    z = 0, a fixed step chatters and never converges; `sheafcli.extend` solves for such an equilibrium.
+    forward Euler just below its largest stable step unless given. Where a neuron ends at its kink z = 0,
+    pushed back from either side, forward Euler chatters across it and never converges; the other
+    integrators hold it there.
     """
-    X = np.asarray(X, dtype=np.float64)
+    X = as_inputs(network, X)
+    target = None if target is None else as_targets(network, target, len(X))
     equation = HeatEquation(
         network,
         X,
@@ -222,7 +242,7 @@ def diffuse(
         time += dt
         last = taken >= steps
         if last or taken % LOOK_EVERY == 0:
-            rate = alpha * np.max(np.abs(equation.rate()), axis=1)
+            rate = alpha * np.max(np.abs(equation.sliding_rate()), axis=1)
             last = last or bool((rate <= tolerance).all()) or not np.isfinite(rate).all()
         if recorder is not None:
             recorder.observe(equation, taken, time, sight=last)
