@@ -83,7 +83,8 @@ def extend(
     pins
         Hard and soft pins on coordinates of the z_l and a_l.
     start
-        Where the search begins, and so which branch it stays on; the forward pass unless given.
+        Where the search begins; the forward pass unless given. Where several equilibria exist, the one found
+        is mostly, but not always, the one the flow would reach from there.
     tolerance
         A sample has converged when its certificate is at most this, times the largest force that balances
         there if that is above 1.
