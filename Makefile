@@ -6,7 +6,7 @@ SHEAF := $(BIN)/sheaf
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench train all-experiments results clean
+.PHONY: help run test lint format bench train all-experiments results pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -41,6 +41,20 @@ all-experiments: $(VENV)/.datasets  ## train every file of experiments/ that is 
 
 results: $(VENV)/.dev  ## measure the eight rows of the paper's table anew, into docs/results.md
 	$(BIN)/python benchmarks/paper_rows.py
+
+pictures: $(VENV)/.run  ## draw the images of docs/ anew
+	rm -rf docs/images && mkdir docs/images
+	folder=$$(mktemp -d) && \
+	$(SHEAF) train experiments/paraboloid.yaml --output $$folder/paraboloid --quiet && \
+	$(SHEAF) train experiments/saddle.yaml --output $$folder/saddle --quiet && \
+	$(SHEAF) diffuse $$folder/saddle --samples 3 --format csv >/dev/null && \
+	$(SHEAF) spectrum $$folder/saddle --format csv >/dev/null && \
+	cp $$folder/paraboloid/figures/learned.png $$folder/paraboloid/figures/discord.png docs/images/ && \
+	cp $$folder/saddle/figures/diffusion_*.png $$folder/saddle/figures/spectrum.png docs/images/ && \
+	rm -rf $$folder
+
+transcripts: $(VENV)/.dev  ## run the transcripts of README.md and docs/ anew
+	$(BIN)/python tests/docs/transcripts.py
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

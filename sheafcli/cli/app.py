@@ -9,21 +9,23 @@ from typing import Annotated
 import typer
 
 from sheafcli.cli.diagnose import diagnose
+from sheafcli.cli.diffuse import diffuse
 from sheafcli.cli.init import init
+from sheafcli.cli.spectrum import spectrum
 from sheafcli.cli.train import train
 from sheafcli.cli.validate import validate
+from sheafcli.cli.verify import verify
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_error
 from sheafcli.runs import RunFailed
 
 app = typer.Typer(
-    help="Train ReLU networks by sheaf diffusion, and see edge by edge where they disagree with themselves.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, validate, train, diagnose):
+for command in (init, validate, train, diagnose, diffuse, verify, spectrum):
     app.command()(command)
 
 

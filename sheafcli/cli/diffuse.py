@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.core.cochain import Cochain
@@ -83,31 +84,43 @@ def diffuse(
     network, X = studied.network, studied.task.X_test[:samples]
     target = studied.task.y_test[:samples] if output_pin else None
     pins = _pins(network, X, pin or [], soft_pin or [])
-    method: Integrator = INTEGRATORS[integrator]
-    if dt is not None:
-        if integrator != "euler":
-            raise InputError(f"--dt belongs to --integrator euler; {integrator} chooses its own steps")
-        if not 0.0 < dt < np.inf:
-            raise InputError(f"--dt must be above 0 and finite, got {dt}")
-        method = Euler(dt)
+    last = f"z{network.depth + 1}"
+    if output_pin and not network.has_output_vertex and any(p.hard and p.stalk == last for p in pins):
+        raise InputError(f"--output-pin holds all of {last} already; leave out --pin {last}[...]")
+    method = _method(integrator, dt, samples=len(X))
     if not 0.0 < tolerance < np.inf:
         raise InputError(f"--tolerance must be above 0 and finite, got {tolerance}")
-    if isinstance(method, Implicit) and len(X) > 1:
-        raise InputError(f"--integrator {integrator} takes a single sample; leave out --samples {samples}")
     goal = extend(network, X, target=target, pins=pins)
+    if not goal.converged.all():
+        raise RunFailed(
+            f"the equilibrium of {_samples(~goal.converged)} was not found to tolerance "
+            f"(certificate {goal.certificate.max():.1e}), so there is nothing to measure against"
+        )
     recorder = Recorder(reference=goal.cochain, watch=_watched(network))
-    with LiveTrace(recorder, quiet=format_ != "table") as observer:
-        flow = diffuse_stalks(
-            network,
-            X,
-            start=start,
-            seed=seed,
-            target=target,
-            pins=pins,
-            integrator=method,
-            steps=steps,
-            tolerance=tolerance,
-            recorder=observer,
+    try:
+        # A step that is too large overflows; what is left then is not finite, and said below.
+        with (
+            LiveTrace(recorder, quiet=format_ != "table") as observer,
+            np.errstate(over="ignore", invalid="ignore"),
+        ):
+            flow = diffuse_stalks(
+                network,
+                X,
+                start=start,
+                seed=seed,
+                target=target,
+                pins=pins,
+                integrator=method,
+                steps=steps,
+                tolerance=tolerance,
+                recorder=observer,
+            )
+    except ArithmeticError as error:
+        raise RunFailed(f"{error}; another --integrator may get further") from error
+    if not np.isfinite(flow.rate).all():
+        raise RunFailed(
+            f"the diffusion diverged within {flow.steps:,} steps: {method} steps too far; "
+            "leave out --dt, and nothing is written"
         )
     folder = output or (studied.run.path if studied.run is not None else Path("results") / studied.name)
     trace, crossings = trace_table(recorder), crossings_table(recorder)
@@ -120,15 +133,29 @@ def diffuse(
     if format_ == "table":
         console = stdout()
         console.print(diffusion_table(flow, recorder, bound))
-        console.print(f"\nWritten: {folder / 'diffusion.csv'}", markup=False, soft_wrap=True)
+        written = f"{folder / 'diffusion.csv'}, crossings.csv and figures/diffusion_*.png"
+        console.print(f"\nWritten: {written}", markup=False, soft_wrap=True)
     else:
         show_frame(trace, format_)
     if not flow.converged.all():
-        left = np.flatnonzero(~flow.converged)
         raise RunFailed(
-            f"samples {', '.join(map(str, left[:20]))} did not come to rest in {flow.steps:,} steps "
+            f"{_samples(~flow.converged)} did not come to rest in {flow.steps:,} steps "
             f"(largest rate left {flow.rate.max():.1e}); give more --steps or a larger --tolerance"
         )
+
+
+def _method(name: IntegratorName, dt: float | None, *, samples: int) -> Integrator:
+    """Return the integrator that --integrator and --dt ask for."""
+    method = INTEGRATORS[name]
+    if isinstance(method, Implicit) and samples > 1:
+        raise InputError(f"--integrator {name} takes a single sample; leave out --samples {samples}")
+    if dt is None:
+        return method
+    if name != "euler":
+        raise InputError(f"--dt belongs to --integrator euler; {name} chooses its own steps")
+    if not 0.0 < dt < np.inf:
+        raise InputError(f"--dt must be above 0 and finite, got {dt}")
+    return Euler(dt)
 
 
 def _pins(network: Network, X: Array, hard: list[str], soft: list[str]) -> list[Pin]:
@@ -157,6 +184,13 @@ def _pin(option: str, stalk: str, coordinate: str, value: str, stiffness: str | 
         return Pin(stalk, int(coordinate), float(value), None if stiffness is None else float(stiffness))
     except ValueError as error:
         raise InputError(f"{option}: {error}") from error
+
+
+def _samples(chosen: NDArray[np.bool_]) -> str:
+    """Name samples by their numbers: sample 3; samples 0, 1, 4; no more than 20 of them."""
+    numbers = np.flatnonzero(chosen)
+    more = f" and {len(numbers) - 20} more" if len(numbers) > 20 else ""
+    return f"sample{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:20]))}{more}"
 
 
 def _watched(network: Network) -> tuple[tuple[str, int], ...]:

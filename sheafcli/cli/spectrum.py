@@ -10,7 +10,7 @@ from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.core.spectrum import spectrum as spectrum_of
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary, spectrum_table, stability_table
 from sheafcli.render.console import stdout
-from sheafcli.render.spectrum import spectrum_figure
+from sheafcli.render.spectrum import modes_table, spectrum_figure
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import frame_table, show_frame
 from sheafcli.runs.files import write_text
@@ -39,13 +39,10 @@ def spectrum(
         show_frame(table, format_)
         return
     console = stdout()
-    titled = (
-        (f"Spectrum of {len(table)} samples", spectrum_summary(found)),
-        ("Where the slowest (fiedler) and the fastest (top) mode sit", bottleneck_table(found)),
-        ("How alike they are between samples", stability_table(found)),
-    )
-    for title, frame in titled:
-        console.print(frame_table(frame, title))
-        console.print()
+    console.print(frame_table(spectrum_summary(found), f"Spectrum of {len(table)} samples"))
+    console.print()
+    console.print(modes_table(bottleneck_table(found)))
+    console.print()
+    console.print(frame_table(stability_table(found), "How alike they are between samples"))
     if studied.run is not None:
-        console.print(f"Written: {studied.run / 'spectrum.csv'}", markup=False, soft_wrap=True)
+        console.print(f"\nWritten: {studied.run / 'spectrum.csv'}", markup=False, soft_wrap=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
+from matplotlib.figure import Figure
 
 from sheafcli.cli.options import ConfigArgument, SetOption
 from sheafcli.config import load_config
@@ -40,12 +43,14 @@ def train(
     if resume and overwrite:
         raise typer.BadParameter("--resume keeps the run that is there and --overwrite replaces it: give one")
     resume = resume and run.has_run
+    experiment = Experiment.prepare(specification)
     if resume and run.status_of(specification) == "finished":
         typer.echo(f"{run.path}: already finished; --overwrite trains it anew", err=True)
     else:
-        _conduct(Experiment.prepare(specification), run, resume=resume, overwrite=overwrite, quiet=quiet)
+        _conduct(experiment, run, resume=resume, overwrite=overwrite, quiet=quiet)
     if not quiet:
         _show(run)
+    _draw(experiment, run)
 
 
 def _conduct(
@@ -59,21 +64,25 @@ def _conduct(
     except KeyboardInterrupt:
         print_error(f"interrupted; continue with --resume, what was written is in {run.path}")
         raise typer.Exit(1) from None
-    _draw(experiment, run)
 
 
 def _draw(experiment: Experiment, run: RunDirectory) -> None:
+    """Draw the pictures of a finished run that are not there yet."""
     name = experiment.config.name
-    baseline = read_log(run, "baseline.csv") if (run / "baseline.csv").exists() else None
-    figures = {
-        "loss": loss_figure(read_log(run, "history.csv"), baseline, name),
-        "discord": discord_figure(read_log(run, "discord.csv"), name),
-        "learned": learned_figure(run.network(), experiment.task, name),
+    figures: dict[str, Callable[[], Figure | None]] = {
+        "loss": lambda: loss_figure(read_log(run, "history.csv"), _baseline(run), name),
+        "discord": lambda: discord_figure(read_log(run, "discord.csv"), name),
+        "learned": lambda: learned_figure(run.network(), experiment.task, name),
     }
     run.figures.mkdir(exist_ok=True)
-    for stem, figure in figures.items():
-        if figure is not None:
-            save_figure(figure, run.figures / f"{stem}.png")
+    for stem, draw in figures.items():
+        path = run.figures / f"{stem}.png"
+        if not path.exists() and (figure := draw()) is not None:
+            save_figure(figure, path)
+
+
+def _baseline(run: RunDirectory) -> pd.DataFrame | None:
+    return read_log(run, "baseline.csv") if (run / "baseline.csv").exists() else None
 
 
 def _show(run: RunDirectory) -> None:

@@ -35,7 +35,7 @@ from sheafcli.core.trace import Recorder
 
 OutputForce = Literal["loss", "least_squares"]
 Start = Literal["random", "zeros", "forward"]
-# How often, in steps, a diffusion asks whether it has arrived.
+# How often, in evaluations of the forces, a diffusion asks whether it has arrived.
 LOOK_EVERY = 50
 
 
@@ -233,7 +233,7 @@ def diffuse(
         output_force=output_force,
         alpha=alpha,
     )
-    taken, time = 0, 0.0
+    taken, time, look = 0, 0.0, LOOK_EVERY
     rate = np.full(len(X), np.inf)
     if recorder is not None:
         recorder.observe(equation, 0, 0.0, sight=True)
@@ -241,7 +241,8 @@ def diffuse(
         taken += 1
         time += dt
         last = taken >= steps
-        if last or taken % LOOK_EVERY == 0:
+        if last or equation.evaluations >= look:
+            look = equation.evaluations + LOOK_EVERY
             rate = alpha * np.max(np.abs(equation.sliding_rate()), axis=1)
             last = last or bool((rate <= tolerance).all()) or not np.isfinite(rate).all()
         if recorder is not None:

@@ -12,13 +12,14 @@ the rest are the free coordinates Omega. The output edge is never part of the La
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.linalg import splu
 
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
@@ -73,6 +74,15 @@ class NeuralSheaf:
         left = self.coboundary(pattern, "full" if block == "full" else "free")
         right = left if block != "boundary" else self.coboundary(pattern, "boundary")
         return sp.csr_array(left.T @ right)
+
+    def free_solver(self, pattern: Pattern) -> Callable[[Array], Array]:
+        """Return the map b -> L_Omega^-1 b.
+
+        It factors delta_Omega and solves with it and its transpose, which loses half as many digits as
+        a factor of L_Omega would: the condition number of the one is the root of the other's.
+        """
+        factors = splu(sp.csc_array(self.coboundary(pattern, "free")))
+        return lambda b: np.asarray(factors.solve(factors.solve(b, trans="T")))
 
     def _full_coboundary(self, pattern: Pattern) -> sp.csr_array:
         network = self.network

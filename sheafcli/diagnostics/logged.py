@@ -14,7 +14,7 @@ def read_log(run: RunDirectory, name: str) -> pd.DataFrame:
     if not path.exists():
         raise InputError("the run has not logged this; train it first", path=path)
     try:
-        log = pd.read_csv(path, float_precision="round_trip")
+        log = pd.read_csv(path)
     except ValueError as error:
         raise InputError(f"the table is damaged ({error}); train the run again", path=path) from error
     if "step" not in log or not pd.api.types.is_integer_dtype(log["step"]):

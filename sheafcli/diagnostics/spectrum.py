@@ -21,13 +21,8 @@ def spectrum_table(found: Spectrum) -> pd.DataFrame:
 
 def spectrum_summary(found: Spectrum) -> pd.DataFrame:
     """Return gap, largest eigenvalue and condition number over the samples: min, median, max."""
-    values = {"gap": found.gap, "largest": found.largest, "condition": found.condition}
-    return pd.DataFrame(
-        [
-            {"quantity": name, "min": v.min(), "median": np.median(v), "max": v.max()}
-            for name, v in values.items()
-        ]
-    )
+    values = pd.DataFrame({"gap": found.gap, "largest": found.largest, "condition": found.condition})
+    return values.agg(["min", "median", "max"]).rename_axis("samples").reset_index()
 
 
 def bottleneck_table(found: Spectrum) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Tables for the terminal: results, discord, neurons, and any DataFrame in three formats."""
+"""Tables for the terminal: results, discord, neurons, checks, and any DataFrame in three formats."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.core.training.fit import Record
+from sheafcli.diagnostics.verification import Check
 from sheafcli.render.console import stdout
 from sheafcli.render.numbers import MISSING, aligned, percent
 from sheafcli.render.palette import OPERATION_COLOURS
@@ -40,6 +41,19 @@ class ResultRow:
     seconds: float
 
 
+def house_table(title: str | None = None) -> Table:
+    """Return an empty table in the style of the house."""
+    return Table(
+        title=None if title is None else Text(title, "bold", no_wrap=True, overflow="ignore"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),  # and one for the divider
+        header_style="",
+    )
+
+
 def result_table(rows: Sequence[ResultRow]) -> Table:
     """Return methods side by side: losses, accuracies if any, steps, seconds; the best in bold."""
     records = [row.record for row in rows]
@@ -51,7 +65,7 @@ def result_table(rows: Sequence[ResultRow]) -> Table:
         ("\nsteps", [record.step for record in records], _each(",d"), None),
         ("\nseconds", [row.seconds for row in rows], _each(",.2f"), min),
     ]
-    table = _house_table("Result")
+    table = house_table("Result")
     table.add_column("\nmethod")
     cells = [[Text(row.label) for row in rows]]
     for header, values, write, best in columns:
@@ -89,7 +103,7 @@ def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
     samples on which the neuron is.
     """
     top = frame.sort_values("discord", ascending=False, kind="stable").head(limit)
-    table = _house_table(f"Neurons that carry most ({len(top)} of {len(frame)})")
+    table = house_table(f"Neurons that carry most ({len(top)} of {len(frame)})")
     for header in ("layer", "neuron"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("operation", no_wrap=True)
@@ -107,6 +121,36 @@ def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
     )
     for row in zip(*columns, strict=True):
         table.add_row(*row)
+    return table
+
+
+def checks_table(checks: Sequence[Check]) -> Table:
+    """Return a row a theorem: what was measured, its figure, what is demanded of it, whether it holds."""
+    table = house_table("Theorems")
+    table.add_column("theorem", ratio=3)
+    table.add_column("measured", ratio=2)
+    table.add_column("figure", justify="right", no_wrap=True)
+    table.add_column("demand", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for check in checks:
+        mark = Text("holds", "green") if check.holds else Text("FAILS", "bold red")
+        table.add_row(Text(check.theorem), Text(check.measured), f"{check.figure:.3g}", check.demand, mark)
+    return table
+
+
+def frame_table(frame: pd.DataFrame, title: str | None = None) -> Table:
+    """Return a DataFrame, without its index, as one table; numbers have 6 significant digits."""
+    table = house_table(title)
+    columns = [_column(frame[name], str(name)) for name in frame.columns]
+    for column in columns:
+        table.add_column(
+            Text(column.header),
+            justify="right" if column.numeric else "left",
+            no_wrap=column.numeric,
+            overflow="fold",
+        )
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 
@@ -130,21 +174,9 @@ def show_frame(frame: pd.DataFrame, format: Format) -> None:
             console.print(table)
 
 
-def _house_table(title: str | None = None) -> Table:
-    return Table(
-        title=None if title is None else Text(title, "bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),  # and one for the divider
-        header_style="",
-    )
-
-
 def _discord_table(by: str, names: list[Text], frame: pd.DataFrame, bars: Sequence[Sequence[Part]]) -> Table:
     """Return the discord of each name, with its statistics, its share, and the share as a bar."""
-    table = _house_table(f"Discord by {by}")
+    table = house_table(f"Discord by {by}")
     table.add_column(by, no_wrap=True)
     columns = {"discord": aligned(frame["discord"].tolist())}
     columns |= {name: aligned(frame[name].tolist(), 4) for name in STATISTICS if name in frame}
@@ -188,27 +220,17 @@ def _json_value(value: object) -> object:
 
 def _frame_tables(frame: pd.DataFrame, width: int) -> Iterable[Table]:
     """Lay a frame out in as many tables below one another as the width asks for."""
-    columns = [_column(frame[name], str(name)) for name in frame.columns]
-    blocks: list[list[_Column]] = []
+    widths = {name: _column(frame[name], str(name)).width for name in frame.columns}
+    first = frame.columns[0]
+    blocks: list[list[str]] = []
     room = 0
-    for column in columns:
-        if not blocks or column.width > room:
-            blocks.append([columns[0]] if blocks else [])
-            room = width - (columns[0].width + GAP if len(blocks) > 1 else 0)
-        blocks[-1].append(column)
-        room -= column.width + GAP
-    for block in blocks:
-        table = _house_table()
-        for column in block:
-            table.add_column(
-                Text(column.header),
-                justify="right" if column.numeric else "left",
-                no_wrap=column.numeric,
-                overflow="fold",
-            )
-        for row in zip(*(column.cells for column in block), strict=True):
-            table.add_row(*(Text(cell) for cell in row))
-        yield table
+    for name, needed in widths.items():
+        if not blocks or needed > room:
+            blocks.append([first] if blocks else [])
+            room = width - (widths[first] + GAP if len(blocks) > 1 else 0)
+        blocks[-1].append(name)
+        room -= needed + GAP
+    return [frame_table(frame[block]) for block in blocks]
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
 
 
@@ -70,8 +72,9 @@ class GrowingTable:
             try:
                 while left:
                     left = left[os.write(descriptor, left) :]
-            except OSError:
+            except OSError as error:
                 os.ftruncate(descriptor, size)
+                error.filename = str(self.path)
                 raise
         finally:
             os.close(descriptor)

@@ -57,8 +57,9 @@ def main() -> None:
     """Write every transcript anew."""
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
-        fresh = iter(replay(text))
-        path.write_text(BLOCK.sub(lambda _: next(fresh), text), encoding="utf-8")
+        for shown, printed in zip(BLOCK.findall(text), replay(text), strict=True):
+            text = text.replace(f"```console\n{shown}```", f"```console\n{printed}```", 1)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

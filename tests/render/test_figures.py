@@ -1,5 +1,7 @@
 """Pictures, asked for what is in their axes: lines, scales, colours, names."""
 
+import errno
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -246,7 +248,7 @@ class TestSave:
 
         def full_disk(file, **_):
             file.write(b"half a picture")
-            raise OSError("no space left on device")
+            raise OSError(errno.ENOSPC, "no space left on device")
 
         monkeypatch.setattr(figure, "savefig", full_disk)
         with pytest.raises(OSError, match="no space"):
