@@ -29,8 +29,9 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.bench  ## time a training step against PyTorch
+bench: $(VENV)/.bench  ## time a step against PyTorch, and the exact solver against the flow
 	$(BIN)/python benchmarks/joint_step.py --write
+	$(BIN)/python benchmarks/theory.py --write
 
 train: $(VENV)/.run  ## train CONFIG=file.yaml (continues it if it was begun)
 	$(if $(CONFIG),,$(error give a configuration: make train CONFIG=experiments/saddle.yaml))

@@ -76,7 +76,7 @@ def diffuse(
     ] = None,
     format_: FormatOption = "table",
 ) -> None:
-    """Follow the heat equation on fixed weights to equilibrium: convergence, crossings, rate.
+    """Follow the heat equation on fixed weights to equilibrium.
 
     Writes diffusion.csv (the trace), crossings.csv and figures/diffusion_*.png.
     """

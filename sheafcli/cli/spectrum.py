@@ -24,7 +24,7 @@ def spectrum(
     ] = 50,
     format_: FormatOption = "table",
 ) -> None:
-    """Show the spectrum of the sheaf Laplacian: gap, largest eigenvalue, condition, bottleneck.
+    """Show how fast stalks settle, and where the bottleneck sits.
 
     Of a run, writes spectrum.csv (a row a sample) and figures/spectrum.png into its directory.
     """

@@ -20,7 +20,7 @@ def verify(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws patterns and perturbations.")] = 0,
     format_: FormatOption = "table",
 ) -> None:
-    """Check the theorems on a network, each with its figure; exit 1 if one does not hold."""
+    """Check the theorems on a network; exit 1 if one does not hold."""
     studied = Subject.load(subject)
     checks = verify_network(studied.network, studied.task.X_test, seed=seed)
     if format_ == "table":

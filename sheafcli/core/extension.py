@@ -185,7 +185,7 @@ class _Problem:
         for i, layer in enumerate(self.layers):
             states.append(layer.states(h[i], a[i], before[i]))
             costs.append(layer.quadratic(states[i]))
-            energy = energy + np.sum(costs[i].value(h[i], a[i]), axis=1)
+            energy = energy + layer.energy(h[i], a[i], states[i])
             h.append(self.onward(a[i], i + 1))
         energy = energy + 0.5 * np.sum((z - h[-1]) ** 2, axis=1)
         return _Point(a, z, h, states, costs, energy)
@@ -289,10 +289,7 @@ def _times(H: Array, v: Array) -> Array:
 
 
 def _rows_of(at: _Point, rows: Rows) -> _Point:
-    costs = [
-        Quadratic(*(part[rows] for part in (c.alpha, c.beta, c.delta, c.p, c.q, c.constant)))
-        for c in at.costs
-    ]
+    costs = [Quadratic(*(part[rows] for part in (c.alpha, c.beta, c.delta, c.p, c.q))) for c in at.costs]
     a, h = ([x[rows] for x in xs] for xs in (at.a, at.h))
     return _Point(a, at.z[rows], h, [s[rows] for s in at.states], costs, at.energy[rows])
 

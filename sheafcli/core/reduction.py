@@ -66,19 +66,13 @@ class Held:
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
-    """c(h, a) = (alpha h^2 + 2 beta h a + delta a^2) / 2 - p h - q a + constant, for every neuron."""
+    """c(h, a) = (alpha h^2 + 2 beta h a + delta a^2) / 2 - p h - q a, up to a constant, for every neuron."""
 
     alpha: Array
     beta: Array
     delta: Array
     p: Array
     q: Array
-    constant: Array
-
-    def value(self, h: Array, a: Array) -> Array:
-        """Return c."""
-        pulled = 0.5 * (self.alpha * h * h + self.delta * a * a) + self.beta * h * a
-        return np.asarray(pulled - self.p * h - self.q * a + self.constant)
 
     def slope_h(self, h: Array, a: Array) -> Array:
         """Return dc/dh."""
@@ -94,7 +88,7 @@ class Transition:
     """The same cost as a step of a linear-Gaussian chain with an observation.
 
     a = rho h + m + noise of variance D, and h observed with precision tau, pulled by tau_t = tau times its
-    target: c = (a - rho h - m)^2 / (2 D) + tau h^2 / 2 - tau_t h + constant. A hard pin on a has D = 0.
+    target: c = (a - rho h - m)^2 / (2 D) + tau h^2 / 2 - tau_t h. A hard pin on a has D = 0.
     """
 
     rho: Array
@@ -130,6 +124,18 @@ class HiddenLayer:
         free = np.where(states == ACTIVE, (h + a + spring) / (2.0 + g), (h + spring) / (1.0 + g))
         return self.z_held.hold(np.where(states == KINK, 0.0, free))
 
+    def energy(self, h: Array, a: Array, states: States) -> Array:
+        """Return half the squares of both edges' residuals and of the springs, per sample.
+
+        It is c summed over the neurons, from the residuals rather than from c's coefficients, whose terms
+        cancel each other.
+        """
+        z = self.z(h, a, states)
+        s = np.where(states == ACTIVE, z, 0.0) - a
+        springs = self.z_held.stiffness * (z - self.z_held.value) ** 2
+        springs = springs + self.a_held.stiffness * (a - self.a_held.value) ** 2
+        return np.asarray(0.5 * np.sum((h - z) ** 2 + s * s + springs, axis=1))
+
     def quadratic(self, states: States) -> Quadratic:
         """Return c for these states."""
         active, inactive = states == ACTIVE, states == INACTIVE
@@ -142,14 +148,12 @@ class HiddenLayer:
         pull = passed * g * v
         R_v = np.where(hard & (v >= 0.0), v, 0.0)
         k, w = self.a_held.stiffness, self.a_held.value
-        pinned = np.where(hard, 0.5 * (v * v + R_v * R_v), 0.5 * g * v * (v - pull))
         return Quadratic(
             alpha=1.0 - passed,
             beta=-through,
             delta=1.0 - through + k,
             p=np.where(hard, v, pull),
             q=np.where(active & ~hard, pull, 0.0) + R_v + k * w,
-            constant=np.broadcast_to(pinned + 0.5 * k * w * w, states.shape),
         )
 
     def transition(self, c: Quadratic) -> Transition:

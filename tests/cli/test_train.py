@@ -1,0 +1,84 @@
+"""Training real data ends clearly better than a constant; every experiment of the project is valid."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sheafcli.config import load_config
+from sheafcli.runs import Experiment
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+ALL = sorted(EXPERIMENTS.rglob("*.yaml"))
+
+
+def constant_losses(config: Path) -> tuple[float, float]:
+    """Return the test loss of always predicting what is best on the training part, and the accuracy."""
+    task = Experiment.prepare(load_config(config)).task
+    mean = task.y_train.mean(axis=0)
+    if task.output == "identity":
+        return float(np.mean((task.y_test - mean) ** 2)), 0.0
+    return -float(np.mean(task.y_test @ np.log(mean))), float(task.y_test.mean(axis=0).max())
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "share"),
+    [("diabetes", "training.time=60", 0.75), ("digits", "training.time=50", 0.4)],
+)
+def test_real_data_is_learned(sheaf, folder, name, length, share):
+    config = EXPERIMENTS / f"{name}.yaml"
+    outcome = sheaf("train", config, "--output", "run", "--set", length, "--set", "baseline=null")
+    assert (outcome.code, outcome.err) == (0, "")
+    final = json.loads(Path("run/manifest.json").read_text())["final"]
+    loss, accuracy = constant_losses(config)
+    assert final["test_loss"] < share * loss
+    if name == "digits":
+        assert accuracy < 0.2
+        assert final["test_accuracy"] > 0.85
+    diagnosis = sheaf("diagnose", "run", "--limit", 20, "--format", "json")
+    assert diagnosis.code == 0
+    assert sum(row["share"] for row in json.loads(diagnosis.out)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("path", ALL, ids=[str(path.relative_to(EXPERIMENTS)) for path in ALL])
+def test_every_experiment_is_valid(sheaf, path):
+    outcome = sheaf("validate", path)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"{path}: valid. ")
+    assert load_config(path).name == path.stem
+
+
+def test_validating_writes_nothing_and_says_what_would_be_trained(sheaf, folder, read):
+    before = read(folder)
+    outcome = sheaf("validate", "small.yaml", "--set", "network.hidden=[7, 6]")
+    assert outcome.out == (
+        "small.yaml: valid. Task paraboloid: 40 training and 20 test samples; "
+        "network [2, 7, 6, 1], output identity.\n"
+    )
+    assert read(folder) == before
+
+
+@pytest.mark.parametrize(
+    "kind", ["paraboloid", "saddle", "circular", "blobs", "csv", "npz", "digits", "diabetes", "breast_cancer"]
+)
+def test_what_init_writes_is_valid_once_its_data_is_there(sheaf, folder, kind):
+    outcome = sheaf("init", "new.yaml", "--task", kind)
+    assert (outcome.code, outcome.out) == (0, "wrote new.yaml; train it with: sheaf train new.yaml\n")
+    assert "#" in (folder / "new.yaml").read_text()
+    if kind == "csv":
+        assert "data.csv" in sheaf("validate", "new.yaml").err
+        (folder / "data.csv").write_text("x,y\n1,2.5\n2,3.5\n3,5.5\n4,6.5\n")
+    if kind == "npz":
+        arrays = {"X_train": np.ones((4, 2)), "y_train": np.arange(4.0)}
+        np.savez(folder / "data.npz", **arrays, X_test=arrays["X_train"], y_test=arrays["y_train"])
+    assert sheaf("validate", "new.yaml").code == 0
+
+
+def test_init_writes_config_yaml_unless_told_otherwise(sheaf, folder):
+    assert sheaf("init").code == 0
+    assert load_config(folder / "config.yaml").task.kind == "paraboloid"
+
+
+def test_the_version_is_told(sheaf):
+    assert sheaf("--version").out == "sheafcli 0.1.0\n"

@@ -1,0 +1,490 @@
+"""What a run writes down, against the formulas; and that a run stopped anywhere ends as if it never was."""
+
+import csv
+import itertools
+import json
+import signal
+import sys
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from sheafcli.config import load_config
+from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.heat import Heat
+from sheafcli.core.training.optimizers import SGD
+from sheafcli.errors import InputError
+from sheafcli.runs import Experiment, RunFailed, files
+from sheafcli.runs import conduct as conduct_run
+from sheafcli.runs.conduct import Checkpoint
+from sheafcli.runs.files import write_whole
+from sheafcli.runs.observer import Silent
+
+CIRCULAR = """\
+task: {kind: circular, n_train: 30, n_test: 12}
+network: {hidden: [4, 3]}
+training: {steps: 50, dt: 0.05, stalks: forward, log_every: 20}
+diagnostics: {every: 40}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _checkpoint_at_every_record(monkeypatch):
+    # The package exports a function of the module's name.
+    monkeypatch.setattr(sys.modules["sheafcli.runs.conduct"], "CHECKPOINT_SECONDS", -1.0)
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_seconds(path) -> list[dict[str, str]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows_of(path)]
+
+
+def forward(network, X):
+    """Return z_1, a_1, ..., z_{k+1} of the forward pass."""
+    stalks, a = [], X
+    for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
+        z = a @ W.T + b
+        a = z * (z > 0)
+        stalks += [z] if layer == len(network.weights) else [z, a]
+    return stalks
+
+
+def discords(network, X, y, stalks) -> list[tuple[str, str, str, float]]:
+    """Return layer, operation, edge and discord of every edge of training stalks z_1, a_1, ..., z_{k+1}."""
+    rows, a, last = [], X, len(network.weights)
+    for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
+        z = stalks[2 * layer - 2]
+        r = a @ W.T + b - z
+        rows.append((str(layer), "affine", f"affine_{layer}", np.mean(np.sum(r**2, axis=1))))
+        if layer < last:
+            a = stalks[2 * layer - 1]
+            s = np.where(z >= 0, z, 0) - a
+            rows.append((str(layer), "activation", f"activation_{layer}", np.mean(np.sum(s**2, axis=1))))
+    return [*rows, (str(last), "output", "output", output_discord(network, z, y))]
+
+
+def output_discord(network, z, y) -> float:
+    return np.mean(np.sum((z - y) ** 2, axis=1)) if network.output.name == "identity" else entropy(z, y)
+
+
+def entropy(z, y) -> float:
+    p = expit(z)
+    return -np.mean(np.sum(y * np.log(p) + (1 - y) * np.log(1 - p), axis=1))
+
+
+# What is written ----------------------------------------------------------------------------
+
+
+def test_the_tables_of_a_regression_are_what_the_formulas_give(prepare, begin):
+    experiment = prepare()
+    run = begin(experiment)
+    conduct_run(experiment, run, Silent())
+    task, X, y = experiment.task, experiment.task.X_train, experiment.task.y_train
+    history, discord = rows_of(run / "history.csv"), rows_of(run / "discord.csv")
+    assert list(history[0]) == ["step", "seconds", "train_loss", "test_loss", "energy", "time"]
+    assert list(discord[0]) == ["step", "layer", "operation", "edge", "discord", "share"]
+    assert [row["step"] for row in history] == ["0", "20", "40", "60"]
+    phase = experiment.phases[0]
+    session = Heat(steps=60, dt=0.02).start(experiment.network, X, y, phase.seed)
+    for row in history:
+        session.advance(int(row["step"]) - session.step)
+        network, stalks = session.network(), list(session.cochain().stalks().values())
+        expected = discords(network, X, y, stalks)
+        total = sum(value for *_, value in expected)
+        found = [line for line in discord if line["step"] == row["step"]]
+        for line, (layer, operation, edge, value) in zip(found, expected, strict=True):
+            assert (line["layer"], line["operation"], line["edge"]) == (layer, operation, edge)
+            assert float(line["discord"]) == pytest.approx(value, rel=1e-12)
+            assert float(line["share"]) == pytest.approx(value / total, rel=1e-12)
+        assert float(row["train_loss"]) == pytest.approx(np.mean((forward(network, X)[-1] - y) ** 2))
+        test_error = forward(network, task.X_test)[-1] - task.y_test
+        assert float(row["test_loss"]) == pytest.approx(np.mean(test_error**2))
+        assert float(row["energy"]) == pytest.approx(total / 2)
+        assert float(row["time"]) == pytest.approx(0.02 * session.step)
+    seconds = [float(row["seconds"]) for row in history]
+    assert seconds == sorted(seconds)
+    assert seconds[0] >= 0
+    for one, other in zip(run.network().weights, session.network().weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_tables_of_a_classification_have_accuracies(prepare, begin):
+    experiment = prepare(text=CIRCULAR)
+    run = begin(experiment)
+    conduct_run(experiment, run, Silent())
+    task, history = experiment.task, rows_of(run / "history.csv")
+    assert list(history[0]) == [
+        *("step", "seconds", "train_loss", "test_loss", "energy", "train_accuracy", "test_accuracy", "time")
+    ]
+    assert [row["step"] for row in history] == ["0", "20", "40", "50"]
+    network = run.network()
+    for part, X, y in (("train", task.X_train, task.y_train), ("test", task.X_test, task.y_test)):
+        z = forward(network, X)[-1]
+        assert float(history[-1][f"{part}_loss"]) == pytest.approx(entropy(z, y))
+        assert float(history[-1][f"{part}_accuracy"]) == np.mean((z >= 0) == y)
+    # Every 40 steps, and at the end.
+    discord = rows_of(run / "discord.csv")
+    assert [row["step"] for row in discord] == ["0"] * 6 + ["40"] * 6 + ["50"] * 6
+    assert [row["edge"] for row in discord[:6]] == [
+        *("affine_1", "activation_1", "affine_2", "activation_2", "affine_3", "output")
+    ]
+    z = experiment.network.logits(task.X_train)  # the stalks start from the forward pass
+    assert float(discord[5]["discord"]) == pytest.approx(entropy(z, task.y_train))
+    assert not (run / "baseline.csv").exists()
+
+
+def test_the_table_of_the_baseline_is_gradient_descent_from_the_same_start(prepare, begin):
+    experiment = prepare()
+    run = begin(experiment)
+    conduct_run(experiment, run, Silent())
+    X, y = experiment.task.X_train, experiment.task.y_train
+    baseline = rows_of(run / "baseline.csv")
+    assert list(baseline[0]) == list(rows_of(run / "history.csv")[0])
+    assert [row["step"] for row in baseline] == ["0", "10", "20", "30"]
+    session = Backprop(30, SGD(0.05)).start(experiment.network, X, y)
+    for row in baseline:
+        session.advance(int(row["step"]) - session.step)
+        loss = np.mean((forward(session.network(), X)[-1] - y) ** 2)
+        assert float(row["train_loss"]) == pytest.approx(loss)
+        assert float(row["energy"]) == pytest.approx(loss / 2)  # one output: half the squared error
+        assert float(row["time"]) == session.step
+
+
+def test_the_configuration_of_a_run_gives_the_same_network_again(prepare, begin, tmp_path, contents):
+    text = "task: {kind: blobs, n_train: 20}\nnetwork: {hidden: [3]}\ntraining: {time: 2, log_every: 7}\n"
+    experiment = prepare(text=text)
+    first = begin(experiment, "first")
+    conduct_run(experiment, first, Silent())
+    again = Experiment.prepare(load_config(first / "config.yaml"))
+    second = begin(again, "second")
+    conduct_run(again, second, Silent())
+    for name in ("network.npz", "discord.csv", "config.yaml"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    assert without_seconds(first / "history.csv") == without_seconds(second / "history.csv")
+
+
+def test_a_linear_model_runs(prepare, begin):
+    experiment = prepare("network.hidden=[]")
+    run = begin(experiment)
+    manifest = conduct_run(experiment, run, Silent())
+    assert manifest["widths"] == [2, 1]
+    assert manifest["parameters"] == 3
+    assert {row["edge"] for row in rows_of(run / "discord.csv")} == {"affine_1", "output"}
+
+
+def test_the_watcher_hears_of_every_phase_and_record(prepare, begin, watcher):
+    experiment = prepare()
+    watching = watcher()
+    conduct_run(experiment, begin(experiment), watching)
+    assert watching.calls == [
+        "training from 0 of 60",
+        *(f"record {step}" for step in (0, 20, 40, 60)),
+        "ended",
+        "baseline from 0 of 30",
+        *(f"record {step}" for step in (0, 10, 20, 30)),
+        "ended",
+    ]
+
+
+# The manifest -------------------------------------------------------------------------------
+
+
+def test_the_manifest_of_a_finished_run_says_what_it_was(prepare, begin):
+    experiment = prepare()
+    run = begin(experiment)
+    returned = conduct_run(experiment, run, Silent())
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest == returned
+    last, last_baseline = rows_of(run / "history.csv")[-1], rows_of(run / "baseline.csv")[-1]
+    for key, row in (("final", last), ("baseline", last_baseline)):
+        final = manifest.pop(key)
+        assert (final.pop("train_accuracy"), final.pop("test_accuracy")) == (None, None)
+        assert set(final) == set(row)
+        assert final.pop("seconds") >= float(row["seconds"])
+        assert {name: str(value) for name, value in final.items()} == {name: row[name] for name in final}
+    assert manifest.pop("started") <= manifest.pop("ended")
+    assert manifest.pop("versions").keys() == {"sheafcli", "python", "numpy", "scipy"}
+    assert manifest == {
+        "name": "small",
+        "status": "finished",
+        "message": None,
+        "task": "paraboloid",
+        "method": "heat",
+        "output": "identity",
+        "seed": 3,
+        "widths": [2, 4, 1],
+        "parameters": 2 * 4 + 4 + 4 * 1 + 1,
+        "n_train": 20,
+        "n_test": 10,
+    }
+
+
+def test_the_manifest_follows_the_run(prepare, begin):
+    experiment = prepare()
+    run = begin(experiment)
+    seen = []
+
+    class Reader(Silent):
+        def phase_started(self, phase, step, total):
+            manifest = run.manifest()
+            seen.append((manifest["status"], manifest["ended"], manifest["final"] is not None))
+
+    conduct_run(experiment, run, Reader())
+    assert seen == [("running", None, False), ("running", None, True)]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "status", "message"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt, "interrupted", "--resume"),
+        (OSError(28, "No space left on device"), RunFailed, "failed", "No space left on device"),
+        (OSError(5, "Input/output error", "a file"), RunFailed, "failed", "a file: Input/output error"),
+        (MemoryError("64 GiB"), MemoryError, "failed", "MemoryError: 64 GiB"),
+        (ZeroDivisionError("a fault"), ZeroDivisionError, "failed", "ZeroDivisionError: a fault"),
+    ],
+)
+def test_the_manifest_of_a_run_that_ended_early_says_why(
+    prepare, begin, watcher, error, raised, status, message
+):
+    experiment = prepare()
+    run = begin(experiment)
+    with pytest.raises(raised):
+        conduct_run(experiment, run, watcher(2, error))
+    manifest = run.manifest()
+    assert manifest["status"] == status
+    assert message in manifest["message"]
+    assert manifest["ended"] is not None
+    assert manifest["final"] is None
+
+
+@pytest.mark.parametrize("phase", ["training", "baseline"])
+def test_a_run_that_diverges_says_where_and_keeps_its_last_good_state(prepare, begin, monkeypatch, phase):
+    monkeypatch.setattr(sys.modules["sheafcli.runs.conduct"], "CHECKPOINT_SECONDS", 1e9)
+    override = "training.dt=1.5" if phase == "training" else "baseline.learning_rate=1e6"
+    experiment = prepare(override, "training.log_every=20")
+    run = begin(experiment)
+    with pytest.raises(RunFailed, match=f"^{phase} diverged at step") as caught:
+        conduct_run(experiment, run, Silent())
+    manifest = run.manifest()
+    assert (manifest["status"], manifest["message"]) == ("diverged", str(caught.value))
+    checkpoint = Checkpoint.read(run)
+    assert checkpoint.phase == phase
+    assert all(np.isfinite(array).all() for array in checkpoint.state.values())
+    assert all(np.isfinite(W).all() for W in run.network().weights)
+    assert (manifest["final"] is not None) == (phase == "baseline")
+
+
+def test_sigterm_stops_a_run_as_ctrl_c_does_and_is_left_as_it_was(prepare, begin):
+    experiment = prepare()
+    run = begin(experiment)
+
+    class Scheduler(Silent):
+        def recorded(self, record):
+            signal.raise_signal(signal.SIGTERM)
+
+    def harmless(signum, frame):
+        pass
+
+    original = signal.signal(signal.SIGTERM, harmless)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            conduct_run(experiment, run, Scheduler())
+        assert signal.getsignal(signal.SIGTERM) is harmless
+    finally:
+        signal.signal(signal.SIGTERM, original)
+    assert run.manifest()["status"] == "interrupted"
+
+
+# Stopped and resumed ------------------------------------------------------------------------
+
+FEW_SAMPLES = "task: {kind: npz, path: few.npz}\nnetwork: {hidden: [4]}\n"
+KINDS = {
+    "fixed step": ("", None),
+    "auto, restarts by time": ("training={time: 3, dt: auto, reset_time: 0.7, log_every: 13}", None),
+    "classes, restarts by steps": ("training.reset_every=17", CIRCULAR),
+    "fewer samples than inputs": ("training={steps: 60, dt: 0.002, log_every: 20}", FEW_SAMPLES),
+    "adam beside it": ("baseline={optimizer: adam, epochs: 25, log_every: 10}", None),
+    "trained by adam": ("training={method: backprop, optimizer: adam, epochs: 25, log_every: 10}", None),
+}
+
+
+@pytest.fixture
+def prepare_kind(prepare, tmp_path):
+    def prepare_kind(kind):
+        rng = np.random.default_rng(0)
+        shapes = {"X_train": (5, 9), "y_train": (5, 1), "X_test": (3, 9), "y_test": (3, 1)}
+        np.savez(tmp_path / "few.npz", **{name: rng.normal(size=shape) for name, shape in shapes.items()})
+        override, text = KINDS[kind]
+        return prepare(*filter(None, [override]), **({} if text is None else {"text": text}))
+
+    return prepare_kind
+
+
+def outcome(run) -> dict:
+    tables = [name for name in ("history.csv", "baseline.csv", "discord.csv") if (run / name).exists()]
+    return {name: without_seconds(run / name) for name in tables} | {
+        "network": (run / "network.npz").read_bytes()
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_stopped_anywhere_and_resumed_ends_as_if_it_never_was(
+    prepare_kind, begin, watcher, tmp_path, kind
+):
+    experiment = prepare_kind(kind)
+    whole, watching = begin(experiment, "whole"), watcher()
+    conduct_run(experiment, whole, watching)
+    expected = outcome(whole)
+    for stop_at in range(len(watching.calls)):
+        run = begin(experiment, f"stopped at {stop_at}")
+        with pytest.raises(KeyboardInterrupt):
+            conduct_run(experiment, run, watcher(stop_at))
+        again = prepare_kind(kind)
+        assert conduct_run(again, run, Silent(), resume=True)["status"] == "finished"
+        assert outcome(run) == expected
+        assert run.manifest()["final"]["train_loss"] == whole.manifest()["final"]["train_loss"]
+
+
+def test_a_run_stopped_again_and_again_ends_as_if_it_never_was(prepare_kind, begin, watcher):
+    experiment = prepare_kind("fixed step")
+    whole = begin(experiment, "whole")
+    conduct_run(experiment, whole, Silent())
+    run = begin(experiment)
+    stops = []
+    while run.manifest()["status"] != "finished":
+        watching = watcher(4)
+        with suppress(KeyboardInterrupt):
+            conduct_run(prepare_kind("fixed step"), run, watching, resume=len(stops) > 0)
+        stops.append((watching.calls[0], watching.calls[:5][-1]))
+    assert stops == [
+        ("training from 0 of 60", "record 60"),
+        ("training from 40 of 60", "record 0"),
+        ("training from 60 of 60", "record 10"),
+        ("baseline from 0 of 30", "record 30"),
+        ("baseline from 20 of 30", "ended"),
+    ]
+    assert outcome(run) == outcome(whole)
+
+
+class Killed(BaseException):
+    """What a kill is to the code under way."""
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_run_killed_beside_any_write_ends_as_if_it_never_was(prepare, begin, monkeypatch, written):
+    """Whichever file was the last to be written whole, resuming leads to the same end."""
+    experiment = prepare()
+    whole = begin(experiment, "whole")
+    conduct_run(experiment, whole, Silent())
+    expected = outcome(whole)
+    for kill_at in itertools.count():
+        run = begin(experiment, f"killed at {kill_at}")
+        count = itertools.count()
+
+        def write_or_die(path, write, kill_at=kill_at, count=count):
+            number = next(count)
+            if number < kill_at or (written and number == kill_at):
+                write_whole(path, write)
+            if number >= kill_at:  # what is dead writes nothing more, not even that it failed
+                raise Killed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "write_whole", write_or_die)
+            try:
+                conduct_run(experiment, run, Silent())
+                break
+            except Killed:
+                pass
+        conduct_run(prepare(), run, Silent(), resume=True)
+        assert outcome(run) == expected
+    # The manifest four times, three tables, the network four times, eight checkpoints.
+    assert kill_at == 19
+
+
+def test_a_resumed_run_counts_its_seconds_on(prepare, begin, watcher):
+    experiment = prepare()
+    run = begin(experiment)
+    with pytest.raises(KeyboardInterrupt):
+        conduct_run(experiment, run, watcher(3))
+    checkpoint = Checkpoint.read(run)
+    Checkpoint(checkpoint.phase, 1000.0, checkpoint.state).write(run)
+    conduct_run(experiment, run, Silent(), resume=True)
+    seconds = [float(row["seconds"]) for row in rows_of(run / "history.csv")]
+    assert seconds[0] < 1000 < seconds[-1] < 1100
+
+
+def test_another_configuration_does_not_resume(prepare, begin, watcher, contents):
+    experiment = prepare()
+    run = begin(experiment)
+    with pytest.raises(KeyboardInterrupt):
+        conduct_run(experiment, run, watcher(3))
+    before = contents(run.path)
+    with pytest.raises(InputError, match="another configuration"):
+        conduct_run(prepare("training.dt=0.01"), run, Silent(), resume=True)
+    assert contents(run.path) == before
+
+
+def _change(**arrays):
+    def change(path):
+        with np.load(path) as file:
+            content = dict(file)
+        for name, array in arrays.items():
+            if array is None:
+                content.pop(name)
+            else:
+                content[name] = array
+        np.savez(path, **content)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        lambda path: path.write_bytes(b""),
+        _change(phase=None),
+        _change(phase=np.array("spectrum")),
+        _change(seconds=np.zeros(2)),
+        _change(seconds=np.array("now")),
+        _change(state_H1=None),
+        _change(state_H1=np.zeros((9, 9))),
+        _change(state_H1=np.full((4, 3), np.nan)),
+        _change(state_clock=np.zeros(1)),
+        _change(state_H1=np.array([{}])),
+        _change(state_H1=np.full((4, 3), "0.5")),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(prepare, begin, watcher, contents, damage):
+    experiment = prepare()
+    run = begin(experiment)
+    with pytest.raises(KeyboardInterrupt):
+        conduct_run(experiment, run, watcher(3))
+    damage(run / "checkpoint.npz")
+    before = contents(run.path)
+    with pytest.raises(InputError, match="--overwrite") as caught:
+        conduct_run(experiment, run, Silent(), resume=True)
+    assert caught.value.path == run / "checkpoint.npz"
+    after = contents(run.path)
+    assert before.pop("manifest.json")
+    assert after.pop("manifest.json")
+    assert after == before
+
+
+def test_data_that_changed_since_does_not_resume(prepare, begin, watcher, tmp_path):
+    rows = [f"{i},{i * i % 7}.5" for i in range(20)]
+    text = "task: {kind: csv, path: d.csv, target: 1}\nnetwork: {hidden: [3]}\ntraining: {log_every: 10}\n"
+    (tmp_path / "d.csv").write_text("\n".join(rows))
+    experiment = prepare(text=text)
+    run = begin(experiment)
+    with pytest.raises(KeyboardInterrupt):
+        conduct_run(experiment, run, watcher(3))
+    (tmp_path / "d.csv").write_text("\n".join(rows[:-4]))
+    with pytest.raises(InputError, match="does not fit"):
+        conduct_run(prepare(text=text), run, Silent(), resume=True)
