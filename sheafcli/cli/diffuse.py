@@ -72,7 +72,9 @@ def diffuse(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws random stalks.")] = 0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="DIR", help="Where to write.", show_default="RUN or results/NAME"),
+        typer.Option(
+            "--output", metavar="DIR", help="Where to write.", show_default="RUN or results/NAME-diffusion"
+        ),
     ] = None,
     format_: FormatOption = "table",
 ) -> None:
@@ -122,7 +124,9 @@ def diffuse(
             f"the diffusion diverged within {flow.steps:,} steps: {method} steps too far; "
             "leave out --dt, and nothing is written"
         )
-    folder = output or (studied.run.path if studied.run is not None else Path("results") / studied.name)
+    folder = output or (
+        studied.run.path if studied.run is not None else Path("results") / f"{studied.name}-diffusion"
+    )
     trace, crossings = trace_table(recorder), crossings_table(recorder)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_text(folder / "diffusion.csv", trace.to_csv(index=False))

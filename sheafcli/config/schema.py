@@ -105,7 +105,8 @@ class HeatSpec(Section):
     )
     log_every: PositiveInt = Field(
         default=1000,
-        description="Write a row of history every so many steps: smaller draws finer curves and costs time.",
+        description="Write a row of history every so many steps: smaller draws finer curves and "
+        "costs time; a run that was killed goes on from a logged step.",
     )
 
     @model_validator(mode="before")

@@ -80,20 +80,18 @@ class BackpropSession:
         return self.step / self.method.epochs
 
     def advance(self, steps: int, progress: Progress | None = None) -> None:
-        """Take up to `steps` epochs; raise Diverged where a weight is no longer finite."""
+        """Take up to `steps` epochs; raise Diverged where the error is no longer finite."""
         end = min(self.step + steps, self.method.epochs)
         before = self.state()
         with np.errstate(over="ignore", invalid="ignore"):
             while self.step < end:
-                self._epoch()
-                if self.step % LOOK_EVERY == 0 or self.step == end:
-                    if not all(np.isfinite(w).all() for w in self._parameters()):
-                        step = self.step
-                        self.restore(before)
-                        last = Edge(self._template.depth + 1, "output")
-                        raise Diverged(step, last, "choose a smaller learning_rate")
-                    if progress is not None:
-                        progress(self.step, self.share_done)
+                if not self._epoch():
+                    step = self.step
+                    self.restore(before)
+                    last = Edge(self._template.depth + 1, "output")
+                    raise Diverged(step, last, "choose a smaller learning_rate")
+                if progress is not None and (self.step % LOOK_EVERY == 0 or self.step == end):
+                    progress(self.step, self.share_done)
 
     def network(self) -> Network:
         """Return the network as it is now."""
@@ -131,10 +129,12 @@ class BackpropSession:
     def _parameters(self) -> list[Array]:
         return [*self._weights, *self._biases]
 
-    def _epoch(self) -> None:
+    def _epoch(self) -> bool:
+        """Take one update; False if the error was no longer finite, and so no weight is from now on."""
         found = _gradient(self._weights, self._biases, self._template, self._X, self._y)
         gradients = [dW for dW, _ in found] + [db for _, db in found]
         self.step += 1
         self.time = float(self.step)
         for w, g, memory in zip(self._parameters(), gradients, self._memory, strict=True):
             self.method.optimizer.update(w, g, memory, self.step)
+        return bool(np.isfinite(gradients[-1]).all())
