@@ -1,15 +1,16 @@
 """The harmonic extension of what is pinned, solved exactly: no time step, no relaxation.
 
-Every z_l is eliminated (`sheafcli.core.reduction`), which leaves the energy as a function of the a_l and
-z_{k+1}, piecewise quadratic. For given states of the neurons it is a linear-Gaussian chain,
+Where only input and output are pinned and no neuron leaves its forward pattern, it is the closed form of
+`sheafcli.core.equilibrium`. Everywhere else a semismooth Newton method finds it. Every z_l is eliminated
+(`sheafcli.core.reduction`), which leaves the energy as a function of the a_l and z_{k+1}, piecewise
+quadratic. For given states of the neurons it is a linear-Gaussian chain,
 
     a_l = rho_l h_l + m_l + w_l,   h_{l+1} = W_{l+1} a_l + b_{l+1},   w_l of variance D_l
 
-(2 where active, 1 where not), observed at the output and wherever a kink or a pin pulls on h. With G_l the
-sensitivity of all observed h to a_l and C = sum_l G_l D_l G_l^T, the multipliers nu of the observations
-solve a small system per sample. Without kinks and pins C + I is S, the effective resistance between input
-and output, and nu = S^-1 (y - f): the closed form. Every solve is one step of a semismooth Newton method; a
-line search on the energy makes it end, in a few steps, where the states agree with themselves.
+(2 where active, 1 where not), observed at the output and wherever a kink or a pin pulls on h. With G_l
+the sensitivity of all observed h to a_l and C = sum_l G_l D_l G_l^T, the multipliers nu of the
+observations solve a small system per sample. Every solve is one Newton step; a line search on the energy
+makes the method end, in a few steps, where the states agree with themselves.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import OutputForce
+from sheafcli.core.equilibrium import equilibrium
 from sheafcli.core.network import Network, as_inputs, as_targets
 from sheafcli.core.outputs import Array
 from sheafcli.core.pins import Pin, check_pins
@@ -93,16 +95,96 @@ def extend(
     """
     X = as_inputs(network, X)
     target = None if target is None else as_targets(network, target, len(X))
-    begin = Cochain.forward(network, X) if start is None else start
-    check_pins(pins, begin.stalks())
-    problem = _Problem.of(network, X, target, stiffness, output_force == "least_squares", pins)
-    widest = max(network.widths[1:])
-    block = max(1, BLOCK_ENTRIES // (widest * (network.widths[-1] + 8)))
-    parts = []
+    found = _nothing_yet(network, len(X))
+    if pins:
+        check_pins(pins, found.cochain.stalks())
+    squared = output_force == "least_squares" and network.has_output_vertex
+    problem = begin = None
+    block = max(1, BLOCK_ENTRIES // (max(network.widths[1:]) * (network.widths[-1] + 8)))
     for first in range(0, len(X), block):
         rows = np.arange(first, min(first + block, len(X)))
-        parts.append(_solve(problem[rows], _start(problem[rows], begin, rows), tolerance, max_iterations))
-    return _assemble(network, problem, target, parts)
+        if target is not None and start is None and not pins and not squared:
+            rows = _settle_in_closed_form(found, network, X, target, stiffness, rows, tolerance)
+        if len(rows) > 0:
+            problem = problem or _Problem.of(network, X, target, stiffness, squared, pins)
+            begin = begin or start or Cochain.forward(network, X)
+            part = problem[rows]
+            solution = _solve(part, _start(part, begin, rows), tolerance, max_iterations)
+            _settle_by_newton(found, part, solution, rows)
+    if found.cochain.y is not None:
+        z = found.cochain.z[network.depth + 1]
+        found.cochain.y[:] = network.output.value(z) if target is None else target
+    return found
+
+
+def _nothing_yet(network: Network, n_samples: int) -> Extension:
+    return Extension(
+        Cochain(network.widths, n_samples, output_vertex=network.has_output_vertex),
+        energy=np.full(n_samples, np.nan),
+        certificate=np.full(n_samples, np.inf),
+        converged=np.zeros(n_samples, dtype=bool),
+        iterations=np.zeros(n_samples, dtype=np.int64),
+        states=tuple(np.zeros((n_samples, n), dtype=np.int8) for n in network.widths[1:-1]),
+    )
+
+
+def _settle_in_closed_form(
+    found: Extension,
+    network: Network,
+    X: Array,
+    target: Array,
+    stiffness: float | None,
+    rows: NDArray[np.intp],
+    tolerance: float,
+) -> NDArray[np.intp]:
+    """Fill in the rows whose neurons keep the forward pattern, and return the others."""
+    X, y = X[rows], target[rows]
+    closed = equilibrium(network, X, y, stiffness)
+    hard = stiffness is None and not network.has_output_vertex
+    gamma = 1.0 if stiffness is None else stiffness
+    z_last = y if hard else closed.z[-1]
+    # What is left of every force, from the stalks alone: the certificate of the closed form.
+    r = closed.a[-1] @ network.weights[-1].T if closed.a else X @ network.weights[-1].T
+    r = r + network.biases[-1] - z_last
+    energy = 0.5 * np.sum(r * r, axis=1)
+    left = np.zeros(len(X))
+    if not hard:
+        energy += gamma * network.output.potential(z_last, y)
+        left = np.max(np.abs(r - gamma * (network.output.value(z_last) - y)), axis=1)
+    largest = np.max(np.abs(r), axis=1)
+    for layer in range(network.depth, 0, -1):
+        z, a = closed.z[layer - 1], closed.a[layer - 1]
+        R = pattern_of(z)
+        s, pull = R * z - a, r @ network.weights[layer]
+        r = (closed.a[layer - 2] if layer > 1 else X) @ network.weights[layer - 1].T
+        r = r + network.biases[layer - 1] - z
+        energy += 0.5 * np.sum(r * r + s * s, axis=1)
+        left = np.maximum(left, np.max(np.maximum(np.abs(s - pull), np.abs(r - R * s)), axis=1))
+        largest = np.maximum(largest, np.max(np.abs(pull), axis=1))
+    settled = closed.keeps_pattern & (left <= tolerance * np.maximum(1.0, largest))
+    into = rows[settled]
+    for layer, (z, a) in enumerate(zip(closed.z, closed.a, strict=False), start=1):
+        found.cochain.z[layer][into] = z[settled]
+        found.cochain.a[layer][into] = a[settled]
+        found.states[layer - 1][into] = pattern_of(z[settled])
+    found.cochain.z[network.depth + 1][into] = z_last[settled]
+    found.energy[into], found.certificate[into] = energy[settled], left[settled]
+    found.converged[into] = True
+    return np.asarray(rows[~settled])
+
+
+def _settle_by_newton(
+    found: Extension, problem: _Problem, solution: _Solution, rows: NDArray[np.intp]
+) -> None:
+    """Fill in some rows from the last point of the Newton method, with the z_l that were eliminated."""
+    at = solution.point
+    for i, layer in enumerate(problem.layers):
+        found.cochain.z[i + 1][rows] = layer.z(at.h[i], at.a[i], at.states[i])
+        found.cochain.a[i + 1][rows] = at.a[i]
+        found.states[i][rows] = at.states[i]
+    found.cochain.z[problem.depth + 1][rows] = at.z
+    found.energy[rows], found.certificate[rows] = at.energy, solution.certificate
+    found.converged[rows], found.iterations[rows] = solution.converged, solution.iterations
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,26 +425,3 @@ def _line_search(problem: _Problem, here: _Point, steps: list[Array], slope: Arr
         lengths[trying] *= 0.5
     lengths[trying] = 0.0
     return lengths
-
-
-def _assemble(network: Network, problem: _Problem, target: Array | None, parts: list[_Solution]) -> Extension:
-    """Put the blocks together and fill in the z_l that were eliminated."""
-    cochain = Cochain(network.widths, len(problem.h1), output_vertex=network.has_output_vertex)
-    states: list[States] = []
-    for i, layer in enumerate(problem.layers):
-        h = np.concatenate([part.point.h[i] for part in parts])
-        states.append(np.concatenate([part.point.states[i] for part in parts]))
-        cochain.a[i + 1][:] = np.concatenate([part.point.a[i] for part in parts])
-        cochain.z[i + 1][:] = layer.z(h, cochain.a[i + 1], states[i])
-    z = cochain.z[network.depth + 1]
-    z[:] = np.concatenate([part.point.z for part in parts])
-    if cochain.y is not None:
-        cochain.y[:] = network.output.value(z) if target is None else target
-    return Extension(
-        cochain,
-        np.concatenate([part.point.energy for part in parts]),
-        np.concatenate([part.certificate for part in parts]),
-        np.concatenate([part.converged for part in parts]),
-        np.concatenate([part.iterations for part in parts]),
-        tuple(states),
-    )

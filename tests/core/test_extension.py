@@ -63,7 +63,7 @@ def test_nothing_pinned_but_the_input_is_the_forward_pass(output):
 
 def test_an_unfinished_extension_says_so():
     network, X, y = problem()
-    settled = extend(network, X, target=y, max_iterations=0)
+    settled = extend(network, X, target=y, start=Cochain.forward(network, X), max_iterations=0)
     assert not settled.converged.any()
     assert (settled.certificate > 1e-3).all()
     assert (settled.iterations == 0).all()
