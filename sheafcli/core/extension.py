@@ -104,7 +104,9 @@ def extend(
     for first in range(0, len(X), block):
         rows = np.arange(first, min(first + block, len(X)))
         if target is not None and start is None and not pins and not squared:
-            rows = _settle_in_closed_form(found, network, X, target, stiffness, rows, tolerance)
+            some = slice(first, first + len(rows))
+            settled = _settle_in_closed_form(found, network, X, target, stiffness, some, tolerance)
+            rows = rows[~settled]
         if len(rows) > 0:
             problem = problem or _Problem.of(network, X, target, stiffness, squared, pins)
             begin = begin or start or Cochain.forward(network, X)
@@ -134,10 +136,10 @@ def _settle_in_closed_form(
     X: Array,
     target: Array,
     stiffness: float | None,
-    rows: NDArray[np.intp],
+    rows: slice,
     tolerance: float,
-) -> NDArray[np.intp]:
-    """Fill in the rows whose neurons keep the forward pattern, and return the others."""
+) -> NDArray[np.bool_]:
+    """Fill in the rows, and return which of them hold: where the neurons keep the forward pattern."""
     X, y = X[rows], target[rows]
     closed = equilibrium(network, X, y, stiffness)
     hard = stiffness is None and not network.has_output_vertex
@@ -162,15 +164,13 @@ def _settle_in_closed_form(
         left = np.maximum(left, np.max(np.maximum(np.abs(s - pull), np.abs(r - R * s)), axis=1))
         largest = np.maximum(largest, np.max(np.abs(pull), axis=1))
     settled = closed.keeps_pattern & (left <= tolerance * np.maximum(1.0, largest))
-    into = rows[settled]
     for layer, (z, a) in enumerate(zip(closed.z, closed.a, strict=False), start=1):
-        found.cochain.z[layer][into] = z[settled]
-        found.cochain.a[layer][into] = a[settled]
-        found.states[layer - 1][into] = pattern_of(z[settled])
-    found.cochain.z[network.depth + 1][into] = z_last[settled]
-    found.energy[into], found.certificate[into] = energy[settled], left[settled]
-    found.converged[into] = True
-    return np.asarray(rows[~settled])
+        found.cochain.z[layer][rows] = z
+        found.cochain.a[layer][rows] = a
+        found.states[layer - 1][rows] = pattern_of(z)
+    found.cochain.z[network.depth + 1][rows] = z_last
+    found.energy[rows], found.certificate[rows], found.converged[rows] = energy, left, settled
+    return np.asarray(settled)
 
 
 def _settle_by_newton(

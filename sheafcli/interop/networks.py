@@ -37,8 +37,9 @@ def read_network(path: Path, output: str | None = None) -> Network:
     if name not in OUTPUTS:
         raise InputError(f"unknown output {name!r}; known: {', '.join(OUTPUTS)}", path=path)
     known = {"output", *(f"{letter}{i}" for letter in "Wb" for i in range(1, len(weights) + 1))}
-    if unknown := sorted(set(arrays) - known):
-        raise InputError(f"unknown array {unknown[0]!r}; a network holds W1, b1, ..., output", path=path)
+    # Other arrays may stand beside a network, but a misspelt bias must not pass for none.
+    if misspelt := sorted(name for name in set(arrays) - known if re.match("[bw]", name, re.IGNORECASE)):
+        raise InputError(f"unknown array {misspelt[0]!r}; a network holds W1, b1, ..., output", path=path)
     biases = [arrays.get(f"b{i}", np.zeros(np.shape(W)[:1])) for i, W in enumerate(weights, start=1)]
     for letter, parameters in (("W", weights), ("b", biases)):
         for i, array in enumerate(parameters, start=1):

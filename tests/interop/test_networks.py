@@ -134,3 +134,11 @@ def test_stalks_read_back_exactly(tmp_path):
 )
 def test_what_is_no_stalk_is_refused(tmp_path, arrays, words):
     assert words in refusal(read_stalks, save(tmp_path, **arrays))
+
+
+@pytest.mark.parametrize("name", ["bias1", "B1", "w2", "b2"])
+def test_a_misspelt_array_does_not_pass_for_a_missing_bias(tmp_path, name):
+    path = tmp_path / "network.npz"
+    np.savez(path, **{"W1": np.ones((1, 2)), name: np.ones(1)})
+    with pytest.raises(InputError, match=f"unknown array '{name}'"):
+        read_network(path)
