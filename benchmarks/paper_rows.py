@@ -124,8 +124,34 @@ def markdown(published: list[dict], found: list[dict]) -> str:
         "The classification rows restart their stalks from the forward pass every 5 or 10 units of time;",
         "each restart is followed by small steps, so the saving is smaller there.",
         "",
+        "## Speed",
+        "",
+        "Measured by `make bench` on one thread, each pair in one run: a joint Euler step beside the same",
+        "step written plainly in PyTorch eager; the exact solver and the stabilised integrator beside Euler.",
+        "",
+        *table_of("joint_step.csv"),
+        "",
+        *table_of("theory.csv"),
+        "",
     ]
     return "\n".join(lines)
+
+
+def table_of(name: str) -> list[str]:
+    """Return a table of benchmarks/results/ as Markdown, its figures to four digits."""
+    with (ROOT / "benchmarks" / "results" / name).open(newline="") as file:
+        header, *rows = csv.reader(file)
+    lines = [header, ["---"] * len(header), *([shortened(cell) for cell in row] for row in rows)]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def shortened(cell: str) -> str:
+    """Return a number to four digits, or whole with separators if large, and any other text as it is."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return cell.strip()
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def main() -> None:

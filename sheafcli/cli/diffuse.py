@@ -37,6 +37,8 @@ INTEGRATORS: dict[str, Integrator] = {
 }
 IntegratorName = Literal["euler", "chebyshev", "bdf", "radau"]
 Start = Literal["random", "zeros", "forward"]
+# Where the gap is small, stalks are still far from equilibrium when they hardly move.
+REST = 1e-12
 HARD = re.compile(r"([a-z]+\d*)\[(\d+)\]=(.+)")
 SOFT = re.compile(r"([a-z]+\d*)\[(\d+)\]=(.+)@(.+)")
 
@@ -67,8 +69,13 @@ def diffuse(
     ] = 1,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Stop after so many steps.")] = 1_000_000,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Stop once no coordinate changes faster than this.")
-    ] = 1e-10,
+        float | None,
+        typer.Option(
+            "--tolerance",
+            help="Stop once no coordinate changes faster than this.",
+            show_default="1e-12 of the largest stalk",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws random stalks.")] = 0,
     output: Annotated[
         Path | None,
@@ -90,7 +97,7 @@ def diffuse(
     if output_pin and not network.has_output_vertex and any(p.hard and p.stalk == last for p in pins):
         raise InputError(f"--output-pin holds all of {last} already; leave out --pin {last}[...]")
     method = _method(integrator, dt, samples=len(X))
-    if not 0.0 < tolerance < np.inf:
+    if tolerance is not None and not 0.0 < tolerance < np.inf:
         raise InputError(f"--tolerance must be above 0 and finite, got {tolerance}")
     goal = extend(network, X, target=target, pins=pins)
     if not goal.converged.all():
@@ -98,6 +105,8 @@ def diffuse(
             f"the equilibrium of {_samples(~goal.converged)} was not found to tolerance "
             f"(certificate {goal.certificate.max():.1e}), so there is nothing to measure against"
         )
+    if tolerance is None:
+        tolerance = REST * max(1.0, float(np.max(np.abs(goal.cochain.data))))
     recorder = Recorder(reference=goal.cochain, watch=_watched(network))
     try:
         # A step that is too large overflows; what is left then is not finite, and said below.

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sheafcli.core.network import Network
 from sheafcli.core.spectrum import pattern_spectra
 from sheafcli.core.trace import Crossing, Recorder
 
-# The bound is the smallest gap over the patterns met: over this many at most, the last state's first.
-MOST_PATTERNS = 200
+# The bound is the smallest gap over the patterns met, the last state's first: over 200 at most, and over
+# fewer where their Laplacians are large.
+MOST_PATTERNS, FEWEST_PATTERNS, PATTERN_WORK = 200, 10, 20_000
+
+
+def patterns_for_bound(recorder: Recorder) -> NDArray[np.bool_]:
+    """Return the patterns met that `decay_bound` looks at, a row each."""
+    patterns = recorder.met_patterns()
+    affordable = PATTERN_WORK // max(1, patterns.shape[1])
+    return patterns[: min(MOST_PATTERNS, max(FEWEST_PATTERNS, affordable))]
 
 
 def trace_table(recorder: Recorder) -> pd.DataFrame:
@@ -49,7 +58,7 @@ def decay_bound(network: Network, recorder: Recorder) -> float:
     output vertex the flow is that of L_Omega and an output edge with the map K, K^2 the Jacobian of phi,
     ||K||^2 <= c: it decays at least as fast as the smallest eigenvalue of [[g + c, -sqrt c], [-sqrt c, 1]].
     """
-    gap, _, _, _ = pattern_spectra(network, recorder.met_patterns()[:MOST_PATTERNS])
+    gap, _, _, _ = pattern_spectra(network, patterns_for_bound(recorder))
     smallest = float(gap.min())
     if not network.has_output_vertex:
         return smallest

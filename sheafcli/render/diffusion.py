@@ -23,7 +23,7 @@ from rich.text import Text
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import Diffusion
 from sheafcli.core.trace import Recorder
-from sheafcli.diagnostics.diffusion import MOST_PATTERNS
+from sheafcli.diagnostics.diffusion import patterns_for_bound
 from sheafcli.render.console import stderr
 from sheafcli.render.numbers import MISSING
 from sheafcli.render.palette import CLASS_COLOURS, PART_COLOURS
@@ -118,7 +118,8 @@ def diffusion_table(flow: Diffusion, recorder: Recorder, bound: float) -> Table:
     if recorder.crossed > len(recorder.crossings):
         crossings += f" (the first {len(recorder.crossings):,} kept)"
     met = f"{len(patterns):,}"
-    of_how_many = f", of {MOST_PATTERNS} patterns" if len(patterns) > MOST_PATTERNS else ""
+    seen = len(patterns_for_bound(recorder))
+    of_how_many = f", of {seen} patterns" if len(patterns) > seen else ""
     measured = recorder.decay_rate()
     slow = measured is not None and measured < INTEGRATED * bound
     ratio = MISSING if measured is None else f"{measured / bound:.4g}"

@@ -12,6 +12,7 @@ import pytest
 from scipy.special import expit
 
 from sheafcli.config import load_config
+from sheafcli.core.sheaf import NeuralSheaf
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.optimizers import SGD
@@ -137,6 +138,26 @@ def test_the_tables_of_a_classification_have_accuracies(prepare, begin):
     z = experiment.network.logits(task.X_train)  # the stalks start from the forward pass
     assert float(discord[5]["discord"]) == pytest.approx(entropy(z, task.y_train))
     assert not (run / "baseline.csv").exists()
+
+
+def test_the_spectrum_is_followed_where_asked_for(prepare, begin):
+    experiment = prepare("diagnostics.spectrum=true", text=CIRCULAR)
+    run = begin(experiment)
+    conduct_run(experiment, run, Silent())
+    rows = rows_of(run / "spectrum_history.csv")
+    assert [int(row["step"]) for row in rows] == [0, 40, 50]
+    # All 30 training samples are fewer than the 50 that are followed.
+    sheaf, ends = NeuralSheaf(run.network()), []
+    for x in experiment.task.X_train:
+        values = np.linalg.eigvalsh(sheaf.laplacian(sheaf.pattern(x)).toarray())
+        ends.append((values[0], values[-1]))
+    gap, largest = np.array(ends).T
+    last = {name: float(value) for name, value in rows[-1].items()}
+    assert last["gap_min"] == pytest.approx(gap.min(), rel=1e-9)
+    assert last["gap_median"] == pytest.approx(np.median(gap), rel=1e-9)
+    assert last["largest_max"] == pytest.approx(largest.max(), rel=1e-9)
+    assert last["largest_median"] == pytest.approx(np.median(largest), rel=1e-9)
+    assert last["condition_median"] == pytest.approx(np.median(largest / gap), rel=1e-9)
 
 
 def test_the_table_of_the_baseline_is_gradient_descent_from_the_same_start(prepare, begin):
