@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import OutputForce
-from sheafcli.core.equilibrium import equilibrium
+from sheafcli.core.equilibrium import balance, equilibrium
 from sheafcli.core.network import Network, as_inputs, as_targets
 from sheafcli.core.outputs import Array
 from sheafcli.core.pins import Pin, check_pins
@@ -142,33 +142,13 @@ def _settle_in_closed_form(
     """Fill in the rows, and return which of them hold: where the neurons keep the forward pattern."""
     X, y = X[rows], target[rows]
     closed = equilibrium(network, X, y, stiffness)
-    hard = stiffness is None and not network.has_output_vertex
-    gamma = 1.0 if stiffness is None else stiffness
-    z_last = y if hard else closed.z[-1]
-    # What is left of every force, from the stalks alone: the certificate of the closed form.
-    r = closed.a[-1] @ network.weights[-1].T if closed.a else X @ network.weights[-1].T
-    r = r + network.biases[-1] - z_last
-    energy = 0.5 * np.sum(r * r, axis=1)
-    left = np.zeros(len(X))
-    if not hard:
-        energy += gamma * network.output.potential(z_last, y)
-        left = np.max(np.abs(r - gamma * (network.output.value(z_last) - y)), axis=1)
-    largest = np.max(np.abs(r), axis=1)
-    for layer in range(network.depth, 0, -1):
-        z, a = closed.z[layer - 1], closed.a[layer - 1]
-        R = pattern_of(z)
-        s, pull = R * z - a, r @ network.weights[layer]
-        r = (closed.a[layer - 2] if layer > 1 else X) @ network.weights[layer - 1].T
-        r = r + network.biases[layer - 1] - z
-        energy += 0.5 * np.sum(r * r + s * s, axis=1)
-        left = np.maximum(left, np.max(np.maximum(np.abs(s - pull), np.abs(r - R * s)), axis=1))
-        largest = np.maximum(largest, np.max(np.abs(pull), axis=1))
+    energy, left, largest = balance(network, X, y, stiffness, closed)
     settled = closed.keeps_pattern & (left <= tolerance * np.maximum(1.0, largest))
     for layer, (z, a) in enumerate(zip(closed.z, closed.a, strict=False), start=1):
         found.cochain.z[layer][rows] = z
         found.cochain.a[layer][rows] = a
         found.states[layer - 1][rows] = pattern_of(z)
-    found.cochain.z[network.depth + 1][rows] = z_last
+    found.cochain.z[network.depth + 1][rows] = closed.z[-1]
     found.energy[rows], found.certificate[rows], found.converged[rows] = energy, left, settled
     return np.asarray(settled)
 
