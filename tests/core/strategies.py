@@ -8,7 +8,9 @@ from sheafcli.core.outputs import output_named
 
 seeds = st.integers(0, 2**32 - 1)
 scales = st.floats(-2.0, 1.0).map(lambda exponent: 10.0**exponent)
+extreme_scales = st.floats(-3.0, 3.0).map(lambda exponent: 10.0**exponent)
 widths = st.lists(st.integers(1, 5), min_size=2, max_size=8)
+deep_widths = st.lists(st.integers(1, 5), min_size=2, max_size=14)
 
 
 @st.composite
@@ -21,6 +23,24 @@ def networks(draw, output="identity", widths=widths, scales=scales):
         tuple(scale * rng.normal(size=after) for after in n[1:]),
         output_named(output),
     )
+
+
+@st.composite
+def extreme_networks(draw):
+    """Draw a network of up to 12 hidden layers, weights of 1e-3 to 1e3, perhaps with a dead or zero layer.
+
+    A dead layer has biases so far below that no input wakes it; a zero layer has no weights at all.
+    """
+    network = draw(networks(widths=deep_widths, scales=extreme_scales))
+    layer = draw(st.integers(0, network.depth))
+    weights, biases = list(network.weights), list(network.biases)
+    match draw(st.sampled_from(["as it is", "dead", "zero"])):
+        case "dead":
+            biases[layer] = np.full_like(biases[layer], -1e9)
+            weights[layer] = np.clip(weights[layer], -1.0, 1.0)
+        case "zero":
+            weights[layer], biases[layer] = np.zeros_like(weights[layer]), np.zeros_like(biases[layer])
+    return Network(tuple(weights), tuple(biases), network.output)
 
 
 @st.composite

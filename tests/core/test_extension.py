@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from oracles import Plain, golden, golden_network, problem
+from strategies import extreme_networks, seeds
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import diffuse
@@ -194,3 +196,25 @@ def test_a_flat_target_of_one_output_is_a_column():
     network, X = Network.he([2, 4, 1], seed=3), np.random.default_rng(0).normal(size=(3, 2))
     flat = extend(network, X, target=np.arange(3.0))
     np.testing.assert_array_equal(flat.energy, extend(network, X, target=np.arange(3.0)[:, None]).energy)
+
+
+@given(network=extreme_networks(), seed=seeds)
+@settings(max_examples=40)
+def test_a_pinned_equilibrium_has_its_certificate_on_deep_dead_and_zero_layers(network, seed):
+    """The target is a little away from the output, and weights stay small so that digits are left."""
+    weights = tuple(W / max(1.0, np.linalg.norm(W, 2) / 3.0) for W in network.weights)
+    biases = tuple(np.clip(b, -10.0, 10.0) for b in network.biases)
+    network = Network(weights, biases, network.output)
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(3, network.widths[0]))
+    f = network.logits(X)
+    y = f + rng.normal(size=f.shape)
+    settled = extend(network, X, target=y)
+    assert settled.converged.all()
+    start = Cochain.forward(network, X)
+    start.z[network.depth + 1][:] = y
+    assert (settled.energy <= energy(network, X, start) + 1e-9).all()
+
+
+def energy(network, X, cochain):
+    return 0.5 * sum(np.sum(r * r, axis=1) for r in residuals(network, X, cochain).values())

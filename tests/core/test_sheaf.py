@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from oracles import problem
-from strategies import networks, random_pattern, scales, seeds, whole_networks
+from strategies import extreme_networks, networks, random_pattern, scales, seeds, whole_networks
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.discord import residuals
@@ -54,7 +54,7 @@ def test_leading_minors_of_a_known_matrix():
     assert leading_minors([[2, -1, 0], [-1, 2, -1], [0, -1, 2]]) == [2, 3, 4]
 
 
-@given(networks(), seeds)
+@given(extreme_networks(), seeds)
 def test_free_coboundary_is_triangular_with_unit_diagonal(network, seed):
     delta = NeuralSheaf(network).coboundary(random_pattern(network, seed), "free").toarray()
     n_free = 2 * sum(network.widths[1:-1]) + network.widths[-1]
@@ -74,7 +74,7 @@ def test_free_laplacian_is_positive_definite_with_determinant_one(network, seed)
     assert minors[-1] == 1
 
 
-@given(networks(), seeds)
+@given(extreme_networks(), seeds)
 def test_blocks_of_the_free_laplacian(network, seed):
     pattern = random_pattern(network, seed)
     found = NeuralSheaf(network).laplacian(pattern).toarray()
@@ -92,7 +92,7 @@ def test_blocks_of_the_free_laplacian(network, seed):
     np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13 * np.max(np.abs(expected)))
 
 
-@given(networks(), seeds)
+@given(extreme_networks(), seeds)
 def test_forward_pass_solves_the_harmonic_equation(network, seed):
     x = np.random.default_rng(seed).normal(size=network.widths[0])
     sheaf = NeuralSheaf(network)
@@ -118,7 +118,7 @@ def test_harmonic_extension_of_the_input_is_the_forward_pass(network, seed):
     np.testing.assert_allclose(extension, free, rtol=0, atol=1e-14 * condition * (1 + np.max(np.abs(free))))
 
 
-@given(networks(), seeds)
+@given(extreme_networks(), seeds)
 def test_residuals_of_the_forward_pass_vanish(network, seed):
     X = np.random.default_rng(seed).normal(size=(3, network.widths[0]))
     cochain = Cochain.forward(network, X)
