@@ -71,7 +71,7 @@ class Problem:
 
 
 class Plain:
-    """The joint flow (MATH: heat equation, training by local discrepancy) in PyTorch, features x samples.
+    """The joint flow in PyTorch, features x samples.
 
     That is the order in which the formulas are written, and the faster one for PyTorch.
     """

@@ -1,7 +1,7 @@
 """The forces of the heat equation on packed stalks: the one hot loop of training and diffusion.
 
 The energy E is half the sum of the squared residuals. With r_l = W_l a_{l-1} + b_l - z_l and
-s_l = R_l z_l - a_l, the gradient flow is (MATH: heat equation)
+s_l = R_l z_l - a_l, the gradient flow is
 
     dz_l/dt = alpha (r_l - R_l s_l),   da_l/dt = alpha (s_l - W_{l+1}^T r_{l+1}).
 

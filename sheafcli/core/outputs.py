@@ -36,7 +36,7 @@ class Output(Protocol):
         """Return the share of samples whose class is right; None where there are no classes."""
 
     def discord(self, z: Array, y: Array) -> float:
-        """Return what the output edge counts in a training discord (MATH: discord, while training)."""
+        """Return what the output edge counts in a training discord, a mean over samples."""
 
     def jacobian(self, z: Array) -> Array:
         """Return J_phi(z), symmetric and positive semidefinite, samples x n_{k+1} x n_{k+1}."""

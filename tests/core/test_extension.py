@@ -1,4 +1,4 @@
-"""The pinned equilibrium against its closed form by effective resistance (MATH: closed form)."""
+"""The pinned equilibrium against its closed form by effective resistance."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Joint training against arrays of the reference implementation (float64, MATH: the golden files)."""
+"""Joint training against arrays of the reference implementation in float64."""
 
 import numpy as np
 import pytest
