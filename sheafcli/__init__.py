@@ -11,6 +11,7 @@ sc.NeuralSheaf(fit.network).laplacian(pattern, block="free")
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import diffuse
 from sheafcli.core.extension import extend
+from sheafcli.core.integrators import Chebyshev, Euler, Implicit
 from sheafcli.core.network import Network
 from sheafcli.core.pins import Pin
 from sheafcli.core.sheaf import NeuralSheaf
@@ -24,8 +25,11 @@ __all__ = [
     "SGD",
     "Adam",
     "Backprop",
+    "Chebyshev",
     "Cochain",
+    "Euler",
     "Heat",
+    "Implicit",
     "Network",
     "NeuralSheaf",
     "Pin",
