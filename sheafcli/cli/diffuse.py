@@ -184,7 +184,7 @@ def _pins(network: Network, X: Array, hard: list[str], soft: list[str]) -> list[
         if found is None:
             raise InputError(f"--soft-pin {text}: write it as STALK[COORDINATE]=VALUE@STIFFNESS")
         pins.append(_pin(f"--soft-pin {text}", found[1], found[2], found[3], found[4]))
-    stalks = Cochain(network.widths, len(X)).stalks()
+    stalks = Cochain(network.widths, len(X)).stalks()  # the output vertex is held by --output-pin alone
     try:
         check_pins(pins, stalks)
     except ValueError as error:

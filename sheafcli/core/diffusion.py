@@ -79,7 +79,8 @@ class HeatEquation:
         self._flow = Flow(maps[1:], FixedInput(X, maps[0]), cochain)
         self._y_rate = self._flow.rate[:, -network.widths[-1] :] if cochain.output_vertex else None
         stalks, rates = cochain.stalks(), self._rates()
-        check_pins(pins, stalks)
+        output = "y" if cochain.output_vertex else f"z{len(maps)}"
+        check_pins(pins, stalks, held=None if target is None else output)
         self._springs = [
             (pin.column(stalks), pin.value, pin.stiffness, pin.column(rates), pin)
             for pin in pins
@@ -89,7 +90,6 @@ class HeatEquation:
         self._held = [(pin.column(stalks), pin.value, pin.column(rates)) for pin in hard]
         self._resting = [(pin.stalk, pin.coordinate) for pin in hard]
         if target is not None:
-            output = "y" if cochain.output_vertex else f"z{len(maps)}"
             self._held.append((stalks[output], target, rates[output]))
             self._resting += [(output, i) for i in range(network.widths[-1])]
 

@@ -58,11 +58,16 @@ class Pin:
         return stalk[:, self.coordinate]
 
 
-def check_pins(pins: Sequence[Pin], stalks: Mapping[str, Array]) -> None:
-    """Raise ValueError unless every pin is on a coordinate that is there, and none on the same twice."""
+def check_pins(pins: Sequence[Pin], stalks: Mapping[str, Array], held: str | None = None) -> None:
+    """Raise ValueError unless every pin is on a coordinate that is there, and none on the same twice.
+
+    `held` names the stalk, if any, that a target already holds as a whole; a spring on it moves nothing.
+    """
     seen: dict[str, Pin] = {}
     for pin in pins:
         pin.column(stalks)
+        if pin.stalk == held and pin.hard:
+            raise ValueError(f"{pin} is pinned twice: the target holds all of {held}")
         if str(pin) in seen:
             values = f"{seen[str(pin)].value} and {pin.value}"
             raise ValueError(f"{pin} is pinned twice, to {values}; pin a coordinate once")

@@ -31,7 +31,7 @@ DAMAGE = (
     struct.error,
     EOFError,
     OSError,
-    RuntimeError,  # an encrypted member; NotImplementedError (an unknown compression) is one
+    RuntimeError,  # an encrypted member, or a compression that zipfile does not know
     SyntaxError,  # a header that is not a literal
     TokenError,  # one that is not even made of Python's words
     TypeError,

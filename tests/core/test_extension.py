@@ -218,3 +218,28 @@ def test_a_pinned_equilibrium_has_its_certificate_on_deep_dead_and_zero_layers(n
 
 def energy(network, X, cochain):
     return 0.5 * sum(np.sum(r * r, axis=1) for r in residuals(network, X, cochain).values())
+
+
+@pytest.mark.parametrize("solve", [extend, diffuse])
+def test_a_target_and_a_pin_on_the_same_output_are_refused(solve):
+    network, X, y = problem("identity", (4,))
+    with pytest.raises(ValueError, match=r"z2\[0\] is pinned twice: the target holds all of z2"):
+        solve(network, X, target=y, pins=[Pin("z2", 0, 1.0)])
+
+
+def test_what_the_solver_cannot_hold_is_refused():
+    network, X, y = problem("sigmoid", (4,))
+    with pytest.raises(ValueError, match="no free stalk 'y'; there are z1, a1, z2"):
+        extend(network, X, pins=[Pin("y", 0, 1.0)])
+    for stiffness in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="stiffness needs a target, and to be above 0 and finite"):
+            extend(network, X, target=y, stiffness=stiffness)
+    with pytest.raises(ValueError, match="stiffness needs a target"):
+        extend(network, X, stiffness=1.0)
+
+
+def test_a_pin_on_z_of_a_soft_output_holds():
+    network, X, y = problem("sigmoid", (4,))
+    settled = extend(network, X, target=y, pins=[Pin("z2", 0, 0.25)])
+    assert (settled.cochain.z[2] == 0.25).all()
+    assert settled.converged.all()
