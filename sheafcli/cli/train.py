@@ -11,7 +11,6 @@ import typer
 from matplotlib.figure import Figure
 
 from sheafcli.cli.options import ConfigArgument, SetOption
-from sheafcli.config import load_config
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.logged import final_discord, read_log
 from sheafcli.errors import InputError
@@ -38,13 +37,12 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor tables.")] = False,
 ) -> None:
     """Train as a configuration says, and write a run directory."""
-    specification = load_config(config, set_ or ())
-    run = RunDirectory(output or Path("results") / specification.name)
     if resume and overwrite:
         raise typer.BadParameter("--resume keeps the run that is there and --overwrite replaces it: give one")
+    experiment = Experiment.load(config, set_ or ())
+    run = RunDirectory(output or Path("results") / experiment.config.name)
     resume = resume and run.has_run
-    experiment = Experiment.prepare(specification)
-    if resume and run.status_of(specification) == "finished":
+    if resume and run.status_of(experiment.config) == "finished":
         typer.echo(f"{run.path}: already finished; --overwrite trains it anew", err=True)
     else:
         _conduct(experiment, run, resume=resume, overwrite=overwrite, quiet=quiet)

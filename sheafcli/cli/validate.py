@@ -5,13 +5,12 @@ from __future__ import annotations
 import typer
 
 from sheafcli.cli.options import ConfigArgument, SetOption
-from sheafcli.config import load_config
 from sheafcli.runs import Experiment
 
 
 def validate(config: ConfigArgument, set_: SetOption = None) -> None:
     """Check a configuration and the files it names, without training."""
-    experiment = Experiment.prepare(load_config(config, set_ or ()))
+    experiment = Experiment.load(config, set_ or ())
     task, network = experiment.task, experiment.network
     widths = ", ".join(str(n) for n in network.widths)
     typer.echo(

@@ -21,7 +21,8 @@ from sheafcli.config.document import (
     shown,
 )
 from sheafcli.config.problems import did_you_mean, found_problems, input_error, problem_at
-from sheafcli.config.schema import Config, StalksKeyword, StartKeyword
+from sheafcli.config.schema import Config, StartKeyword
+from sheafcli.config.training import StalksKeyword
 from sheafcli.errors import InputError
 
 MAX_BYTES = 2**20
@@ -51,15 +52,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         If anything is wrong; all that is found is listed, each with its line or override.
     """
     path = Path(path)
-    text = _read(path)
-    try:
-        document = parse(text)
-    except DocumentError as error:
-        raise input_error([error.problem], path) from None
-    if not isinstance(document.value, dict):
-        raise input_error([_not_a_mapping(document)], path)
-    for override in overrides:
-        _apply(override, document)
+    document = _document(path, overrides)
     if "name" not in document.value:
         document.replace(("name",), path.stem, Origin(given=shown(path.stem)))
     missing_files = _resolve_paths(document, path.parent)
@@ -72,6 +65,28 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     if found:
         raise input_error(found, path)
     return config
+
+
+def error_at(key: KeyPath, message: str, path: Path | str, overrides: Sequence[str] = ()) -> InputError:
+    """Make the error of a value that only the data shows to be wrong, with its line or override.
+
+    `message` says what is allowed; what was given is read from the configuration.
+    """
+    origin = _document(Path(path), overrides).origin(key)
+    return input_error([problem_at(key, f"given {origin.given}; {message}", origin)], Path(path))
+
+
+def _document(path: Path, overrides: Sequence[str]) -> Document:
+    text = _read(path)
+    try:
+        document = parse(text)
+    except DocumentError as error:
+        raise input_error([error.problem], path) from None
+    if not isinstance(document.value, dict):
+        raise input_error([_not_a_mapping(document)], path)
+    for override in overrides:
+        _apply(override, document)
+    return document
 
 
 def _read(path: Path) -> str:

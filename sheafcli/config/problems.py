@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,8 @@ from pydantic_core import ErrorDetails
 from sheafcli.config.document import Document, KeyPath, Origin, Problem, dotted
 from sheafcli.config.schema import Config
 from sheafcli.config.words import (
+    DISCRIMINATORS,
+    Model,
     allowed,
     choices_of,
     describe,
@@ -76,19 +78,23 @@ class _Place:
     annotation: Any = Config
     words: str = ""
     known: tuple[str, ...] = ()
+    # Of a union told apart by a tag: the tag that was given, and what the other tags stand for.
+    tag: str = ""
+    others: Mapping[str, Model] = field(default_factory=dict)
 
     def enter(self, step: str | int) -> _Place:
         """Follow one step of an error's location: a tag of a union, a key or an index."""
         tags, models = tags_of(self.annotation), models_of(self.annotation)
         if tags:
-            return replace(self, annotation=tags[str(step)])
+            others = {tag: model for tag, model in tags.items() if tag != step}
+            return replace(self, annotation=tags[str(step)], tag=str(step), others=others)
         path = (*self.path, step)
         if models:
             fields = fields_of(models[0])
             if step not in fields:
-                return _Place(path, known=tuple(fields))
-            field = fields[str(step)]
-            return _Place(path, field.annotation, allowed(field))
+                return _Place(path, known=tuple(fields), tag=self.tag, others=self.others)
+            found = fields[str(step)]
+            return _Place(path, found.annotation, allowed(found))
         if isinstance(step, int):
             item = item_of(self.annotation)
             return _Place(path, item, describe(item))
@@ -109,15 +115,22 @@ def _find(error: ErrorDetails) -> _Place:
     return place
 
 
+def _unknown_key(place: _Place) -> str:
+    key, known = str(place.path[-1]), f"known here: {', '.join(place.known)}"
+    owners = [tag for tag, model in place.others.items() if key in fields_of(model)]
+    if owners:
+        tells_apart = next(key for key in DISCRIMINATORS if key in place.known)
+        return f"belongs to {tells_apart} {' and '.join(owners)}, not to {place.tag}; {known}"
+    return f"unknown key{did_you_mean(key, place.known) or f'; {known}'}"
+
+
 def _problem(error: ErrorDetails, place: _Place, origin: Origin) -> Problem:
     path, must = place.path, f"must be {place.words}"
     match error["type"]:
         case "missing" | "union_tag_not_found":
             return problem_at(path, f"missing; {must}", origin.of_key())
         case "extra_forbidden":
-            known = f"; known here: {', '.join(place.known)}"
-            nearest = did_you_mean(str(path[-1]), place.known)
-            return problem_at(path, f"unknown key{nearest or known}", origin.of_key())
+            return problem_at(path, _unknown_key(place), origin.of_key())
         case "conflict":
             return problem_at(path, error["ctx"]["message"], origin)
         case "value_error":

@@ -35,7 +35,13 @@ def default(field: FieldInfo) -> str:
     """Say what a field is when it is left out, in YAML unless in its own words."""
     if words := _own_words(field, "default"):
         return words
-    return "required" if field.is_required() else f"`{write_value(field.default)}`"
+    return "required" if field.is_required() else f"`{write_value(default_value(field))}`"
+
+
+def default_value(field: FieldInfo) -> Any:
+    """Return what a field that may be left out is then, in plain values."""
+    value = field.get_default(call_default_factory=True)
+    return value.model_dump() if isinstance(value, BaseModel) else value
 
 
 def describe(annotation: Any, constraints: Sequence[Any] = ()) -> str:

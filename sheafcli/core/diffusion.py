@@ -115,8 +115,10 @@ class HeatEquation:
         if cochain.y is not None and self._y_rate is not None:
             last = len(cochain.widths) - 1
             z, r = cochain.z[last], flow.r[last]
-            np.subtract(output.value(z), cochain.y, out=self._y_rate)
-            r -= output.pull(z, cochain.y) if self.output_force == "least_squares" else self._y_rate
+            predicted = output.value(z)
+            np.subtract(predicted, cochain.y, out=self._y_rate)
+            squared = self.output_force == "least_squares"
+            r -= output.spread(predicted, self._y_rate) if squared else self._y_rate
         for stalk, value, stiffness, rate, _ in self._springs:
             np.subtract(rate, stiffness * (stalk - value), out=rate)
         for _, _, rate in self._held:

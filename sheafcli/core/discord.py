@@ -25,13 +25,13 @@ class Edge:
         return self.operation if self.operation == "output" else f"{self.operation}_{self.layer}"
 
 
-def edges(network: Network, *, output: bool = True) -> list[Edge]:
-    """Return the edges in path order; the output edge, of layer k+1, last if asked for."""
+def edges(depth: int, *, output: bool = True) -> list[Edge]:
+    """Return the edges of a path with so many hidden layers, in order; the output edge last if asked for."""
     path = []
-    for layer in range(1, network.depth + 1):
+    for layer in range(1, depth + 1):
         path += [Edge(layer, "affine"), Edge(layer, "activation")]
-    path.append(Edge(network.depth + 1, "affine"))
-    return [*path, Edge(network.depth + 1, "output")] if output else path
+    path.append(Edge(depth + 1, "affine"))
+    return [*path, Edge(depth + 1, "output")] if output else path
 
 
 def residuals(network: Network, X: Array, cochain: Cochain) -> dict[Edge, Array]:

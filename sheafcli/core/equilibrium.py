@@ -23,13 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sheafcli.core.multipliers import multipliers
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array, Identity, Output
 from sheafcli.core.sheaf import pattern_of
-
-# The multipliers of a curved output edge are found by Newton steps, each halved until its objective falls.
-NEWTON_STEPS, HALVINGS = 50, 40
-TOLERANCE = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +54,11 @@ def equilibrium(network: Network, X: Array, y: Array, stiffness: float | None = 
     hidden, f = forward[:-1], forward[-1]
     R = [pattern_of(h) for h in hidden]
     S = effective_resistance(network, R, len(X))
-    multipliers = _multipliers(network.output, f, S, y, stiffness)
+    pull = _multipliers(network.output, f, S, y, stiffness)
     # u_k, ..., u_1 backwards, each with what its layer passes on, R_l u_l.
     pulls: list[Array] = []
     passed: list[Array] = []
-    on_h = multipliers
+    on_h = pull
     for layer in range(network.depth, 0, -1):
         pulls.append(on_h @ network.weights[layer])
         on_h = pulls[-1] * R[layer - 1]
@@ -79,8 +76,8 @@ def equilibrium(network: Network, X: Array, y: Array, stiffness: float | None = 
     if stiffness is None and not network.has_output_vertex:
         z.append(y)
     else:
-        z.append(f + multipliers if d is None else f + d @ network.weights[-1].T + multipliers)
-    return Equilibrium(z, a, S, multipliers, keeps)
+        z.append(f + pull if d is None else f + d @ network.weights[-1].T + pull)
+    return Equilibrium(z, a, S, pull, keeps)
 
 
 def balance(
@@ -125,48 +122,11 @@ def effective_resistance(network: Network, R: list[NDArray[np.bool_]], n_samples
 
 
 def _multipliers(output: Output, f: Array, S: Array, y: Array, stiffness: float | None) -> Array:
-    """Return lambda: minimise gamma Loss(f + S lambda, y) + lambda^T S lambda / 2, or S lambda = y - f."""
+    """Return lambda, samples x n_{k+1}: where the output is pinned to y, S lambda = y - f."""
     if isinstance(output, Identity):
         given = 0.0 if stiffness is None else 1.0 / stiffness
         if S.shape[1] == 1:
             return np.asarray((y - f) / (S[:, :, 0] + given))
         return np.asarray(np.linalg.solve(S + given * np.eye(S.shape[1]), (y - f)[:, :, None])[:, :, 0])
     gamma = 1.0 if stiffness is None else stiffness
-    multipliers = np.zeros_like(f)
-    moving = np.arange(len(f))
-    for _ in range(NEWTON_STEPS):
-        S_now, f_now, y_now, now = S[moving], f[moving], y[moving], multipliers[moving]
-        z = f_now + (S_now @ now[:, :, None])[:, :, 0]
-        slope = now + gamma * (output.value(z) - y_now)
-        open_ = np.max(np.abs(slope), axis=1) > TOLERANCE * gamma
-        moving = moving[open_]
-        if len(moving) == 0:
-            break
-        S_now, f_now, y_now, now, z = S_now[open_], f_now[open_], y_now[open_], now[open_], z[open_]
-        system = np.eye(S.shape[1]) + gamma * (output.jacobian(z) @ S_now)
-        step = -np.linalg.solve(system, slope[open_][:, :, None])[:, :, 0]
-        lengths = _safe_lengths(output, f_now, S_now, y_now, gamma, now, step)
-        multipliers[moving] += lengths * step
-        moving = moving[lengths[:, 0] > 0.0]
-    return multipliers
-
-
-def _safe_lengths(
-    output: Output, f: Array, S: Array, y: Array, gamma: float, now: Array, step: Array
-) -> Array:
-    """Return 1, 1/2, 1/4, ..., samples x 1, so that the convex objective does not rise; 0 if none serves."""
-
-    def objective(multipliers: Array) -> Array:
-        moved = (S @ multipliers[:, :, None])[:, :, 0]
-        springs = 0.5 * np.sum(multipliers * moved, axis=1)
-        return np.asarray(gamma * output.potential(f + moved, y) + springs)
-
-    before = objective(now)
-    lengths = np.ones((len(f), 1))
-    for _ in range(HALVINGS):
-        rises = objective(now + lengths * step) > before * (1.0 + 1e-15)
-        if not rises.any():
-            return lengths
-        lengths[rises] *= 0.5
-    lengths[rises] = 0.0
-    return lengths
+    return multipliers(output, f, y, gamma, lambda v: (S @ v[:, :, None])[:, :, 0])

@@ -11,6 +11,8 @@ from sheafcli.core.outputs import Array, Identity, Output, output_named
 
 Seed = int | np.random.SeedSequence | np.random.Generator
 
+BLOCK = 10_000
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -80,7 +82,12 @@ class Network:
         return stalks
 
     def logits(self, X: Array) -> Array:
-        """Return z_{k+1} of the forward pass, samples x n_{k+1}; keeps one layer in memory at a time."""
+        """Return z_{k+1} of the forward pass, samples x n_{k+1}.
+
+        Keeps one layer of so many samples as BLOCK in memory at a time, however many there are.
+        """
+        if len(X) > BLOCK:
+            return np.concatenate([self.logits(X[i : i + BLOCK]) for i in range(0, len(X), BLOCK)])
         z = np.asarray(X, dtype=np.float64) @ self.weights[0].T + self.biases[0]
         for W, b in zip(self.weights[1:], self.biases[1:], strict=True):
             z = np.maximum(z, 0.0) @ W.T + b

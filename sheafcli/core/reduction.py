@@ -204,7 +204,9 @@ class OutputEdge:
         spring = np.asarray(self.held.stiffness * (z - self.held.value))
         if self.y is None:
             return spring
-        pull = self.output.pull(z, self.y) if self.squared else self.output.value(z) - self.y
+        predicted = self.output.value(z)
+        error = predicted - self.y
+        pull = self.output.spread(predicted, error) if self.squared else error
         return spring + self.stiffness * pull
 
     def curvature(self, z: Array) -> Array:

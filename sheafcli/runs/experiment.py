@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sheafcli.config.schema import BaselineSpec, Config, HeatSpec
+from sheafcli.config import Config, error_at, load_config
+from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
 from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.descent import StopWhen
+from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
-from sheafcli.core.training.optimizers import SGD, Adam
+from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import Method
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import read_network, read_stalks
 from sheafcli.tasks import TaskData
 
-OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+
+class _Unfit(InputError):
+    """A value of the configuration that does not fit the data; `message` says what would."""
+
+    def __init__(self, key: tuple[str, str], message: str):
+        self.key = key
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.key)}: {self.message}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +53,21 @@ class Experiment:
     """Everything a configuration stands for, loaded and checked: ready to be conducted.
 
     All randomness derives from `config.seed` by numpy SeedSequence: its children draw, in order, the
-    task, the start weights and the stalks.
+    task, the start weights and the stalks, or the order of mini-batches.
     """
 
     config: Config
     task: TaskData
     network: Network
     phases: tuple[Phase, ...]
+
+    @classmethod
+    def load(cls, path: Path | str, overrides: Sequence[str] = ()) -> Experiment:
+        """Read a configuration and prepare what it stands for; InputError as `load_config` and `prepare`."""
+        try:
+            return cls.prepare(load_config(path, overrides))
+        except _Unfit as error:
+            raise error_at(error.key, error.message, path, overrides) from None
 
     @classmethod
     def prepare(cls, config: Config) -> Experiment:
@@ -55,7 +77,7 @@ class Experiment:
         network = _start_network(config, task, weights_seed)
         phases = [_training_phase(config, task, network, stalks_seed)]
         if config.baseline is not None:
-            phases.append(_backprop_phase("baseline", config.baseline, stalks_seed))
+            phases.append(_descent_phase("baseline", config.baseline, task, stalks_seed))
         return cls(config, task, network, tuple(phases))
 
     @property
@@ -81,7 +103,7 @@ def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence)
 def _training_phase(config: Config, task: TaskData, network: Network, seed: np.random.SeedSequence) -> Phase:
     spec = config.training
     if not isinstance(spec, HeatSpec):
-        return _backprop_phase("training", spec, seed)
+        return _descent_phase("training", spec, task, seed)
     method = Heat(
         steps=spec.steps,
         time=spec.time,
@@ -108,6 +130,26 @@ def _start_stalks(path: Path, task: TaskData, network: Network) -> dict[str, Arr
     return stalks
 
 
-def _backprop_phase(name: str, spec: BaselineSpec, seed: np.random.SeedSequence) -> Phase:
-    method = Backprop(spec.epochs, OPTIMIZERS[spec.optimizer](spec.learning_rate))
-    return Phase(name, method, spec.log_every, spec.epochs, seed)
+def _descent_phase(name: str, spec: DescentSpec, task: TaskData, seed: np.random.SeedSequence) -> Phase:
+    method = _descent(spec)
+    if spec.batch_size is not None and spec.batch_size > task.n_train:
+        raise _Unfit((name, "batch_size"), f"must be at most {task.n_train}, the number of training samples")
+    log_every = spec.log_steps(method.steps_per_epoch(task.n_train))
+    assert log_every is not None
+    return Phase(name, method, log_every, method.total_steps(task.n_train), seed)
+
+
+def _descent(spec: DescentSpec) -> Backprop | Equilibrium:
+    options: dict[str, Any] = {
+        "optimizer": OPTIMIZERS[spec.optimizer](spec.learning_rate),
+        "epochs": spec.epochs,
+        "steps": spec.steps,
+        "schedule": spec.schedule,
+        "batch_size": spec.batch_size,
+        "weight_decay": spec.weight_decay,
+        "stop_when": StopWhen(train_loss=spec.stop_when.train_loss, seconds=spec.stop_when.seconds),
+        "precision": spec.precision,
+    }
+    if isinstance(spec, EquilibriumSpec):
+        return Equilibrium(gamma=spec.gamma, **options)
+    return Backprop(**options)

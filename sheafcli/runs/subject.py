@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sheafcli.config import load_config
 from sheafcli.core.network import Network
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
@@ -29,6 +28,6 @@ class Subject:
             run = RunDirectory.existing(path)
             experiment = Experiment.prepare(run.config())
             return cls(experiment.config.name, run.network(), experiment.task, experiment.config.seed, run)
-        experiment = Experiment.prepare(load_config(path))
+        experiment = Experiment.load(path)
         config = experiment.config
         return cls(config.name, experiment.network, experiment.task, config.seed, None)

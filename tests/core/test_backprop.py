@@ -65,7 +65,7 @@ def test_zero_counts_as_active():
 @pytest.mark.parametrize("output", ["identity", "softmax"])
 def test_epochs_of_gradient_descent(output):
     network, X, y = problem(output)
-    session = Backprop(3, SGD(0.1)).start(network, X, y)
+    session = Backprop(epochs=3, optimizer=SGD(0.1)).start(network, X, y)
     session.advance(3)
     expected = network
     for _ in range(3):
@@ -85,7 +85,7 @@ def test_epochs_of_gradient_descent(output):
 @pytest.mark.parametrize("optimizer", [SGD(0.05), Adam(0.01)])
 def test_a_restored_session_goes_on_bit_for_bit(optimizer):
     network, X, y = problem("sigmoid")
-    method = Backprop(90, optimizer)
+    method = Backprop(epochs=90, optimizer=optimizer)
     whole, restored = method.start(network, X, y), method.start(network, X, y)
     whole.advance(40)
     state = whole.state()
@@ -95,13 +95,14 @@ def test_a_restored_session_goes_on_bit_for_bit(optimizer):
     restored.advance(1000)
     assert restored.step == whole.step == 90
     for name, array in whole.state().items():
-        np.testing.assert_array_equal(restored.state()[name], array, err_msg=name)
+        if name != "seconds":
+            np.testing.assert_array_equal(restored.state()[name], array, err_msg=name)
     assert whole.network().output is network.output
 
 
 def test_the_discord_of_a_forward_pass_is_all_at_the_output():
     network, X, y = problem("softmax")
-    session = Backprop(5, SGD(0.1)).start(network, X, y)
+    session = Backprop(epochs=5, optimizer=SGD(0.1)).start(network, X, y)
     discords = {edge.name: value for edge, value in session.discord().items()}
     cross_entropy = loss("softmax", network.weights, network.biases, X, y)
     assert discords.pop("output") == pytest.approx(cross_entropy, rel=1e-12)
@@ -111,7 +112,7 @@ def test_the_discord_of_a_forward_pass_is_all_at_the_output():
 
 def test_divergence_is_raised_and_leaves_the_chunk_start():
     network, X, y = problem()
-    session = Backprop(5000, SGD(1e3)).start(network, X, y)
+    session = Backprop(epochs=5000, optimizer=SGD(1e3)).start(network, X, y)
     before = session.state()
     with pytest.raises(Diverged, match="smaller learning_rate") as raised:
         session.advance(5000)
@@ -124,5 +125,5 @@ def test_divergence_is_raised_and_leaves_the_chunk_start():
 def test_progress_is_told():
     network, X, y = problem()
     told = []
-    Backprop(250, SGD(0.01)).start(network, X, y).advance(1000, lambda *news: told.append(news))
+    Backprop(epochs=250, optimizer=SGD(0.01)).start(network, X, y).advance(1000, lambda *news: told.append(news))
     assert told == [(100, 0.4), (200, 0.8), (250, 1.0)]

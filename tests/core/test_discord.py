@@ -12,10 +12,10 @@ from sheafcli.core.network import Network
 def test_edges_in_path_order():
     network = Network.he([2, 4, 3, 1])
     names = ["affine_1", "activation_1", "affine_2", "activation_2", "affine_3", "output"]
-    assert [edge.name for edge in edges(network)] == names
-    assert [edge.name for edge in edges(network, output=False)] == names[:-1]
-    assert [edge.layer for edge in edges(network)] == [1, 1, 2, 2, 3, 3]
-    assert [edge.name for edge in edges(Network.he([2, 1]))] == ["affine_1", "output"]
+    assert [edge.name for edge in edges(network.depth)] == names
+    assert [edge.name for edge in edges(network.depth, output=False)] == names[:-1]
+    assert [edge.layer for edge in edges(network.depth)] == [1, 1, 2, 2, 3, 3]
+    assert [edge.name for edge in edges(0)] == ["affine_1", "output"]
 
 
 def test_discord_by_hand():
@@ -30,7 +30,7 @@ def test_residuals_discord_and_energy_of_training_stalks(output, hidden):
     cochain = Cochain.random(network.widths, len(X), 3)
     r, s = Plain.of(network, cochain.stalks()).residuals(X)
     found = residuals(network, X, cochain)
-    assert list(found) == edges(network, output=False)
+    assert list(found) == edges(network.depth, output=False)
     for edge, residual in found.items():
         expected = (r if edge.operation == "affine" else s)[edge.layer - 1]
         np.testing.assert_allclose(residual, expected, rtol=0, atol=1e-13)
@@ -42,7 +42,7 @@ def test_residuals_discord_and_energy_of_training_stalks(output, hidden):
         "softmax": lambda: -np.mean(np.sum(y * np.log(p), axis=1)),
     }[output]()
     discords = training_discord(network, X, y, cochain)
-    assert list(discords) == edges(network)
+    assert list(discords) == edges(network.depth)
     stalks = sum(np.sum(v**2) for v in [*r, *s]) / len(X)
     assert discords.pop(Edge(network.depth + 1, "output")) == pytest.approx(output_discord, rel=1e-12)
     assert sum(discords.values()) == pytest.approx(stalks, rel=1e-12)
@@ -54,6 +54,6 @@ def test_the_output_edge_of_an_output_vertex():
     network, X, _ = problem("softmax")
     cochain = Cochain.random(network.widths, len(X), 3, output_vertex=True)
     found = residuals(network, X, cochain)
-    assert list(found) == edges(network)
+    assert list(found) == edges(network.depth)
     expected = network.output.value(cochain.stalks()["z3"]) - cochain.stalks()["y"]
     np.testing.assert_allclose(found[Edge(3, "output")], expected, rtol=0, atol=1e-14)

@@ -53,7 +53,7 @@ def test_records_every_so_many_steps_and_at_the_end(log_every, steps):
     assert [
         entry.step for entry in train(network, X, y, Heat(steps=100, dt=0.01), log_every=log_every).history
     ] == steps
-    fit = train(network, X, y, Backprop(100, SGD(0.01)), log_every=log_every)
+    fit = train(network, X, y, Backprop(epochs=100, optimizer=SGD(0.01)), log_every=log_every)
     assert [(entry.step, entry.time) for entry in fit.history] == [(step, float(step)) for step in steps]
 
 

@@ -13,7 +13,7 @@ def run(optimizer, w, gradient, steps):
     """Return the iterates of an optimizer from w, whose gradient is a function of w and the step."""
     w, memory, iterates = w.copy(), [np.zeros_like(w) for _ in range(optimizer.slots)], []
     for step in range(1, steps + 1):
-        optimizer.update(w, gradient(w, step), memory, step)
+        optimizer.update(w, gradient(w, step).copy(), memory, step, optimizer.learning_rate)
         iterates.append(w.copy())
     return iterates
 

@@ -54,14 +54,15 @@ def test_gradient_of_the_potential_is_the_error(name, samples, outputs, seed):
 
 @cases
 @settings(max_examples=50)
-def test_pull_is_the_gradient_of_half_the_squared_residual(name, samples, outputs, seed):
+def test_spread_of_the_residual_is_the_gradient_of_half_its_square(name, samples, outputs, seed):
     z, y = draw(name, samples, outputs, seed)
 
     def half_square(v):
         return np.atleast_1d(0.5 * np.sum((PHI[name](v.reshape(z.shape)) - y) ** 2))
 
     found = jacobian(half_square, z.ravel()).reshape(z.shape)
-    np.testing.assert_allclose(output_named(name).pull(z, y), found, rtol=0, atol=1e-7)
+    p = output_named(name).value(z)
+    np.testing.assert_allclose(output_named(name).spread(p, p - y), found, rtol=0, atol=1e-7)
 
 
 @cases
@@ -122,6 +123,6 @@ def test_extreme_logits_neither_overflow_nor_lose_the_loss(name):
         np.testing.assert_array_equal(output.value(z), right)
         assert output.loss(z, right) == 0.0
         assert output.loss(z, wrong) == 2e3
-        np.testing.assert_array_equal(output.pull(z, wrong), np.zeros((2, 2)))
+        np.testing.assert_array_equal(output.spread(right, right - wrong), np.zeros((2, 2)))
         assert output.accuracy(z, right) == 1.0
         assert output.discord(z, wrong) == 2e3

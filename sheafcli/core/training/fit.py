@@ -25,7 +25,7 @@ class Data:
 class Record:
     """What is known of a training at one step; losses as `Output.loss`, accuracies for classes only.
 
-    `time` is the integration time of a flow and the number of epochs of back-propagation.
+    `time` is the integration time of a flow, the number of epochs of a descent.
     """
 
     step: int

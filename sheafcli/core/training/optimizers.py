@@ -1,9 +1,12 @@
-"""First-order update rules for one array of weights: plain gradient descent and Adam."""
+"""First-order update rules for arrays of weights: gradient descent, with momentum, and Adam.
+
+Each works entry by entry, so an edge's update depends on that edge's own gradients alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -14,14 +17,24 @@ class Optimizer(Protocol):
     """A rule that turns a gradient into an update, with a memory of its own per array.
 
     `slots` says how many arrays, shaped as the weights, the memory holds; they start at zero.
+    `learning_rate` is the base rate, that of `update` is what a schedule has made of it.
     """
 
-    @property
-    def slots(self) -> int:
-        """How many memory arrays each array of weights needs."""
+    slots: ClassVar[int]
 
-    def update(self, weights: Array, gradient: Array, memory: list[Array], step: int) -> None:
-        """Change `weights` and `memory` in place; `step` counts from 1."""
+    @property
+    def learning_rate(self) -> float:
+        """The step size at the start."""
+
+    def update(
+        self, weights: Array, gradient: Array, memory: list[Array], step: int, learning_rate: float
+    ) -> None:
+        """Change `weights` and `memory` in place; `step` counts from 1. `gradient` may be overwritten."""
+
+
+def _check(optimizer: SGD | Momentum | Adam) -> None:
+    if not 0.0 < optimizer.learning_rate < np.inf:
+        raise ValueError(f"learning_rate must be above 0 and finite, got {optimizer.learning_rate!r}")
 
 
 @dataclass(frozen=True)
@@ -29,11 +42,38 @@ class SGD:
     """w <- w - learning_rate g."""
 
     learning_rate: float
-    slots: int = 0
+    slots: ClassVar[int] = 0
 
-    def update(self, weights: Array, gradient: Array, memory: list[Array], step: int) -> None:
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def update(
+        self, weights: Array, gradient: Array, memory: list[Array], step: int, learning_rate: float
+    ) -> None:
         """Take one step against the gradient."""
-        weights -= self.learning_rate * gradient
+        gradient *= learning_rate
+        weights -= gradient
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """Polyak's heavy ball: v <- momentum v + g,  w <- w - learning_rate v."""
+
+    learning_rate: float
+    momentum: float = 0.9
+    slots: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def update(
+        self, weights: Array, gradient: Array, memory: list[Array], step: int, learning_rate: float
+    ) -> None:
+        """Take one step along the velocity."""
+        (velocity,) = memory
+        velocity *= self.momentum
+        velocity += gradient
+        weights -= learning_rate * velocity
 
 
 @dataclass(frozen=True)
@@ -47,12 +87,29 @@ class Adam:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    slots: int = 2
+    slots: ClassVar[int] = 2
 
-    def update(self, weights: Array, gradient: Array, memory: list[Array], step: int) -> None:
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def update(
+        self, weights: Array, gradient: Array, memory: list[Array], step: int, learning_rate: float
+    ) -> None:
         """Take one step of Adam."""
         m, v = memory
-        m += (1.0 - self.beta1) * (gradient - m)
-        v += (1.0 - self.beta2) * (gradient * gradient - v)
-        scale = np.sqrt(v / (1.0 - self.beta2**step)) + self.epsilon
-        weights -= (self.learning_rate / (1.0 - self.beta1**step)) * (m / scale)
+        work = gradient * gradient
+        work *= 1.0 - self.beta2
+        v *= self.beta2
+        v += work
+        gradient *= 1.0 - self.beta1
+        m *= self.beta1
+        m += gradient
+        np.sqrt(v, out=work)
+        work *= 1.0 / np.sqrt(1.0 - self.beta2**step)
+        work += self.epsilon
+        np.divide(m, work, out=work)
+        work *= learning_rate / (1.0 - self.beta1**step)
+        weights -= work
+
+
+OPTIMIZERS = {"adam": Adam, "sgd": SGD, "momentum": Momentum}

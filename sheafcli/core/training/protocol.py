@@ -33,8 +33,13 @@ class Session(Protocol):
     state at the start of `advance`.
     """
 
-    step: int
-    time: float
+    @property
+    def step(self) -> int:
+        """How many steps are done."""
+
+    @property
+    def time(self) -> float:
+        """The integration time of a flow, the number of epochs of a descent."""
 
     @property
     def finished(self) -> bool:

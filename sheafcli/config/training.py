@@ -1,0 +1,230 @@
+"""The ways to train: a section of the configuration for each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from sheafcli.config.section import FilePath, PositiveFloat, PositiveInt, Section, conflict
+
+StalksKeyword = Literal["random", "zeros", "forward"]
+
+# With log_every: auto, a row of history every so many steps, unless there are mini-batches.
+DEFAULT_LOG_EVERY = 1000
+
+
+class HeatSpec(Section):
+    """Training by sheaf diffusion: the heat equation of stalks and weights, by forward Euler."""
+
+    method: Literal["heat"] = Field(
+        default="heat",
+        description="The way to train: heat is sheaf diffusion, in which every edge of the network "
+        "reads its own residual only; write equilibrium to train much faster, backprop to compare. "
+        "Each has keys of its own.",
+    )
+    steps: PositiveInt | None = Field(
+        default=100_000,
+        description="How many Euler steps to take: more steps train longer; null (or left out) "
+        "when `time` is given.",
+    )
+    time: PositiveFloat | None = Field(
+        default=None,
+        description="The integration time to reach, steps times dt, in place of `steps`: give it "
+        "to compare step sizes on the same stretch of the flow.",
+    )
+    dt: PositiveFloat | Literal["auto"] = Field(
+        default="auto",
+        description="The Euler step size: auto follows an estimate of the largest eigenvalue and "
+        "does not diverge; fix it to repeat a published experiment.",
+    )
+    alpha: PositiveFloat = Field(
+        default=1.0,
+        description="The diffusion rate of the stalks: larger lets them settle faster relative to "
+        "the weights, and needs a smaller dt.",
+    )
+    beta: PositiveFloat | Literal["auto"] = Field(
+        default="auto",
+        description="The diffusion rate of the weights: auto is one over the number of training "
+        "samples; larger learns faster until weights outrun the stalks.",
+    )
+    stalks: StalksKeyword | FilePath = Field(
+        default="random",
+        description="The stalks training starts from: drawn at random from the seed, zeros, the "
+        "forward pass, or a .npz file of z1, a1, z2, ... with one row a training sample.",
+    )
+    reset_every: PositiveInt | None = Field(
+        default=None,
+        description="Restart the stalks every so many steps, as published for classification; "
+        "null keeps them for the whole run.",
+    )
+    reset_time: PositiveFloat | None = Field(
+        default=None,
+        description="Restart the stalks after every so much integration time, in place of "
+        "`reset_every`: give it when dt is auto or step sizes are compared.",
+    )
+    log_every: PositiveInt = Field(
+        default=1000,
+        description="Write a row of history every so many steps: smaller draws finer curves and "
+        "costs time; a run that was killed goes on from a logged step.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _time_replaces_default_steps(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("time") is not None:
+            return {"steps": None, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _exactly_one_length(self) -> Self:
+        if self.steps is not None and self.time is not None:
+            raise conflict("time", f"given {self.time!r} beside steps {self.steps}; give one of the two")
+        if self.steps is None and self.time is None:
+            raise conflict("steps", "given null and no time; give a number of steps or a time")
+        return self
+
+    @model_validator(mode="after")
+    def _at_most_one_reset(self) -> Self:
+        if self.reset_every is not None and self.reset_time is not None:
+            given = f"given {self.reset_time!r} beside reset_every {self.reset_every}"
+            raise conflict("reset_time", f"{given}; give at most one of the two")
+        return self
+
+
+class StopSpec(Section):
+    """Conditions to end a training before its last step."""
+
+    train_loss: PositiveFloat | None = Field(
+        default=None, description="End at a row of history whose train_loss is this or less."
+    )
+    seconds: PositiveFloat | None = Field(
+        default=None, description="End after so many seconds of steps, rows and files not counted."
+    )
+
+
+class DescentSpec(Section):
+    """What every training along gradients has."""
+
+    optimizer: Literal["sgd", "momentum", "adam"] = Field(
+        default="sgd",
+        description="The update rule, which sees one edge at a time: sgd is the published comparison, "
+        "momentum (0.9) follows narrow valleys faster, adam scales each weight by its own gradients.",
+    )
+    learning_rate: PositiveFloat = Field(
+        default=0.005,
+        description="The step size of the optimizer: larger learns faster until the loss "
+        "oscillates or diverges.",
+    )
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant",
+        description="What becomes of the learning rate on the way to the last step: cosine and linear "
+        "end at zero, which lowers the final loss; constant leaves it.",
+    )
+    epochs: PositiveInt | None = Field(
+        default=10_000,
+        description="How many times to go through the training data: more train longer; null (or "
+        "left out) when `steps` is given.",
+    )
+    steps: PositiveInt | None = Field(
+        default=None,
+        description="How many updates to take, in place of `epochs`: without mini-batches they are the same.",
+    )
+    batch_size: PositiveInt | None = Field(
+        default=None,
+        description="How many samples an update reads: null reads all; 32 to 512 suit large data, whose "
+        "memory is then bounded by the batch.",
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="By how much of the learning rate weights (not biases) shrink at each step: 0.01 is "
+        "a usual value against overfitting.",
+    )
+    stop_when: StopSpec = Field(
+        default_factory=StopSpec,
+        description="When to end early: `train_loss` at a row of history with that loss or less, "
+        "`seconds` after so long in steps; both may be given.",
+        json_schema_extra={
+            "allowed": "a mapping of train_loss and seconds, each a finite number above 0 or null"
+        },
+    )
+    precision: Literal["double", "single"] = Field(
+        default="double",
+        description="The precision of the arithmetic: single halves the time of wide networks, with "
+        "about 7 digits; results are always stored in double.",
+    )
+    log_every: PositiveInt | Literal["auto"] = Field(
+        default="auto",
+        description="Write a row of history every so many steps: auto is 1000, or an epoch with "
+        "mini-batches; smaller draws finer curves and costs time.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_replace_default_epochs(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("steps") is not None:
+            return {"epochs": None, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _exactly_one_length(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise conflict("steps", f"given {self.steps} beside epochs {self.epochs}; give one of the two")
+        if self.epochs is None and self.steps is None:
+            raise conflict("epochs", "given null and no steps; give a number of epochs or of steps")
+        return self
+
+    def log_steps(self, steps_per_epoch: int | None) -> int | None:
+        """Return after how many steps a row of history is due; None if that hangs on the unknown epoch."""
+        if self.log_every != "auto":
+            return self.log_every
+        return DEFAULT_LOG_EVERY if self.batch_size is None else steps_per_epoch
+
+
+class EquilibriumSpec(DescentSpec):
+    """Sheaf training with the stalks solved exactly: each edge descends its own residual at equilibrium."""
+
+    method: Literal["equilibrium"] = Field(
+        default="equilibrium",
+        description="The way to train: equilibrium solves for the stalks at each step and lets each edge "
+        "follow its own gradient.",
+    )
+    gamma: PositiveFloat = Field(
+        default=0.001,
+        description="The stiffness of the output edge: 1 is the energy of heat; towards 0 the updates "
+        "become those of back-propagation, which trains fastest.",
+    )
+    optimizer: Literal["sgd", "momentum", "adam"] = Field(
+        default="adam",
+        description="The update rule, which sees one edge at a time: adam scales each weight by its own "
+        "gradients; momentum and sgd often generalise as well, more slowly.",
+    )
+    learning_rate: PositiveFloat = Field(
+        default=0.01,
+        description="The step size of the optimizer: larger learns faster until the loss "
+        "oscillates or diverges; 0.001 to 0.03 suit adam.",
+    )
+
+
+class BaselineSpec(DescentSpec):
+    """Back-propagation beside the main training, from the same start weights."""
+
+
+class BackpropSpec(DescentSpec):
+    """Training by back-propagation."""
+
+    method: Literal["backprop"] = Field(
+        default="backprop",
+        description="The way to train: backprop is back-propagation, to diagnose a network that "
+        "was trained in the ordinary way.",
+    )
+
+
+def _heat_by_default(training: Any) -> Any:
+    return {"method": "heat", **training} if isinstance(training, dict) else training
+
+
+TrainingSpec: TypeAlias = Annotated[
+    Annotated[HeatSpec | EquilibriumSpec | BackpropSpec, Field(discriminator="method")],
+    BeforeValidator(_heat_by_default),
+]
