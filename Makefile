@@ -6,7 +6,7 @@ SHEAF := $(BIN)/sheaf
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench train all-experiments results pictures transcripts clean
+.PHONY: help run test lint format bench bench-train train all-experiments results images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -32,6 +32,7 @@ format: $(VENV)/.dev  ## format the code
 bench: $(VENV)/.bench  ## time a step against PyTorch, and the exact solver against the flow
 	$(BIN)/python benchmarks/joint_step.py --write
 	$(BIN)/python benchmarks/theory.py --write
+	$(BIN)/python benchmarks/results_page.py
 
 train: $(VENV)/.run  ## train CONFIG=file.yaml (continues it if it was begun)
 	$(if $(CONFIG),,$(error give a configuration: make train CONFIG=experiments/saddle.yaml))
@@ -42,6 +43,16 @@ all-experiments: $(VENV)/.datasets  ## train every file of experiments/ that is 
 
 results: $(VENV)/.dev  ## measure the eight rows of the paper's table anew, into docs/results.md
 	$(BIN)/python benchmarks/paper_rows.py
+	$(BIN)/python benchmarks/results_page.py
+
+bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside PyTorch, into docs/results.md (80 minutes on two cores)
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/variants.py
+	$(BIN)/python benchmarks/real_data.py
+	$(BIN)/python benchmarks/results_page.py
+
+images: $(VENV)/.run  ## make results/handwriting.npz, 60,000 images in ten classes, to train on
+	$(BIN)/python benchmarks/handwriting.py results/handwriting.npz
 
 pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	rm -rf docs/images && mkdir docs/images

@@ -2,7 +2,7 @@
 
 Each row starts from the reference's own data, weights (seed 42) and, for the regressions, stalks, all in
 tests/golden/. It is trained twice: with the paper's fixed dt, and with `dt: auto` to the same integration
-time. Writes docs/results.md and benchmarks/results/paper_rows.csv.
+time. Writes benchmarks/results/paper_rows.csv.
 
     python benchmarks/paper_rows.py [--jobs 2]
 """
@@ -85,77 +85,8 @@ def run(job: tuple[dict, float | str, Path]) -> dict:
     }
 
 
-def markdown(published: list[dict], found: list[dict]) -> str:
-    """Return docs/results.md."""
-    lines = [
-        "# Results",
-        "",
-        "Written by `make results`. Each row trains by `sheaf train` from the data, weights (seed 42) and",
-        "the stalks of the reference implementation of arXiv:2603.14831, whose losses stand beside ours.",
-        "The loss is the mean squared error or the mean cross-entropy; float64, one thread.",
-        "",
-        "## The paper's own step size",
-        "",
-        "| task | widths | Euler steps | train | reference | off by | test | reference | off by | seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row, paper in zip(published, found[::2], strict=True):
-        lines.append(
-            f"| {paper['task']} | {paper['widths']} | {paper['steps']:,} of {row['dt']} "
-            f"| {paper['train']:.6f} | {row['sheaf_train']:.6f} | {paper['train_error']:+.4%} "
-            f"| {paper['test']:.6f} | {row['sheaf_test']:.6f} | {paper['test_error']:+.4%} "
-            f"| {paper['seconds']:.1f} |"
-        )
-    lines += [
-        "",
-        "## `dt: auto`, to the same integration time",
-        "",
-        "| task | widths | steps | fewer by | train | off by | test | off by | seconds |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row, auto in zip(published, found[1::2], strict=True):
-        lines.append(
-            f"| {auto['task']} | {auto['widths']} | {auto['steps']:,} | {row['steps'] / auto['steps']:.1f} "
-            f"| {auto['train']:.6f} | {auto['train_error']:+.2%} | {auto['test']:.6f} "
-            f"| {auto['test_error']:+.2%} | {auto['seconds']:.1f} |"
-        )
-    lines += [
-        "",
-        "The classification rows restart their stalks from the forward pass every 5 or 10 units of time;",
-        "each restart is followed by small steps, so the saving is smaller there.",
-        "",
-        "## Speed",
-        "",
-        "Measured by `make bench` on one thread, each pair in one run: a joint Euler step beside the same",
-        "step written plainly in PyTorch eager; the exact solver and the stabilised integrator beside Euler.",
-        "",
-        *table_of("joint_step.csv"),
-        "",
-        *table_of("theory.csv"),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def table_of(name: str) -> list[str]:
-    """Return a table of benchmarks/results/ as Markdown, its figures to four digits."""
-    with (ROOT / "benchmarks" / "results" / name).open(newline="") as file:
-        header, *rows = csv.reader(file)
-    lines = [header, ["---"] * len(header), *([shortened(cell) for cell in row] for row in rows)]
-    return ["| " + " | ".join(line) + " |" for line in lines]
-
-
-def shortened(cell: str) -> str:
-    """Return a number to four digits, or whole with separators if large, and any other text as it is."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return cell.strip()
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-
-
 def main() -> None:
-    """Run all rows and write the tables."""
+    """Run all rows and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rows at a time")
     jobs = parser.parse_args().jobs
@@ -169,8 +100,7 @@ def main() -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(found)
-    (ROOT / "docs" / "results.md").write_text(markdown(published, found))
-    print(f"wrote docs/results.md and {table.relative_to(ROOT)}")
+    print(f"wrote {table.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

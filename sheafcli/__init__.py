@@ -2,7 +2,8 @@
 
 import sheafcli as sc
 network = sc.Network.he([2, 30, 1], output="identity", seed=0)
-fit = sc.train(network, X, y, sc.Heat(time=500, dt="auto"))
+fit = sc.train(network, X, y, sc.Equilibrium(steps=10_000, optimizer=sc.Adam(0.03), schedule="cosine"))
+flow = sc.train(network, X, y, sc.Heat(time=500, dt="auto"))
 settled = sc.extend(fit.network, X, target=y, pins=[sc.Pin("z1", 3, 0.5)])
 sc.discord(fit.network, X, settled.cochain)
 sc.NeuralSheaf(fit.network).laplacian(pattern, block="free")
@@ -16,9 +17,11 @@ from sheafcli.core.network import Network
 from sheafcli.core.pins import Pin
 from sheafcli.core.sheaf import NeuralSheaf
 from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.descent import StopWhen
+from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import train
 from sheafcli.core.training.heat import Heat
-from sheafcli.core.training.optimizers import SGD, Adam
+from sheafcli.core.training.optimizers import SGD, Adam, Momentum
 from sheafcli.diagnostics.discord import discord_table as discord
 
 __all__ = [
@@ -27,12 +30,15 @@ __all__ = [
     "Backprop",
     "Chebyshev",
     "Cochain",
+    "Equilibrium",
     "Euler",
     "Heat",
     "Implicit",
+    "Momentum",
     "Network",
     "NeuralSheaf",
     "Pin",
+    "StopWhen",
     "diffuse",
     "discord",
     "extend",

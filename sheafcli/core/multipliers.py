@@ -23,7 +23,8 @@ from sheafcli.core.outputs import Array, Output
 Product = Callable[[Array], Array]
 
 NEWTON_STEPS, HALVINGS = 100, 40
-# Of gamma, the largest |F| left; of |F|, what a conjugate gradient solution leaves, or its square root does.
+# What is left of F, as a share of lambda, both in the 2-norm over the batch; and how much of F a conjugate
+# gradient solution may leave: this, or the square root of that share.
 TOLERANCE, FORCING = 1e-13, 0.1
 SUFFICIENT = 1e-4
 
@@ -46,20 +47,21 @@ def multipliers(
     resisted = resist(now)
     p = output.value(f + resisted)
     F = now + gamma * (p - y)
-    # What cannot be met in this precision is no goal.
-    goal = gamma * max(tolerance, 4.0 * float(np.finfo(f.dtype).eps))
+    # What cannot be met in this precision, one rounding of gamma phi an output, is no goal.
+    rounding = 4.0 * gamma * float(np.finfo(f.dtype).eps) * np.sqrt(F.size)
     for _ in range(NEWTON_STEPS):
-        largest = np.max(np.abs(F), initial=0.0)
-        if not largest > goal:  # a NaN ends here too
+        norm, left = float(np.linalg.norm(now)), float(np.linalg.norm(F))
+        goal = max(tolerance * norm, rounding)
+        if not left > goal:  # a NaN ends here too
             break
-        forcing = min(FORCING, float(np.sqrt(largest / gamma)))
+        forcing = min(FORCING, float(np.sqrt(left / max(norm, left))))
         step, resisted_step = _newton_step(output, p, F, gamma, resist, forcing)
         size = _squares(F)
         length = np.ones_like(size)
         for _ in range(HALVINGS):
             p = output.value(f + resisted + length * resisted_step)
             F = now + length * step + gamma * (p - y)
-            rises = (_squares(F) > (1.0 - SUFFICIENT * length) * size) & (size > goal * goal)
+            rises = (_squares(F) > (1.0 - SUFFICIENT * length) * size) & (size > goal * goal / len(F))
             if not rises.any():
                 break
             length[rises] *= 0.5
@@ -74,6 +76,9 @@ def _newton_step(
     output: Output, p: Array, F: Array, gamma: float, resist: Product, forcing: float
 ) -> tuple[Array, Array]:
     """Return d and S d with (I + gamma J_phi S) d = -F, to a residual of `forcing` |F| a sample."""
+    if F.shape[1] == 1:
+        step = -F / (1.0 + gamma * output.spread(p, resist(np.ones_like(F))))
+        return step, resist(step)
     step, resisted_step = np.zeros_like(F), np.zeros_like(F)
     left = -F
     goal = forcing * forcing * _squares(F)

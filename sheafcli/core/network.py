@@ -103,7 +103,7 @@ def as_inputs(network: Network, X: Array) -> Array:
     X = np.asarray(X, dtype=np.float64)
     if X.ndim != 2 or X.shape[1] != network.widths[0] or len(X) == 0:
         raise ValueError(f"X must be samples x {network.widths[0]}, at least one, got shape {X.shape}")
-    if not np.isfinite(X).all():
+    if not is_finite(X):
         raise ValueError("X must be finite")
     return X
 
@@ -114,9 +114,14 @@ def as_targets(network: Network, y: Array, n_samples: int) -> Array:
     y = y[:, None] if y.ndim == 1 else y
     if y.shape != (n_samples, network.widths[-1]):
         raise ValueError(f"the target must have shape {(n_samples, network.widths[-1])}, got {y.shape}")
-    if not np.isfinite(y).all():
+    if not is_finite(y):
         raise ValueError("the target must be finite")
     return y
+
+
+def is_finite(array: Array) -> bool:
+    """Return whether all entries of an array, not an empty one, are finite; needs no memory of its size."""
+    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def _frozen(array: Array) -> Array:

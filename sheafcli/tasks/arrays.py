@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from sheafcli.core.network import is_finite
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
 from sheafcli.tasks.data import Array, OutputName, TaskData, encoding_of
@@ -37,7 +38,8 @@ class NpzArrays(TaskSpecification):
                 f"no {', '.join(missing)} among its keys ({', '.join(arrays) or 'none'}); "
                 f"needed: {', '.join(KEYS)}"
             )
-        X_train, y_train, X_test, y_test = (self._matrix(key, arrays[key]) for key in KEYS)
+        # One by one, so that what is converted is let go before the next.
+        X_train, y_train, X_test, y_test = (self._matrix(key, arrays.pop(key)) for key in KEYS)
         self._check_agreement("X_train", X_train, "y_train", y_train, axis=0, what="samples")
         self._check_agreement("X_test", X_test, "y_test", y_test, axis=0, what="samples")
         self._check_agreement("X_train", X_train, "X_test", X_test, axis=1, what="features")
@@ -70,10 +72,9 @@ class NpzArrays(TaskSpecification):
                 f"{'outputs, or one value a sample' if is_target else 'features'}, and not empty"
             )
         with np.errstate(over="ignore"):  # a wider float may become infinite: refused just below
-            matrix = array.astype(np.float64)
-        bad = np.argwhere(~np.isfinite(matrix))
-        if len(bad):
-            row, column = bad[0]
+            matrix = array.astype(np.float64, copy=False)
+        if not is_finite(matrix):
+            row, column = np.argwhere(~np.isfinite(matrix))[0]
             raise self._error(f"{key}[{row}, {column}] is {matrix[row, column]}; every value must be finite")
         return matrix
 

@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sheafcli.core.network import is_finite
+
 OutputName: TypeAlias = Literal["identity", "sigmoid", "softmax"]
 Array: TypeAlias = NDArray[np.float64]
 
@@ -45,7 +47,7 @@ class TaskData:
                 raise ValueError(
                     f"{name} must be a non-empty float64 matrix, not {array.dtype} of shape {array.shape}"
                 )
-            if not np.isfinite(array).all():
+            if not is_finite(array):
                 raise ValueError(f"{name} must be finite")
         for part, X, y in (
             ("train", self.X_train, self.y_train),

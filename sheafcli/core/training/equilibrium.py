@@ -31,7 +31,7 @@ from sheafcli.core.outputs import Array, Identity
 from sheafcli.core.training.descent import Descent, DescentSession
 from sheafcli.core.training.layers import Batch, Parameters, pull_back
 
-# The largest error of lambda, as a share of gamma, that a step allows itself: far below what a step changes.
+# The error of lambda that a step allows itself, as a share of it: far below what a step changes.
 TOLERANCE = 1e-3
 
 
@@ -54,79 +54,104 @@ class Equilibrium(Descent):
 class EquilibriumRule:
     """The gradient of E_gamma / gamma; see `sheafcli.core.training.descent.Rule`.
 
-    All arrays have one column a sample. The stalks' response to a pull is linear: with one output it is
-    computed once, for a pull of one, and scaled by lambda; with several, for lambda itself.
+    All arrays have one column a sample, but for those of outputs that `multipliers` works on.
     """
 
     def __init__(self, gamma: float, tolerance: float = TOLERANCE):
         self.gamma, self.tolerance = gamma, tolerance
+        self._scale: Array | None = None
 
     def evaluate(self, parameters: Parameters, batch: Batch, guess: Array | None) -> Array:
         """Write the gradient into `parameters`; guess and result are lambda, samples x n_{k+1}."""
         self._output, self._y = parameters.output, batch.y.T
         self._f = batch.forward(parameters.H).T
-        if self._f.shape[1] > 1:
-            pull = self._pull(lambda v: self._respond(parameters, batch, v.T).T, guess)
-            self._resisted = self._respond(parameters, batch, pull.T).T
-            scale = None
-        else:
-            S = self._respond(parameters, batch, np.ones_like(self._f.T)).T
-            if isinstance(self._output, Identity):
-                pull = (self._y - self._f) / (S + 1.0 / self.gamma)
-            else:
-                pull = self._pull(lambda v: S * v, guess)
-            self._resisted, scale = S * pull, pull.T
-        self._scale = scale
+        single = self._f.shape[1] == 1
         factor = -self._output.loss_scale(self._f.shape[1]) / (self.gamma * batch.size)
-        for v, d, a, G in zip(self._v, self._d, batch.a, parameters.G, strict=True):
-            # v_l (a_{l-1} + d_{l-1})^T, with v and d in units of lambda where they have a scale.
-            np.matmul(v, a.T if scale is None else (a * scale).T, out=G)
-            if d is not None:
-                G[:, :-1] += v @ (d if scale is None else d * (scale * scale)).T
-            np.multiply(G, factor, out=G)
-        return pull
+        return (self._single if single else self._several)(parameters, batch, guess, factor)
 
     def energy(self) -> float:
-        """Return the mean of gamma Loss + half the squared residuals, the loss in units of its potential."""
+        """Return the mean of gamma times the output's potential plus half the squared residuals."""
         stalks = sum(value for edge, value in self.discord().items() if edge.operation != "output")
-        return self.gamma * float(np.mean(self._output.potential(self._z(), self._y))) + 0.5 * stalks
+        return (
+            self.gamma * float(np.mean(self._output.potential(self._f + self._resisted, self._y)))
+            + 0.5 * stalks
+        )
 
     def discord(self) -> dict[Edge, float]:
         """Return the discord of the equilibrium whose gradient was taken last, at no extra solve."""
-        last = len(self._u) + 1
         found = {}
-        for layer, (u, v) in enumerate(zip(self._u, self._v[:-1], strict=True), start=1):
+        for layer, (u, v) in enumerate(zip(self._u, self._v, strict=True), start=1):
             found[Edge(layer, "affine")] = self._square(v)
             found[Edge(layer, "activation")] = self._square(u)
-        found[Edge(last, "affine")] = self._square(self._v[-1])
-        return found | {Edge(last, "output"): self._output.discord(self._z(), self._y)}
+        last = len(self._u) + 1
+        found[Edge(last, "affine")] = float(np.mean(np.sum(self._pull * self._pull, axis=1)))
+        return found | {Edge(last, "output"): self._output.discord(self._f + self._resisted, self._y)}
 
-    def _pull(self, resist: Callable[[Array], Array], guess: Array | None) -> Array:
+    def _single(self, parameters: Parameters, batch: Batch, guess: Array | None, factor: float) -> Array:
+        """Respond to a pull of one, and scale: S is a number a sample, and all is linear in lambda."""
+        S = self._respond(parameters, batch, batch.one).T
+        if isinstance(self._output, Identity):
+            pull = (self._y - self._f) / (S + 1.0 / self.gamma)
+        else:
+            pull = self._multipliers(lambda v: S * v, guess)
+        self._pull, self._scale, self._resisted = pull, pull.T, S * pull
+        weight = factor * pull.T
+        square = weight * pull.T
+        # lambda v_l (a_{l-1} + lambda d_{l-1})^T: the inputs are scaled, of which there are often fewer.
+        for v, d, a, G in zip(self._v, self._d, batch.a, parameters.G, strict=False):
+            scaled = a * weight
+            if d is not None:
+                scaled[:-1] += d * square
+            np.matmul(v, scaled.T, out=G)
+        np.matmul(weight, batch.a[-1].T, out=parameters.G[-1])
+        if self._d[-1] is not None:
+            parameters.G[-1][:, :-1] += square @ self._d[-1].T
+        return pull
+
+    def _several(self, parameters: Parameters, batch: Batch, guess: Array | None, factor: float) -> Array:
+        """Find lambda by products with S, each a response, and respond to it."""
+        last: Array | None = None
+
+        def resist(v: Array) -> Array:
+            nonlocal last
+            last, self._resisted = v, self._respond(parameters, batch, v.T).T
+            return self._resisted
+
+        pull = self._multipliers(resist, guess)
+        if pull is not last:
+            resist(pull)
+        self._pull, self._scale = pull, None
+        for v, d, a, G in zip([*self._v, pull.T], self._d, batch.a, parameters.G, strict=True):
+            scaled = factor * v
+            np.matmul(scaled, a.T, out=G)
+            if d is not None:
+                G[:, :-1] += scaled @ d.T
+        return pull
+
+    def _multipliers(self, resist: Callable[[Array], Array], guess: Array | None) -> Array:
         return multipliers(self._output, self._f, self._y, self.gamma, resist, guess, self.tolerance)
 
     def _respond(self, parameters: Parameters, batch: Batch, pull: Array) -> Array:
-        """Compute u_l, v_l and d_l for a pull on the output; return S times it, outputs x samples."""
+        """Compute u_l and v_l of the hidden layers and d_0, ..., d_k; return S times the pull."""
         W, R = parameters.W, batch.R
-        u: list[Array] = []
-        v = [pull]
+        self._u: list[Array] = []
+        self._v: list[Array] = []
+        passed = pull
         for layer in range(len(R), 0, -1):
-            u.append(pull_back(W[layer], v[-1]))
-            v.append(R[layer - 1] * u[-1])
-        self._u, self._v = u[::-1], v[::-1]
+            u = pull_back(W[layer], passed)
+            passed = R[layer - 1] * u
+            self._u.insert(0, u)
+            self._v.insert(0, passed)
         self._d: list[Array | None] = [None]
-        moved = None
-        for layer, active in enumerate(R):
-            shift = self._u[layer] + self._v[layer]
-            if moved is not None:
-                shift += active * (W[layer] @ moved)
-            moved = shift
+        for layer, (u, v) in enumerate(zip(self._u, self._v, strict=True)):
+            before, moved = self._d[-1], u + v
+            if before is not None:
+                moved += R[layer] * (W[layer] @ before)
             self._d.append(moved)
-        return pull if moved is None else pull + W[-1] @ moved
-
-    def _z(self) -> Array:
-        """Return z_{k+1} of the equilibrium: there the output's force balances lambda."""
-        return self._f + self._resisted
+        last = self._d[-1]
+        return pull if last is None else pull + W[-1] @ last
 
     def _square(self, residual: Array) -> float:
+        """Return the mean over samples of a residual's square, given for a pull of one or for lambda."""
         scaled = residual if self._scale is None else residual * self._scale
         return float(np.sum(scaled * scaled)) / len(self._f)

@@ -40,12 +40,15 @@ class Parameters:
 class Batch:
     """The forward pass of one batch: `a[l]` is a_l extended by ones, `R[l]` the pattern of layer l + 1.
 
+    `one` is a matrix of a single one.
+
     Patterns are zeros and ones of the working precision: a product with them costs half of one with
     booleans, and gives a_l from z_l as well.
     """
 
     def __init__(self, widths: Sequence[int], size: int, dtype: DTypeLike):
         self.size = size
+        self.one: Array = np.ones((1, 1), dtype)
         # One row a sample, as data come; products take it transposed at no cost.
         self._inputs: Array = np.ones((size, widths[0] + 1), dtype)
         self.y: Array = np.empty((widths[-1], size), dtype)
