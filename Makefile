@@ -6,7 +6,7 @@ SHEAF := $(BIN)/sheaf
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train train all-experiments results images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train train compare all-experiments results images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ bench: $(VENV)/.bench  ## time a step against PyTorch, and the exact solver agai
 train: $(VENV)/.run  ## train CONFIG=file.yaml (continues it if it was begun)
 	$(if $(CONFIG),,$(error give a configuration: make train CONFIG=experiments/saddle.yaml))
 	$(SHEAF) train $(CONFIG) --resume
+
+compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
+	$(if $(RUNS),,$(error give run directories: make compare RUNS="results/a results/b"))
+	$(SHEAF) compare $(RUNS)
 
 all-experiments: $(VENV)/.datasets  ## train every file of experiments/ that is not done yet
 	@for config in experiments/*.yaml; do $(SHEAF) train $$config --resume || exit 1; done

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from threadpoolctl import threadpool_limits
 
+from sheafcli.cli.compare import compare
 from sheafcli.cli.diagnose import diagnose
 from sheafcli.cli.diffuse import diffuse
 from sheafcli.cli.init import init
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, validate, train, diagnose, diffuse, verify, spectrum):
+for command in (init, validate, train, diagnose, diffuse, verify, spectrum, compare):
     app.command()(command)
 
 

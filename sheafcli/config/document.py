@@ -198,14 +198,15 @@ _Dumper.add_representer(
 )
 
 
-def write(value: dict[str, Any]) -> str:
+def write(value: dict[str, Any] | list[Any]) -> str:
     """Write plain values as YAML, which `parse` reads back as the same values."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**9)
 
 
 def write_value(value: Any) -> str:
-    """Write one scalar or list as it stands after its key."""
-    return write({"": value}).partition(":")[2].strip()
+    """Write one value as it stands after its key, on the same line."""
+    # An item of a list is on the list's one line, whatever it is: {train_loss: null, seconds: null}.
+    return write([value]).strip()[1:-1]
 
 
 def _line(node: yaml.Node) -> int:

@@ -116,12 +116,19 @@ def _find(error: ErrorDetails) -> _Place:
 
 
 def _unknown_key(place: _Place) -> str:
-    key, known = str(place.path[-1]), f"known here: {', '.join(place.known)}"
-    owners = [tag for tag, model in place.others.items() if key in fields_of(model)]
-    if owners:
+    key, here = str(place.path[-1]), dotted(place.path[:-1]) or "the top level"
+    known = f"known here: {', '.join(place.known)}"
+    if owners := [tag for tag, model in place.others.items() if key in fields_of(model)]:
         tells_apart = next(key for key in DISCRIMINATORS if key in place.known)
-        return f"belongs to {tells_apart} {' and '.join(owners)}, not to {place.tag}; {known}"
+        return f"belongs to {tells_apart} {' or '.join(owners)}, not to {place.tag}; {known}"
+    if sections := _sections_with(key):
+        return f"belongs to {' or '.join(sections)}, not to {here}; {known}"
     return f"unknown key{did_you_mean(key, place.known) or f'; {known}'}"
+
+
+def _sections_with(key: str) -> list[str]:
+    sections = {name: models_of(field.annotation) for name, field in fields_of(Config).items()}
+    return [name for name, models in sections.items() if any(key in fields_of(model) for model in models)]
 
 
 def _problem(error: ErrorDetails, place: _Place, origin: Origin) -> Problem:

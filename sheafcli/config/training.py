@@ -174,6 +174,15 @@ class DescentSpec(Section):
             raise conflict("epochs", "given null and no steps; give a number of epochs or of steps")
         return self
 
+    @model_validator(mode="after")
+    def _decay_keeps_signs(self) -> Self:
+        if self.weight_decay * self.learning_rate >= 1.0:
+            raise conflict(
+                "weight_decay",
+                f"given {self.weight_decay!r}; must be below 1 / learning_rate, {1.0 / self.learning_rate:g}",
+            )
+        return self
+
     def log_steps(self, steps_per_epoch: int | None) -> int | None:
         """Return after how many steps a row of history is due; None if that hangs on the unknown epoch."""
         if self.log_every != "auto":

@@ -129,4 +129,4 @@ def _multipliers(output: Output, f: Array, S: Array, y: Array, stiffness: float 
             return np.asarray((y - f) / (S[:, :, 0] + given))
         return np.asarray(np.linalg.solve(S + given * np.eye(S.shape[1]), (y - f)[:, :, None])[:, :, 0])
     gamma = 1.0 if stiffness is None else stiffness
-    return multipliers(output, f, y, gamma, lambda v: (S @ v[:, :, None])[:, :, 0])
+    return multipliers(output, f, y, gamma, lambda v: (S @ v[:, :, None])[:, :, 0])[0]

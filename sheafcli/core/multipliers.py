@@ -8,8 +8,8 @@ gamma Loss(f + S lambda, y) + lambda^T S lambda / 2, and is the only root of
 with f the forward output and S the effective resistance of the sample, symmetric and positive definite.
 Newton's equation (I + gamma J_phi S) d = -F is self-adjoint in the inner product <u, v> = u^T S v, so
 conjugate gradients solve it with one product by S an iteration and at most n_{k+1} iterations: S itself
-is never needed. Undamped steps oscillate once S is large; here each is halved, sample by sample, until
-|F| falls.
+is never needed. Undamped steps oscillate once S is large; here each is halved, sample by sample, until the
+slope of the objective along it is no longer upwards: then it is at least half as long as the best one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from sheafcli.core.outputs import Array, Output
 
 Product = Callable[[Array], Array]
 
-NEWTON_STEPS, HALVINGS = 100, 40
+NEWTON_STEPS, HALVINGS = 300, 40
+# So many undamped steps in a row may fail to halve |F|; more are rounding at work.
+PATIENCE = 10
 # What is left of F, as a share of lambda, both in the 2-norm over the batch; and how much of F a conjugate
 # gradient solution may leave: this, or the square root of that share.
 TOLERANCE, FORCING = 1e-13, 0.1
-SUFFICIENT = 1e-4
+# A step is short enough when the objective's slope along it has turned up by no more than this.
+TURN = 0.1
 
 
 def multipliers(
@@ -37,45 +40,54 @@ def multipliers(
     resist: Product,
     start: Array | None = None,
     tolerance: float = TOLERANCE,
-) -> Array:
-    """Return lambda, samples x n_{k+1}, for the forward output f and the target y of that shape.
+) -> tuple[Array, float]:
+    """Return lambda, samples x n_{k+1}, for the forward output f and target y, and |F| / |lambda| there.
 
-    `resist` returns S v, sample by sample. `start` is a guess, such as the root before a small change;
-    without it, -gamma (phi(f) - y), which is right to first order in gamma.
+    `resist` returns S v, sample by sample; the last vector it is given is lambda itself. `start` is a guess,
+    such as the root before a small change; without it, -gamma (phi(f) - y), right to first order in gamma.
+    The share left is at most `tolerance`, or what rounding allows, unless S is beyond floating point.
     """
     now = gamma * (y - output.value(f)) if start is None else start
-    resisted = resist(now)
-    p = output.value(f + resisted)
-    F = now + gamma * (p - y)
-    # What cannot be met in this precision, one rounding of gamma phi an output, is no goal.
-    rounding = 4.0 * gamma * float(np.finfo(f.dtype).eps) * np.sqrt(F.size)
-    for _ in range(NEWTON_STEPS):
-        norm, left = float(np.linalg.norm(now)), float(np.linalg.norm(F))
-        goal = max(tolerance * norm, rounding)
-        if not left > goal:  # a NaN ends here too
+    noise = 4.0 * float(np.finfo(f.dtype).eps)
+    least, patience = np.inf, PATIENCE
+    for left_to_try in range(NEWTON_STEPS, -1, -1):
+        # Afresh at every step: what sums of steps lose by rounding would stay in them for good.
+        resisted = resist(now)
+        p = output.value(f + resisted)
+        F = now + gamma * (p - y)
+        left, size = float(np.linalg.norm(F)), float(np.linalg.norm(now))
+        least, patience = (left, PATIENCE) if left < 0.5 * least else (least, patience)
+        if min(left_to_try, patience) == 0 or not left > tolerance * size:  # a NaN ends here too
             break
-        forcing = min(FORCING, float(np.sqrt(left / max(norm, left))))
+        reach = float(np.linalg.norm(f)) + float(np.linalg.norm(resisted))
+        rounding = noise * (size + gamma * (float(np.linalg.norm(p)) + output.curvature * reach))
+        if left <= rounding:
+            break
+        goal = max(tolerance * size, rounding)
+        forcing = min(FORCING, float(np.sqrt(left / max(size, left))))
         step, resisted_step = _newton_step(output, p, F, gamma, resist, forcing)
-        size = _squares(F)
-        length = np.ones_like(size)
+        # Samples that have nothing left to lose are not searched: their slopes are rounding errors.
+        searched = _squares(F) > goal * goal / len(F)
+        limit = TURN * np.abs(_dots(F, resisted_step))
+        length = np.ones_like(limit)
         for _ in range(HALVINGS):
-            p = output.value(f + resisted + length * resisted_step)
-            F = now + length * step + gamma * (p - y)
-            rises = (_squares(F) > (1.0 - SUFFICIENT * length) * size) & (size > goal * goal / len(F))
-            if not rises.any():
+            moved = now + length * step + gamma * (output.value(f + resisted + length * resisted_step) - y)
+            overshot = (_dots(moved, resisted_step) > limit) & searched
+            if not overshot.any():
                 break
-            length[rises] *= 0.5
-        else:
-            length[rises] = 0.0
+            length[overshot] *= 0.5
         now = now + length * step
-        resisted = resisted + length * resisted_step
-    return now
+        patience = PATIENCE if (length < 1.0).any() else patience - 1
+    return now, left / size if size > 0.0 else left
 
 
 def _newton_step(
     output: Output, p: Array, F: Array, gamma: float, resist: Product, forcing: float
 ) -> tuple[Array, Array]:
-    """Return d and S d with (I + gamma J_phi S) d = -F, to a residual of `forcing` |F| a sample."""
+    """Return d and S d with (I + gamma J_phi S) d = -F, to a residual of `forcing` |F| a sample.
+
+    Conjugate gradients from zero: wherever they stop, d is a direction of descent.
+    """
     if F.shape[1] == 1:
         step = -F / (1.0 + gamma * output.spread(p, resist(np.ones_like(F))))
         return step, resist(step)
@@ -84,7 +96,8 @@ def _newton_step(
     goal = forcing * forcing * _squares(F)
     direction, before = left, np.ones_like(goal)
     resisted: Array | None = None
-    for _ in range(F.shape[1]):
+    # In exact arithmetic n_{k+1} iterations end it.
+    for _ in range(2 * F.shape[1]):
         resisted_left = resist(left)
         now = _dots(left, resisted_left)
         if resisted is None:

@@ -7,8 +7,7 @@ from oracles import PHI, problem
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.core.training.backprop import Backprop, gradient
-from sheafcli.core.training.optimizers import SGD, Adam
-from sheafcli.core.training.protocol import Diverged
+from sheafcli.core.training.optimizers import SGD
 
 
 def loss(output, weights, biases, X, y):
@@ -82,24 +81,6 @@ def test_epochs_of_gradient_descent(output):
     assert (session.step, session.time, session.share_done) == (3, 3.0, 1.0)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.05), Adam(0.01)])
-def test_a_restored_session_goes_on_bit_for_bit(optimizer):
-    network, X, y = problem("sigmoid")
-    method = Backprop(epochs=90, optimizer=optimizer)
-    whole, restored = method.start(network, X, y), method.start(network, X, y)
-    whole.advance(40)
-    state = whole.state()
-    whole.advance(1000)
-    restored.restore(state)
-    assert restored.step == 40
-    restored.advance(1000)
-    assert restored.step == whole.step == 90
-    for name, array in whole.state().items():
-        if name != "seconds":
-            np.testing.assert_array_equal(restored.state()[name], array, err_msg=name)
-    assert whole.network().output is network.output
-
-
 def test_the_discord_of_a_forward_pass_is_all_at_the_output():
     network, X, y = problem("softmax")
     session = Backprop(epochs=5, optimizer=SGD(0.1)).start(network, X, y)
@@ -108,22 +89,3 @@ def test_the_discord_of_a_forward_pass_is_all_at_the_output():
     assert discords.pop("output") == pytest.approx(cross_entropy, rel=1e-12)
     assert max(discords.values()) < 1e-28
     assert session.energy() == pytest.approx(cross_entropy, rel=1e-12)
-
-
-def test_divergence_is_raised_and_leaves_the_chunk_start():
-    network, X, y = problem()
-    session = Backprop(epochs=5000, optimizer=SGD(1e3)).start(network, X, y)
-    before = session.state()
-    with pytest.raises(Diverged, match="smaller learning_rate") as raised:
-        session.advance(5000)
-    assert raised.value.step > 0
-    assert session.step == 0
-    for name, array in before.items():
-        np.testing.assert_array_equal(session.state()[name], array)
-
-
-def test_progress_is_told():
-    network, X, y = problem()
-    told = []
-    Backprop(epochs=250, optimizer=SGD(0.01)).start(network, X, y).advance(1000, lambda *news: told.append(news))
-    assert told == [(100, 0.4), (200, 0.8), (250, 1.0)]

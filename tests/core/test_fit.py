@@ -5,24 +5,34 @@ import pytest
 from oracles import problem
 
 from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.descent import StopWhen
+from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data, records, train
 from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.optimizers import SGD
 
 
 @pytest.mark.parametrize("output", ["identity", "sigmoid", "softmax"])
-def test_history_is_what_can_be_recomputed(output):
+@pytest.mark.parametrize(
+    ("method", "unit"),
+    [
+        (Heat(steps=100, dt=0.01), 0.01),
+        (Equilibrium(gamma=1.0, optimizer=SGD(0.01), steps=100), 1.0),
+        (Equilibrium(gamma=0.1, optimizer=SGD(0.01), steps=100, batch_size=3), 1 / 3),
+        (Backprop(optimizer=SGD(0.01), steps=100, batch_size=4), 1 / 2),
+    ],
+)
+def test_history_is_what_can_be_recomputed(output, method, unit):
     network, X, y = problem(output, samples=12)
     X_test, y_test = X[8:], y[8:]
     X, y = X[:8], y[:8]
-    method = Heat(steps=100, dt=0.01)
     fit = train(network, X, y, method, X_test=X_test, y_test=y_test, seed=3, log_every=30)
     assert [entry.step for entry in fit.history] == [0, 30, 60, 90, 100]
     session = method.start(network, X, y, 3)
     for entry in fit.history:
         session.advance(entry.step - session.step)
         trained = session.network()
-        assert entry.time == pytest.approx(0.01 * entry.step)
+        assert entry.time == pytest.approx(unit * entry.step)
         assert entry.energy == session.energy()
         for loss, accuracy, inputs, targets in (
             (entry.train_loss, entry.train_accuracy, X, y),
@@ -62,6 +72,17 @@ def test_a_resumed_session_keeps_the_rhythm():
     session = Heat(steps=100, dt=0.01).start(network, X, y)
     session.advance(40)
     assert [entry.step for entry in records(session, Data(X, y), 30)] == [60, 90, 100]
+
+
+def test_the_history_ends_with_the_first_record_that_is_good_enough():
+    network, X, y = problem("softmax")
+    options = {"optimizer": SGD(0.05), "epochs": 200}
+    whole = [entry.train_loss for entry in train(network, X, y, Equilibrium(**options), log_every=10).history]
+    goal = whole[7]
+    fit = train(network, X, y, Equilibrium(**options, stop_when=StopWhen(train_loss=goal)), log_every=10)
+    assert [entry.train_loss for entry in fit.history] == whole[
+        : 1 + next(i for i, v in enumerate(whole) if v <= goal)
+    ]
 
 
 def test_without_test_data_there_is_no_test_loss():

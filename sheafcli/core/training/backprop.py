@@ -31,6 +31,8 @@ class Backprop(Descent):
 class BackpropRule:
     """The chain rule; see `sheafcli.core.training.descent.Rule`."""
 
+    sound = True
+
     def evaluate(self, parameters: Parameters, batch: Batch, guess: Array | None) -> None:
         """Write the gradient of the loss into `parameters`; no guess is needed."""
         output = parameters.output

@@ -96,6 +96,11 @@ class Descent:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if not 0.0 <= self.weight_decay < np.inf:
             raise ValueError(f"weight_decay must be at least 0 and finite, got {self.weight_decay!r}")
+        if self.weight_decay * self.optimizer.learning_rate >= 1.0:
+            raise ValueError(
+                f"weight_decay must be below 1 / learning_rate = {1.0 / self.optimizer.learning_rate:g}, "
+                f"got {self.weight_decay!r}: a step would turn the weights' signs"
+            )
 
     def steps_per_epoch(self, n_samples: int) -> int:
         """Return how many updates go through so many samples once; the last batch may be a short one."""
@@ -110,7 +115,12 @@ class Descent:
 
 
 class Rule(Protocol):
-    """How a batch becomes a gradient. `discord` and `energy` speak of the batch evaluated last."""
+    """How a batch becomes a gradient. `discord` and `energy` speak of the batch evaluated last.
+
+    `sound` says whether its gradient may be trusted.
+    """
+
+    sound: bool
 
     def evaluate(self, parameters: Parameters, batch: Batch, guess: Array | None) -> Array | None:
         """Write the gradient of the reported loss, or what stands for it, into `parameters`.
@@ -155,6 +165,7 @@ class DescentSession:
         self._guess: Array | None = None
         self._next_guess: Array | None = None
         self._evaluated = False
+        self._look_at_goal()
 
     @property
     def time(self) -> float:
@@ -190,10 +201,7 @@ class DescentSession:
             self._evaluate()
             if not (self._is_sound() and np.isfinite(self._rule.energy())):
                 self._give_up(before)
-        goal = self.method.stop_when.train_loss
-        if goal is not None:
-            network = self.network()
-            self._stopped |= network.output.loss(network.logits(self._X), self._y) <= goal
+        self._look_at_goal()
 
     def network(self) -> Network:
         """Return the network as it is now."""
@@ -264,8 +272,15 @@ class DescentSession:
         batch.load(self._X[rows], self._y[rows])
         return batch
 
+    def _look_at_goal(self) -> None:
+        """Stop where the loss on all training data is low enough."""
+        goal = self.method.stop_when.train_loss
+        if goal is not None:
+            network = self.network()
+            self._stopped |= network.output.loss(network.logits(self._X), self._y) <= goal
+
     def _is_sound(self) -> bool:
-        return bool(np.isfinite(self._parameters.G[-1]).all())
+        return self._rule.sound and bool(np.isfinite(self._parameters.G[-1]).all())
 
     def _give_up(self, before: dict[str, Array]) -> None:
         step = self.step

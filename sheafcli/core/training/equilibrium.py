@@ -33,6 +33,8 @@ from sheafcli.core.training.layers import Batch, Parameters, pull_back
 
 # The error of lambda that a step allows itself, as a share of it: far below what a step changes.
 TOLERANCE = 1e-3
+# With more than this left, the resistance has outgrown floating point.
+WORST = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ class EquilibriumRule:
 
     def __init__(self, gamma: float, tolerance: float = TOLERANCE):
         self.gamma, self.tolerance = gamma, tolerance
+        self.sound = True
         self._scale: Array | None = None
 
     def evaluate(self, parameters: Parameters, batch: Batch, guess: Array | None) -> Array:
@@ -110,16 +113,13 @@ class EquilibriumRule:
 
     def _several(self, parameters: Parameters, batch: Batch, guess: Array | None, factor: float) -> Array:
         """Find lambda by products with S, each a response, and respond to it."""
-        last: Array | None = None
 
         def resist(v: Array) -> Array:
-            nonlocal last
-            last, self._resisted = v, self._respond(parameters, batch, v.T).T
+            self._resisted = self._respond(parameters, batch, v.T).T
             return self._resisted
 
+        # The last response is that to lambda.
         pull = self._multipliers(resist, guess)
-        if pull is not last:
-            resist(pull)
         self._pull, self._scale = pull, None
         for v, d, a, G in zip([*self._v, pull.T], self._d, batch.a, parameters.G, strict=True):
             scaled = factor * v
@@ -129,7 +129,9 @@ class EquilibriumRule:
         return pull
 
     def _multipliers(self, resist: Callable[[Array], Array], guess: Array | None) -> Array:
-        return multipliers(self._output, self._f, self._y, self.gamma, resist, guess, self.tolerance)
+        pull, left = multipliers(self._output, self._f, self._y, self.gamma, resist, guess, self.tolerance)
+        self.sound = left <= WORST
+        return pull
 
     def _respond(self, parameters: Parameters, batch: Batch, pull: Array) -> Array:
         """Compute u_l and v_l of the hidden layers and d_0, ..., d_k; return S times the pull."""

@@ -32,9 +32,12 @@ class Optimizer(Protocol):
         """Change `weights` and `memory` in place; `step` counts from 1. `gradient` may be overwritten."""
 
 
-def _check(optimizer: SGD | Momentum | Adam) -> None:
+def _check(optimizer: SGD | Momentum | Adam, *averages: str) -> None:
     if not 0.0 < optimizer.learning_rate < np.inf:
         raise ValueError(f"learning_rate must be above 0 and finite, got {optimizer.learning_rate!r}")
+    for name in averages:
+        if not 0.0 <= getattr(optimizer, name) < 1.0:
+            raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(optimizer, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Momentum:
     slots: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, "momentum")
 
     def update(
         self, weights: Array, gradient: Array, memory: list[Array], step: int, learning_rate: float
@@ -90,7 +93,9 @@ class Adam:
     slots: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, "beta1", "beta2")
+        if not 0.0 < self.epsilon < np.inf:
+            raise ValueError(f"epsilon must be above 0 and finite, got {self.epsilon!r}")
 
     def update(
         self, weights: Array, gradient: Array, memory: list[Array], step: int, learning_rate: float
