@@ -10,8 +10,9 @@ import typer
 from sheafcli.cli.options import FormatOption
 from sheafcli.diagnostics.comparison import compare as compare_runs
 from sheafcli.errors import InputError
-from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables, save_comparison
+from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables
 from sheafcli.render.console import stdout
+from sheafcli.render.style import save_figure
 from sheafcli.render.tables import show_frame
 
 
@@ -42,7 +43,7 @@ def compare(
             err=True,
         )
     if figure is not None:
-        save_comparison(comparison_figure(comparison), figure)
+        save_figure(comparison_figure(comparison), figure)
     if format_ != "table":
         show_frame(comparison.table, format_)
         return

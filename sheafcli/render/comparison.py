@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import compress, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.diagnostics.comparison import ACCURACIES, LOSSES, OPERATIONS, Comparison
-from sheafcli.render.figures import _fit_scale
+from sheafcli.render.axes import fit_scale
 from sheafcli.render.numbers import MISSING, aligned
-from sheafcli.render.palette import OPERATION_COLOURS
+from sheafcli.render.palette import OPERATION_COLOURS, RUN_COLOURS, RUN_MARKERS
 from sheafcli.render.share_bar import ShareBar
-from sheafcli.render.style import DOTS_PER_INCH, INK, add_legend, new_figure
+from sheafcli.render.style import INK, add_legend, new_figure
 from sheafcli.render.tables import house_table
-from sheafcli.runs.files import write_whole
 
 Array = NDArray[np.float64]
 
@@ -48,13 +46,6 @@ STATUS_STYLES = {
 }
 # What marks the best of a column besides bold type, so that it is seen in a pipe, too.
 BEST = "*"
-# Paul Tol's "muted" scheme, safe under colour blindness; taken again from the first, with another
-# marker, where there are more runs.
-RUN_COLOURS = (
-    *("#332288", "#cc6677", "#117733", "#88ccee", "#aa4499"),
-    *("#999933", "#44aa99", "#882255", "#ddcc77"),
-)
-RUN_MARKERS = ("o", "s", "^", "D")
 TEST_LINE: dict[str, Any] = {"linewidth": 1.8}
 TRAIN_LINE: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.6}
 END: dict[str, Any] = {"markersize": 5, "markevery": [-1]}
@@ -88,7 +79,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
     for history, style in zip(comparison.histories, styles, strict=True):
         _draw_losses(losses, history, style)
     losses.set_ylabel("loss")
-    _fit_scale(losses)
+    fit_scale(losses)
     _fit_seconds(losses, comparison.histories)
     handles = [
         Line2D([], [], color=INK, label="test", **TEST_LINE),
@@ -99,12 +90,6 @@ def comparison_figure(comparison: Comparison) -> Figure:
     add_legend(losses, handles, "below")
     _draw_discord(figure, discord, rows, styles)
     return figure
-
-
-def save_comparison(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all, as what its ending (one of FORMATS) says."""
-    form = path.suffix.removeprefix(".")
-    write_whole(path, lambda file: figure.savefig(file, format=form, dpi=DOTS_PER_INCH))
 
 
 def _runs_table(comparison: Comparison) -> Table:

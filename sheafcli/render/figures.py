@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from sheafcli.core.network import Network
+from sheafcli.render.axes import drawn_values, fit_scale
 from sheafcli.render.palette import CLASS_COLOURS, OPERATION_COLOURS, PART_COLOURS
 from sheafcli.render.style import INK, add_legend, new_figure, save_figure
 from sheafcli.tasks.data import TaskData
@@ -23,10 +24,6 @@ __all__ = ["discord_figure", "learned_figure", "loss_figure", "save_figure"]
 
 Array = NDArray[np.float64]
 
-# Values that span less than this factor are drawn on a linear axis: a logarithm has nothing to show.
-LOG_FROM = 3.0
-# Below this factor the decades alone are too few ticks.
-POWERS_FROM = 300.0
 # A discord is a squared residual; so far below the largest it is the rounding error of a zero.
 ROUNDING = (100 * np.finfo(np.float64).eps) ** 2
 # Where there are more edges, only the first and the last layer of each operation are named.
@@ -56,9 +53,9 @@ def loss_figure(history: pd.DataFrame, baseline: pd.DataFrame | None, title: str
                     _draw(axes, run["step"], run[name], color=colour, linestyle=line_style, label=label)
         axes.set_ylabel(quantity)
         _fit_step_axis(axes)
-    _fit_scale(panels[0])
+    fit_scale(panels[0])
     for axes in panels[1:]:
-        axes.set_ylim(max(_drawn_values(axes).min() - 0.05, -0.02), 1.02)
+        axes.set_ylim(max(drawn_values(axes).min() - 0.05, -0.02), 1.02)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
     add_legend(panels[0], panels[0].lines, "inside")
     return figure
@@ -91,7 +88,7 @@ def discord_figure(discord: pd.DataFrame, title: str) -> Figure:
             named.append(line)
     axes.set_ylabel("discord")
     _fit_step_axis(axes)
-    _fit_scale(axes)
+    fit_scale(axes)
     add_legend(axes, named, "beside")
     return figure
 
@@ -196,13 +193,6 @@ def _draw(axes: Axes, steps: pd.Series, values: pd.Series, **style: Any) -> Line
     return line
 
 
-def _drawn_values(axes: Axes) -> Array:
-    """Return the finite heights of all lines."""
-    lines = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines]
-    values = np.concatenate([np.zeros(0), *lines])
-    return np.asarray(values[np.isfinite(values)])
-
-
 def _fit_step_axis(axes: Axes) -> None:
     axes.set_xlabel("step")
     steps = {step for line in axes.lines for step in np.asarray(line.get_xdata()).tolist()}
@@ -212,28 +202,6 @@ def _fit_step_axis(axes: Axes) -> None:
     whole = MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
     axes.xaxis.set_major_locator(whole)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-
-
-def _fit_scale(axes: Axes) -> None:
-    """Make the vertical axis logarithmic if the values span enough, else linear.
-
-    A linear one shows at least 1% around the middle, so that rounding errors do not look like a course.
-    """
-    values = _drawn_values(axes)
-    positive = values[values > 0]
-    span = positive.max() / positive.min() if len(positive) > 0 else 1.0
-    if span >= LOG_FROM:
-        axes.set_yscale("log", nonpositive="mask")
-        if span < POWERS_FROM:
-            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        return
-    axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
-    if len(values) > 0:
-        middle, half = (values.max() + values.min()) / 2, (values.max() - values.min()) / 2
-        half = max(1.1 * half, 0.01 * abs(middle)) or 1.0
-        axes.set_ylim(middle - half, middle + half)
 
 
 def _shade(colour: str, place: float) -> str:

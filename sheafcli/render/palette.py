@@ -1,6 +1,6 @@
 """The colours of the house, the same on a terminal and in pictures.
 
-They are of Paul Tol's "vibrant" and "bright" schemes, told apart under all common kinds of colour
+They are of Paul Tol's "vibrant", "bright" and "muted" schemes, told apart under all common kinds of colour
 blindness and legible on white and on black.
 """
 
@@ -16,3 +16,10 @@ PART_COLOURS: Final = {"train": "#44546a", "test": "#ee3377"}
 
 CLASS_COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """The classes of a task, in the order of their codes; taken again from the first where there are more."""
+
+RUN_COLOURS: Final = (
+    *("#332288", "#cc6677", "#117733", "#88ccee", "#aa4499"),
+    *("#999933", "#44aa99", "#882255", "#ddcc77"),
+)
+RUN_MARKERS: Final = ("o", "s", "^", "D")
+"""Runs side by side, in their order; taken again from the first, with the next marker, if there are more."""

@@ -55,5 +55,6 @@ def add_legend(axes: Axes, handles: Sequence[Artist], place: Literal["inside", "
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all; the folder must exist."""
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=DOTS_PER_INCH))
+    """Write a figure as what its name ends in, whole or not at all; the folder must exist."""
+    form = path.suffix.removeprefix(".").lower()
+    write_whole(path, lambda file: figure.savefig(file, format=form, dpi=DOTS_PER_INCH))

@@ -14,8 +14,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sheafcli.diagnostics.comparison import COLUMNS, Comparison
-from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables, save_comparison
+from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables
 from sheafcli.render.palette import OPERATION_COLOURS
+from sheafcli.render.style import save_figure
 
 BAR = re.compile("[█▏▎▍▌▋▊▉]+")
 
@@ -183,7 +184,7 @@ def names(axes):
 
 def saved(figure, tmp_path):
     """Write a figure, which draws everything; any warning is an error here."""
-    save_comparison(figure, tmp_path / "figure.png")
+    save_figure(figure, tmp_path / "figure.png")
     return imread(tmp_path / "figure.png")
 
 
@@ -305,7 +306,7 @@ class TestSave:
     )
     def test_the_ending_says_what_is_written(self, ending, start, tmp_path):
         path = tmp_path / f"figure{ending}"
-        save_comparison(comparison_figure(comparison(row("a"))), path)
+        save_figure(comparison_figure(comparison(row("a"))), path)
         assert path.read_bytes().startswith(start)
         assert ending.lower() in FORMATS
         assert list(tmp_path.iterdir()) == [path]
@@ -321,6 +322,6 @@ class TestSave:
 
         monkeypatch.setattr(figure, "savefig", full_disk)
         with pytest.raises(OSError, match="no space"):
-            save_comparison(figure, path)
+            save_figure(figure, path)
         assert path.read_bytes() == b"old"
         assert list(tmp_path.iterdir()) == [path]
