@@ -102,7 +102,9 @@ def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
     `frame` has the columns layer, operation, neuron, discord, share, and active: the share of the
     samples on which the neuron is.
     """
-    top = frame.sort_values("discord", ascending=False, kind="stable").head(limit)
+    # What differs by rounding alone stays in path order: both edges of an active neuron often tie.
+    told_apart = frame["discord"].map(lambda value: float(f"{value:.9e}"))
+    top = frame.loc[told_apart.sort_values(ascending=False, kind="stable").index].head(limit)
     table = house_table(f"Neurons that carry most ({len(top)} of {len(frame)})")
     for header in ("layer", "neuron"):
         table.add_column(header, justify="right", no_wrap=True)
