@@ -28,6 +28,16 @@ training: {steps: 300, dt: 0.02, log_every: 100}
 baseline: {epochs: 200, log_every: 100}
 """
 
+# Two classes by the other sheaf training, in mini-batches: three steps an epoch.
+BALANCED = """\
+name: balanced
+seed: 3
+task: {kind: circular, n_train: 40, n_test: 20}
+network: {hidden: [5]}
+training: {method: equilibrium, epochs: 60, batch_size: 16}
+baseline: {epochs: 20, batch_size: 16}
+"""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -159,6 +169,26 @@ def run(train_once, folder) -> Path:
     """A copy of the finished run of small.yaml, named run."""
     shutil.copytree(train_once(SMALL), folder / "run")
     return Path("run")
+
+
+@pytest.fixture
+def balanced(folder) -> Path:
+    """A configuration of a run by equilibrium in mini-batches, named balanced.yaml."""
+    (folder / "balanced.yaml").write_text(BALANCED)
+    return Path("balanced.yaml")
+
+
+@pytest.fixture
+def balanced_run(train_once, folder) -> Path:
+    """A copy of the finished run of balanced.yaml, named balanced."""
+    shutil.copytree(train_once(BALANCED), folder / "balanced")
+    return Path("balanced")
+
+
+@pytest.fixture(params=["run", "balanced_run"])
+def any_run(request) -> Path:
+    """A copy of a finished run by one sheaf training or the other."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

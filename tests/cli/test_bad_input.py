@@ -61,7 +61,21 @@ CONFIGURATIONS = [
     (TASK + NETWORK + "training: {time: 1e999}\n", 3, "time: given 1e999"),
     (TASK + NETWORK + "training: {log_every: 0}\n", 3, "log_every: given 0"),
     (TASK + NETWORK + "training: {steps: 10, time: 1}\n", 3, "give one of the two"),
+    (TASK + NETWORK + "training:\n  method: equilibrium\n  dt: 0.1\n", 5, "belongs to method heat"),
+    (TASK + NETWORK + "training: {gamma: 1}\n", 3, "gamma: belongs to method equilibrium"),
+    (TASK + NETWORK + "training: {epochs: 9}\n", 3, "belongs to method equilibrium or backprop"),
+    (TASK + NETWORK + "training: {method: equilibrium, gamma: 0}\n", 3, "gamma: given 0"),
+    (TASK + NETWORK + "training: {method: equilibrium, epochs: 1, steps: 1}\n", 3, "give one of the two"),
+    (TASK + NETWORK + "training: {method: backprop, epochs: null}\n", 3, "give a number of epochs or"),
+    (TASK + NETWORK + "training: {method: equilibrium, log_every: 0}\n", 3, "log_every: given 0"),
+    (TASK + NETWORK + "training: {method: equilibrium, batch_size: 0}\n", 3, "batch_size: given 0"),
+    (TASK + NETWORK + "training: {method: equilibrium, batch_size: 301}\n", 3, "must be at most 300"),
     (TASK + NETWORK + "diagnostics: {every: 1500}\n", 3, "multiple of training.log_every"),
+    (TASK + NETWORK + "baseline:\n  stop_when: {seconds: .nan}\n", 4, "seconds: given .nan"),
+    (TASK + NETWORK + "baseline: {stop_when: {train_loss: -1}}\n", 3, "train_loss: given -1"),
+    (TASK + NETWORK + "baseline: {stop_when: {loss: 1}}\n", 3, "known here: train_loss, seconds"),
+    (TASK + NETWORK + "baseline: {gamma: 1}\n", 3, "belongs to training, not to baseline"),
+    (TASK + NETWORK + "baseline: {batch_size: 301}\n", 3, "must be at most 300"),
     (TASK + NETWORK + "baseline: {learning_rate: 0}\n", 3, "learning_rate: given 0"),
     (TASK + NETWORK + "name: a/b\n", 3, "name: given a/b"),
     (TASK + NETWORK + "name: ..\n", 3, "name: given .."),
@@ -137,6 +151,28 @@ def test_bytes_that_are_no_text_in_a_name_are_shown_somehow(start, finish):
 )
 def test_a_wrong_override_is_refused_by_its_own_text(refuses, override, words):
     assert f"--set {override}" in refuses("small.yaml", "--set", override, words=words)
+
+
+BY_BATCHES = "{method: equilibrium, batch_size: 9}"
+
+
+@pytest.mark.parametrize(
+    ("section", "override"),
+    [
+        (f"training: {BY_BATCHES}", "training.batch_size=7"),
+        ("baseline: {batch_size: 9}", "baseline.batch_size=7"),
+    ],
+)
+def test_a_batch_above_the_samples_of_a_table_is_refused(refuses, sheaf, section, override):
+    rows = "".join(f"{i},{i * i % 7}.5\n" for i in range(10))  # of which two are for the test
+    given(f"x,y\n{rows}", "data.csv")
+    path = given(f"task: {{kind: csv, path: data.csv, target: y}}\n{NETWORK}\n{section}\n")
+    key = override.partition("=")[0]
+    limit = "must be at most 8, the number of training samples"
+    assert refuses(path, words=limit) == f"error: run.yaml:4: {key}: given 9; {limit}\n"
+    nine = override.replace("7", "9")
+    assert refuses(path, "--set", nine, words=limit) == f"error: --set {nine}: {key}: given 9; {limit}\n"
+    assert sheaf("validate", path, "--set", override).code == 0
 
 
 def test_an_option_that_does_not_exist_is_refused(refuses):

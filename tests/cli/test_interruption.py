@@ -23,11 +23,18 @@ network: {hidden: [30]}
 training: {steps: STEPS, dt: 0.005, log_every: 200}
 baseline: {epochs: 2000, log_every: 50}
 """
+LONG_BALANCED = """\
+task: {kind: blobs}
+network: {hidden: [30]}
+training: {method: equilibrium, epochs: 600, batch_size: 64, schedule: cosine, weight_decay: 0.001}
+baseline: {epochs: 300, batch_size: 64, optimizer: momentum}
+"""
 
 
 @pytest.fixture
 def long(folder):
     (folder / "long.yaml").write_text(LONG.replace("STEPS", "50_000"))
+    (folder / "balanced.yaml").write_text(LONG_BALANCED)
     (folder / "endless.yaml").write_text(LONG.replace("STEPS", "1_000_000_000"))
     return folder
 
@@ -67,19 +74,22 @@ def check_readable(run: Path) -> None:
     assert not list(run.glob(".*.tmp"))
 
 
-def test_killed_at_random_moments_and_resumed_it_ends_bit_for_bit_as_uninterrupted(long, start, finish):
-    uninterrupted = start("train", "long.yaml", "--output", "whole", "--quiet")
+@pytest.mark.parametrize(("config", "kills"), [("long.yaml", 5), ("balanced.yaml", 2)])
+def test_killed_at_random_moments_and_resumed_it_ends_bit_for_bit_as_uninterrupted(
+    long, start, finish, config, kills
+):
+    uninterrupted = start("train", config, "--output", "whole", "--quiet")
     draw = random.Random(5)
     run = long / "run"
     # The first before there is a checkpoint; the others wherever they hit.
-    for pause in (0.0, *(draw.uniform(0.0, 1.5) for _ in range(4))):
-        process = start("train", "long.yaml", "--output", "run", "--resume", "--quiet")
+    for pause in (0.0, *(draw.uniform(0.0, 1.5) for _ in range(kills - 1))):
+        process = start("train", config, "--output", "run", "--resume", "--quiet")
         wait_until_it_trains(process, run)
         time.sleep(pause)
         process.kill()
         code = process.wait()
         assert code in (-signal.SIGKILL, 0)
-    outcome = finish(start("train", "long.yaml", "--output", "run", "--resume", "--quiet"))
+    outcome = finish(start("train", config, "--output", "run", "--resume", "--quiet"))
     assert outcome.code == 0, outcome
     assert finish(uninterrupted).code == 0
     assert results(run) == results(long / "whole")
@@ -174,6 +184,59 @@ def test_a_step_too_large_is_found_out_and_the_advised_one_is_not(sheaf, folder,
     assert sheaf("train", config, "--set", tame, *fixed, "tame").code == 0
     losses = pd.read_csv("tame/history.csv")["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("paraboloid", "optimizer: sgd, learning_rate: 1.0e+6"),
+        ("blobs", "optimizer: momentum, learning_rate: 10, precision: single"),
+        ("blobs", "optimizer: sgd, learning_rate: 10, batch_size: 16"),
+    ],
+)
+def test_a_rate_too_large_for_equilibrium_is_found_out(sheaf, folder, task, options):
+    training = f"{{method: equilibrium, {options}, log_every: 2}}"
+    overrides = ("--set", f"training={training}", "--set", f"task.kind={task}")
+    outcome = sheaf("train", "small.yaml", "--output", "wild", *overrides)
+    assert (outcome.code, outcome.out) == (1, "")
+    found = re.fullmatch(
+        r"error: training diverged at step (\d+), worst at edge output; choose a smaller learning_rate\n",
+        outcome.err,
+    )
+    assert found, outcome.err
+    manifest = json.loads(Path("wild/manifest.json").read_text())
+    assert manifest["status"] == "diverged"
+    assert manifest["message"] in outcome.err
+    check_readable(Path("wild"))
+    last = pd.read_csv("wild/history.csv")["step"].max()
+    assert 0 < last < int(found[1]) <= last + 2
+    with np.load("wild/checkpoint.npz") as checkpoint:
+        assert checkpoint["state_clock"].tolist() == [last, 0]
+        assert all(np.isfinite(array).all() for name, array in checkpoint.items() if name != "phase")
+    again = sheaf("train", "small.yaml", "--output", "wild", "--resume", *overrides)
+    assert (again.code, again.err) == (1, outcome.err)
+
+
+@pytest.mark.parametrize("condition", ["seconds: 1.0e-9", "train_loss: 1.0"])
+def test_a_run_that_ends_early_is_finished_and_not_resumed(sheaf, folder, read, condition):
+    training = f"{{method: equilibrium, log_every: 10, stop_when: {{{condition}}}}}"
+    overrides = ("--set", f"training={training}", "--set", "baseline=null")
+    first = sheaf("train", "small.yaml", "--output", "run", *overrides)
+    assert (first.code, first.err) == (0, "")
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    assert (manifest["status"], manifest["message"]) == ("finished", None)
+    history = pd.read_csv("run/history.csv")
+    assert manifest["final"]["step"] == history["step"].iloc[-1] < 10_000
+    if condition.startswith("train_loss"):
+        assert history["train_loss"].iloc[-1] <= 1.0 < history["train_loss"].iloc[:-1].min()
+    else:
+        assert history["step"].tolist() == [0, 1]
+    assert len(list(Path("run/figures").iterdir())) == 3
+    before = read(folder)
+    again = sheaf("train", "small.yaml", "--output", "run", "--resume", *overrides)
+    assert (again.code, again.out) == (0, first.out)
+    assert again.err == "run: already finished; --overwrite trains it anew\n"
+    assert read(folder) == before
 
 
 def test_a_baseline_that_diverges_is_not_taken_for_the_training(sheaf, folder):

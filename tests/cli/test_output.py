@@ -18,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import sheafcli
 from sheafcli.config import load_config
 from sheafcli.interop.networks import read_network
+from sheafcli.render import progress
 from sheafcli.runs import Experiment
 
 CONFIG = """\
@@ -33,10 +35,20 @@ training: {steps: 400, dt: 0.02, stalks: forward, log_every: 100}
 ESCAPE = "\x1b"
 
 
-@pytest.fixture(params=["paraboloid", "circular", "blobs"])
+BY_EQUILIBRIUM = """\
+seed: 1
+task: {kind: blobs, n_train: 40, n_test: 30}
+network: {hidden: [5, 4]}
+training: {method: equilibrium, epochs: 100}
+"""
+CONFIGS = {kind: CONFIG.replace("TASK", kind) for kind in ("paraboloid", "circular", "blobs")}
+CONFIGS["equilibrium"] = BY_EQUILIBRIUM
+
+
+@pytest.fixture(params=CONFIGS)
 def trained(request, train_once, folder):
-    """A copy of a finished run: of a regression, of two classes, of four."""
-    shutil.copytree(train_once(CONFIG.replace("TASK", request.param)), folder / "trained")
+    """A copy of a finished run: of a regression, of two classes, of four, and of four by equilibrium."""
+    shutil.copytree(train_once(CONFIGS[request.param]), folder / "trained")
     return Path("trained")
 
 
@@ -163,6 +175,43 @@ def test_a_training_by_back_propagation_is_called_that(sheaf):
     assert re.search(r"^backprop +[0-9.]+ +[0-9.]+ +100 ", outcome.out, re.MULTILINE)
     assert "sheaf (" not in outcome.out
     assert "baseline (" not in outcome.out
+
+
+def test_a_training_by_equilibrium_is_called_that(sheaf, balanced):
+    outcome = sheaf("train", balanced)
+    assert (outcome.code, outcome.err) == (0, "")
+    final = json.loads(Path("results/balanced/manifest.json").read_text())["final"]
+    (line,) = (line for line in outcome.out.splitlines() if line.startswith("sheaf (equilibrium) "))
+    words = line.removeprefix("sheaf (equilibrium)").split()
+    assert [float(word) for word in words[:2]] == pytest.approx(
+        [final["train_loss"], final["test_loss"]], rel=1e-5
+    )
+    assert int(words[4]) == final["step"] == 60 * 3
+    assert "baseline (sgd)" in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    drawn = {path.name for path in Path("results/balanced/figures").iterdir()}
+    assert drawn == {"loss.png", "discord.png", "learned.png"}
+
+
+def test_a_training_by_equilibrium_is_watched_on_a_terminal(sheaf, balanced, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr(
+        progress,
+        "stderr",
+        lambda: Console(file=stream, width=80, _environ={"TERM": "xterm"}, highlight=False),
+    )
+    monkeypatch.setattr(progress, "APPEARS_AFTER_SECONDS", -1.0)
+    assert sheaf("train", balanced).code == 0
+    seen = re.sub(r"\r|\x1b\[[?\d;]*[a-zA-Z]", "", stream.getvalue())
+    assert re.search(r"training [━╸╺ ]+ +\d+%  \d+/180", seen), seen  # the bar
+    manifest = json.loads(Path("results/balanced/manifest.json").read_text())
+    for phase, key, steps in (("training", "final", 180), ("baseline", "baseline", 60)):
+        loss = f"{manifest[key]['train_loss']:#.6g}"
+        assert re.search(rf"{phase}  {steps} steps  .* steps/s  train loss {loss}\n", seen), seen
 
 
 def test_a_configuration_trains_into_the_directory_of_its_name(sheaf, folder):

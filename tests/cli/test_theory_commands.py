@@ -55,8 +55,8 @@ class TestVerify:
         "a pin",
     )
 
-    def test_every_theorem_holds_on_a_trained_network(self, sheaf, run):
-        outcome = sheaf("verify", run)
+    def test_every_theorem_holds_on_a_trained_network(self, sheaf, any_run):
+        outcome = sheaf("verify", any_run)
         assert (outcome.code, outcome.err) == (0, "")
         lines = outcome.out.splitlines()
         assert max(map(len, lines)) <= 80
@@ -129,12 +129,12 @@ class TestSpectrum:
                 L[a : a + n, after : after + len(V)] = -V.T
         return L, np.array(names)
 
-    def test_the_table_is_that_of_the_dense_laplacians(self, sheaf, run):
-        outcome = sheaf("spectrum", run, "--limit", 7)
+    def test_the_table_is_that_of_the_dense_laplacians(self, sheaf, any_run):
+        outcome = sheaf("spectrum", any_run, "--limit", 7)
         assert outcome.code == 0
         assert max(map(len, outcome.out.splitlines())) <= 80
-        table = pd.read_csv(run / "spectrum.csv")
-        weights, biases, X = studied(run)
+        table = pd.read_csv(any_run / "spectrum.csv")
+        weights, biases, X = studied(any_run)
         assert table["sample"].tolist() == list(range(7))
         for row, x in zip(table.to_dict("records"), X, strict=False):
             L, names = self.laplacian(weights, biases, x)
@@ -144,7 +144,7 @@ class TestSpectrum:
                 for name in ("z1", "a1", "z2"):
                     expected[f"{mode}_{name}"] = np.sum(vectors[names == name, column] ** 2)
             assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-8, abs=1e-12)
-        assert (run / "figures" / "spectrum.png").read_bytes().startswith(b"\x89PNG")
+        assert (any_run / "figures" / "spectrum.png").read_bytes().startswith(b"\x89PNG")
 
     def test_the_summary_is_that_of_the_table(self, sheaf, run):
         out = sheaf("spectrum", run).out
@@ -217,6 +217,15 @@ class TestDiffuse:
         outcome = sheaf("diffuse", run, "--integrator", integrator, "--output", "out", "--format", "json")
         assert outcome.code == 0
         (W1, W2), (b1, b2), X = studied(run)
+        forward = np.maximum(X[:1] @ W1.T + b1, 0) @ W2.T + b2
+        last = json.loads(outcome.out)[-1]
+        assert last["output_0"] == pytest.approx(forward.item(), abs=1e-6)
+        assert last["distance"] < 1e-6
+
+    def test_a_run_by_equilibrium_is_diffused_as_any_other(self, sheaf, balanced_run):
+        outcome = sheaf("diffuse", balanced_run, "--output", "out", "--format", "json")
+        assert (outcome.code, outcome.err) == (0, "")
+        (W1, W2), (b1, b2), X = studied(balanced_run)
         forward = np.maximum(X[:1] @ W1.T + b1, 0) @ W2.T + b2
         last = json.loads(outcome.out)[-1]
         assert last["output_0"] == pytest.approx(forward.item(), abs=1e-6)

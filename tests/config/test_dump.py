@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,48 +50,73 @@ networks = st.fixed_dictionaries(
         "start": st.just("he") | files,
     },
 )
-lengths = st.one_of(
-    st.just({}),
-    st.builds(lambda steps: {"steps": steps}, counts),
-    st.builds(lambda time: {"time": time}, positive),
-)
-resets = st.one_of(
-    st.just({}),
-    st.builds(lambda steps: {"reset_every": steps}, counts),
-    st.builds(lambda time: {"reset_time": time}, positive),
-)
+
+
+def merged(*parts: dict) -> dict:
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def given_alone(**kinds: st.SearchStrategy) -> st.SearchStrategy[dict]:
+    """Give at most one of several keys: none, or one of them."""
+    return st.just({}) | st.one_of(st.fixed_dictionaries({key: kind}) for key, kind in kinds.items())
+
+
 heats = st.builds(
-    lambda *parts: {key: value for part in parts for key, value in part.items()},
-    lengths,
-    resets,
+    merged,
+    given_alone(steps=counts, time=positive),
+    given_alone(reset_every=counts, reset_time=positive),
     st.fixed_dictionaries(
         {},
         optional={
+            "method": st.just("heat"),
             "dt": st.just("auto") | positive,
             "alpha": positive | st.integers(1, 9),
             "beta": st.just("auto") | positive,
             "stalks": st.sampled_from(["random", "zeros", "forward"]) | files,
+            "log_every": counts,
         },
     ),
 )
-baselines = st.fixed_dictionaries(
-    {},
-    optional={
-        "optimizer": st.sampled_from(["sgd", "adam"]),
-        "learning_rate": positive,
-        "epochs": counts,
-    },
+baselines = st.builds(
+    merged,
+    given_alone(steps=counts, epochs=counts),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "optimizer": st.sampled_from(["sgd", "momentum", "adam"]),
+            "learning_rate": positive,
+            "schedule": st.sampled_from(["constant", "linear", "cosine"]),
+            "batch_size": st.none() | counts,
+            "weight_decay": st.just(0) | positive,
+            "stop_when": st.fixed_dictionaries(
+                {}, optional={"train_loss": st.none() | positive, "seconds": st.none() | positive}
+            ),
+            "precision": st.sampled_from(["double", "single"]),
+            "log_every": st.just("auto") | counts,
+        },
+    ).filter(lambda keys: keys.get("weight_decay", 0) * keys.get("learning_rate", 0.01) < 1),
 )
-trainings = heats | st.builds(lambda keys: {"method": "backprop", **keys}, baselines)
+backprops = st.builds(lambda keys: {"method": "backprop", **keys}, baselines)
+equilibria = st.builds(
+    lambda gamma, keys: {"method": "equilibrium", **gamma, **keys},
+    st.fixed_dictionaries({}, optional={"gamma": positive}),
+    baselines,
+)
+
+
+def config(training: dict, multiple: int | None, **keys: object) -> Config:
+    """Make a configuration that is diagnosed every so many rows of history, where they are steps apart."""
+    log_every = training.get("log_every", "auto")
+    if log_every == "auto":
+        log_every = None if training.get("batch_size") else 1000
+    every = multiple * log_every if multiple and log_every else None
+    return Config.model_validate(keys | {"training": training, "diagnostics": {"every": every}})
+
+
 configs = st.builds(
-    lambda log_every, multiple, training, **keys: Config.model_validate(
-        keys
-        | {"training": {"log_every": log_every, **training}}
-        | {"diagnostics": {"every": multiple and multiple * log_every}}
-    ),
-    log_every=counts,
+    config,
+    training=heats | equilibria | backprops,
     multiple=st.none() | st.integers(1, 9),
-    training=trainings,
     name=names,
     seed=st.integers(0, 2**63 - 1),
     task=tasks,
@@ -146,19 +172,28 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "baseline:\n"
         "  optimizer: sgd\n"
         "  learning_rate: 0.005\n"
+        "  schedule: constant\n"
         "  epochs: 10000\n"
-        "  log_every: 1000\n"
+        "  steps: null\n"
+        "  batch_size: null\n"
+        "  weight_decay: 0.0\n"
+        "  stop_when:\n"
+        "    train_loss: null\n"
+        "    seconds: null\n"
+        "  precision: double\n"
+        "  log_every: auto\n"
     )
 
 
-def test_a_section_says_first_what_it_is():
+@pytest.mark.parametrize("method", ["heat", "equilibrium", "backprop"])
+def test_a_section_says_first_what_it_is(method):
     config = Config.model_validate(
         {
             "name": "a",
             "task": {"kind": "digits"},
             "network": {"hidden": []},
-            "training": {"method": "backprop"},
+            "training": {"method": method},
         }
     )
     assert "task:\n  kind: digits\n" in dump_config(config)
-    assert "training:\n  method: backprop\n" in dump_config(config)
+    assert f"training:\n  method: {method}\n" in dump_config(config)

@@ -50,13 +50,32 @@ def test_defaults_of_the_shortest_configuration(tmp_path):
     assert config.baseline is None
 
 
+DESCENT = {
+    "optimizer": "sgd",
+    "learning_rate": 0.005,
+    "schedule": "constant",
+    "epochs": 10_000,
+    "steps": None,
+    "batch_size": None,
+    "weight_decay": 0.0,
+    "stop_when": {"train_loss": None, "seconds": None},
+    "precision": "double",
+    "log_every": "auto",
+}
+
+
 def test_defaults_of_backpropagation(tmp_path):
     text = GOOD + "training: {method: backprop}\nbaseline: {}\n"
     config = load_config(write(tmp_path, text))
-    common = {"optimizer": "sgd", "learning_rate": 0.005, "epochs": 10_000, "log_every": 1000}
-    assert config.training.model_dump() == {"method": "backprop", **common}
+    assert config.training.model_dump() == {"method": "backprop", **DESCENT}
     assert config.baseline is not None
-    assert config.baseline.model_dump() == common
+    assert config.baseline.model_dump() == DESCENT
+
+
+def test_defaults_of_equilibrium(tmp_path):
+    config = load_config(write(tmp_path, GOOD + "training: {method: equilibrium}\n"))
+    own = {"method": "equilibrium", "gamma": 0.001, "optimizer": "adam", "learning_rate": 0.01}
+    assert config.training.model_dump() == DESCENT | own
 
 
 def test_a_linear_model_has_no_hidden_layers(tmp_path):
@@ -72,6 +91,47 @@ def test_a_time_replaces_the_default_number_of_steps(tmp_path):
 def test_a_null_time_leaves_the_default_number_of_steps(tmp_path):
     training = load_config(write(tmp_path, GOOD + "training: {time: null}\n")).training
     assert (training.steps, training.time) == (100_000, None)
+
+
+DESCENTS = ["training:\n  method: equilibrium", "training:\n  method: backprop", "baseline:"]
+
+
+@pytest.mark.parametrize("section", DESCENTS)
+@pytest.mark.parametrize(
+    ("keys", "length"),
+    [
+        ("steps: 70", (None, 70)),
+        ("epochs: null\n  steps: 70", (None, 70)),
+        ("epochs: 70", (70, None)),
+        ("epochs: 70\n  steps: null", (70, None)),
+        ("steps: null", (10_000, None)),
+    ],
+)
+def test_steps_replace_the_default_number_of_epochs(tmp_path, section, keys, length):
+    config = load_config(write(tmp_path, f"{GOOD}{section}\n  {keys}\n"))
+    descent = getattr(config, section.partition(":")[0])
+    assert (descent.epochs, descent.steps) == length
+
+
+def test_conditions_to_stop_may_be_given_one_or_both_or_none(tmp_path):
+    for given in ({}, {"seconds": 3.0}, {"train_loss": 0.1}, {"train_loss": 0.1, "seconds": 3.0}):
+        text = GOOD + f"training: {{method: equilibrium, stop_when: {given}}}\n".replace("'", "")
+        stop_when = load_config(write(tmp_path, text)).training.stop_when
+        assert stop_when.model_dump(exclude_none=True) == given
+
+
+@pytest.mark.parametrize(
+    ("training", "every"),
+    [
+        ("{method: equilibrium}", 3000),
+        ("{method: equilibrium, log_every: 50}", 150),
+        ("{method: backprop, batch_size: 8, log_every: 50}", 150),
+        ("{method: backprop, batch_size: 8}", None),
+    ],
+)
+def test_discord_may_be_measured_every_few_rows_that_are_steps_apart(tmp_path, training, every):
+    text = f"{GOOD}training: {training}\ndiagnostics: {{every: {every or 'null'}}}\n"
+    assert load_config(write(tmp_path, text)).diagnostics.every == every
 
 
 @pytest.mark.parametrize(
@@ -150,6 +210,16 @@ def test_paths_in_overrides_are_relative_to_the_current_directory(tmp_path, monk
         ("training.steps=-3", "training.steps: given -3; must be an integer of at least 1"),
         ("training.dt=.nan", "training.dt: given .nan; must be a finite number above 0, or auto"),
         ("training.step=3", "training.step: unknown key; did you mean steps?"),
+        (
+            "training.gamma=1",
+            "training.gamma: belongs to method equilibrium, not to heat; known here: method",
+        ),
+        ("baseline.batch_size=0", "given 0; must be an integer of at least 1, or null"),
+        ("baseline.stop_when.seconds=.nan", "baseline.stop_when.seconds: given .nan; must be a finite"),
+        (
+            "baseline.stop_when.loss=1",
+            "baseline.stop_when.loss: unknown key; known here: train_loss, seconds",
+        ),
         ("seed=[1", "not YAML"),
         ("seed={a: 1, a: 2}", "given twice"),
         ("seed=&a 3", "anchors"),
@@ -170,6 +240,8 @@ def test_errors_of_an_override_name_it_and_no_line(tmp_path, override, words):
 WIDTH = "an integer from 1 to 65536"
 COUNT = "an integer of at least 1"
 POSITIVE = "a finite number above 0"
+STOP_WHEN = f"a mapping of train_loss and seconds, each {POSITIVE} or null"
+METHODS = "one of heat, equilibrium, backprop"
 KINDS = "one of paraboloid, saddle, circular, blobs, csv, npz, digits, diabetes, breast_cancer"
 
 
@@ -212,9 +284,10 @@ KINDS = "one of paraboloid, saddle, circular, blobs, csv, npz, digits, diabetes,
         ("name: 3", 3, "name: given 3; must be text"),
         ('name: "a\\n"', 3, 'name: given "a\\n"; must be text'),
         (f"name: {'a' * 101}", 3, "must be text of at most 100 letters"),
-        ("training:\n  method: het", 4, "given het; must be one of heat, backprop; did you mean heat?"),
+        ("training:\n  method: het", 4, f"given het; must be {METHODS}; did you mean heat?"),
+        ("training:\n  method: equilibriun", 4, f"must be {METHODS}; did you mean equilibrium?"),
         ("training:\n  method: [heat]", 4, "training.method: given"),
-        ("baseline:\n  optimizer: rms", 4, "baseline.optimizer: given rms; must be one of sgd, adam"),
+        ("baseline:\n  optimizer: rms", 4, "given rms; must be one of sgd, momentum, adam"),
         # sections
         ("training: 3", 3, "training: given 3; must be a mapping whose method is one of heat"),
         ("training:", 3, "training: given nothing; must be a mapping"),
@@ -224,11 +297,6 @@ KINDS = "one of paraboloid, saddle, circular, blobs, csv, npz, digits, diabetes,
         ("3: 3", 3, "3: unknown key; known here: name, seed, task, network, training"),
         ("<<: {seed: 3}", 3, "<<: unknown key"),
         ("training:\n  stepz:\n    3", 4, "training.stepz: unknown key; did you mean steps?"),
-        (
-            "training:\n  method: backprop\n  stalks: zeros",
-            5,
-            "training.stalks: unknown key; known here: method, optimizer, learning_rate, epochs",
-        ),
         # keys that must agree
         ("training:\n  steps: 3\n  time: 2.5", 5, "given 2.5 beside steps 3; give one of the two"),
         (
@@ -254,6 +322,140 @@ def test_wrong_values_are_named_with_their_line(tmp_path, addition, line, messag
     assert message in error.message
     assert (error.path, error.line) == (path, line)
     assert "\n" not in error.message, "one mistake, one line"
+
+
+OF_HEAT = "method, steps, time, dt, alpha, beta, stalks, reset_every, reset_time, log_every"
+OF_BASELINE = (
+    "optimizer, learning_rate, schedule, epochs, steps, batch_size, weight_decay, stop_when, "
+    "precision, log_every"
+)
+OF_BACKPROP = f"method, {OF_BASELINE}"
+OF_EQUILIBRIUM = f"{OF_BACKPROP}, gamma"
+ONLY_HEAT = ("time", "dt", "alpha", "beta", "stalks", "reset_every", "reset_time")
+NEVER_HEAT = [key for key in OF_BASELINE.split(", ") if key not in OF_HEAT.split(", ")]
+
+
+@pytest.mark.parametrize(
+    ("method", "keys", "owner", "known"),
+    [
+        ("method: equilibrium", ONLY_HEAT, "method heat, not to equilibrium", OF_EQUILIBRIUM),
+        ("method: backprop", ONLY_HEAT, "method heat, not to backprop", OF_BACKPROP),
+        ("method: backprop", ["gamma"], "method equilibrium, not to backprop", OF_BACKPROP),
+        ("method: heat", ["gamma"], "method equilibrium, not to heat", OF_HEAT),
+        ("method: heat", NEVER_HEAT, "method equilibrium or backprop, not to heat", OF_HEAT),
+        ("log_every: 10", ["gamma"], "method equilibrium, not to heat", OF_HEAT),
+    ],
+)
+def test_an_option_of_another_method_is_refused_with_its_line(tmp_path, method, keys, owner, known):
+    for key in keys:
+        path = write(tmp_path, f"{GOOD}training:\n  {method}\n  {key}: 3\n")
+        error = error_of(path)
+        assert error.message == f"training.{key}: belongs to {owner}; known here: {known}"
+        assert (error.path, error.line) == (path, 5)
+
+
+@pytest.mark.parametrize(
+    ("section", "keys", "owner", "known"),
+    [
+        ("baseline", ["method", "gamma", *ONLY_HEAT], "training, not to baseline", OF_BASELINE),
+        ("diagnostics", ["log_every"], "training or baseline, not to diagnostics", "every, spectrum"),
+        ("diagnostics", ["n_train"], "task, not to diagnostics", "every, spectrum"),
+    ],
+)
+def test_an_option_of_another_section_is_refused_with_its_line(tmp_path, section, keys, owner, known):
+    for key in keys:
+        path = write(tmp_path, f"{GOOD}{section}:\n  {key}: 3\n")
+        error = error_of(path)
+        assert error.message == f"{section}.{key}: belongs to {owner}; known here: {known}"
+        assert (error.path, error.line) == (path, 4)
+
+
+def test_an_option_without_its_section_is_refused_with_its_line(tmp_path):
+    error = error_of(write(tmp_path, GOOD + "epochs: 3\n"))
+    assert error.message.startswith("epochs: belongs to training or baseline, not to the top level; known")
+    assert error.line == 3
+
+
+@pytest.mark.parametrize("section", DESCENTS)
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("epochs: 0", f"epochs: given 0; must be {COUNT}, or null"),
+        ("epochs: 1e3", f"epochs: given 1e3; must be {COUNT}, or null"),
+        ("steps: -1", f"steps: given -1; must be {COUNT}, or null"),
+        ("steps: 5\n  epochs: 3", "steps: given 5 beside epochs 3; give one of the two"),
+        ("epochs: null", "epochs: given null and no steps; give a number of epochs or of steps"),
+        ("epochs: null\n  steps: null", "epochs: given null and no steps; give a number of epochs or of"),
+        ("batch_size: 0", f"batch_size: given 0; must be {COUNT}, or null"),
+        ("batch_size: 8.0", f"batch_size: given 8.0; must be {COUNT}, or null"),
+        ("batch_size: all", f"batch_size: given all; must be {COUNT}, or null"),
+        ("log_every: 0", f"log_every: given 0; must be {COUNT}, or auto"),
+        ("log_every: often", f"log_every: given often; must be {COUNT}, or auto"),
+        ("log_every: atuo", f"log_every: given atuo; must be {COUNT}, or auto; did you mean auto?"),
+        ("log_every: null", f"log_every: given null; must be {COUNT}, or auto"),
+        ("learning_rate: 0", f"learning_rate: given 0; must be {POSITIVE}"),
+        ("learning_rate: .nan", f"learning_rate: given .nan; must be {POSITIVE}"),
+        ("weight_decay: -1e-9", "weight_decay: given -1e-9; must be a finite number of at least 0"),
+        ("weight_decay: .inf", "weight_decay: given .inf; must be a finite number of at least 0"),
+        ("weight_decay: .nan", "weight_decay: given .nan; must be a finite number of at least 0"),
+        ("weight_decay: 2\n  learning_rate: 0.5", "weight_decay: given 2.0; must be below 1 / learning_rate"),
+        ("weight_decay: null", "weight_decay: given null; must be a finite number of at least 0"),
+        (
+            "schedule: cosin",
+            "schedule: given cosin; must be one of constant, linear, cosine; did you mean cosine?",
+        ),
+        ("precision: half", "precision: given half; must be one of double, single"),
+        ("optimizer: [sgd]", "optimizer: given [sgd]; must be one of sgd, momentum, adam"),
+        ("stop_when: 0.1", f"stop_when: given 0.1; must be {STOP_WHEN}"),
+        ("stop_when: null", f"stop_when: given null; must be {STOP_WHEN}"),
+        ("stop_when: [1]", f"stop_when: given [1]; must be {STOP_WHEN}"),
+        ("stop_when: {loss: 1}", "stop_when.loss: unknown key; known here: train_loss, seconds"),
+        ("stop_when: {second: 1}", "stop_when.second: unknown key; did you mean seconds?"),
+        ("stop_when: {gamma: 1}", "stop_when.gamma: belongs to training, not to "),
+        *(
+            (f"stop_when: {{{key}: {value}}}", f"stop_when.{key}: given {value}; must be {POSITIVE}, or null")
+            for key in ("train_loss", "seconds")
+            for value in ("0", "-1", ".nan", ".inf", "soon", "true", "'1'")
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_options_of_a_descent_are_named_with_their_line(tmp_path, section, key, reason):
+    path = write(tmp_path, f"{GOOD}{section}\n  {key}\n")
+    error = error_of(path)
+    assert error.message.startswith(f"{section.partition(':')[0]}.{reason}")
+    assert (error.path, error.line) == (path, 4 + section.count("\n"))
+    assert "\n" not in error.message
+
+
+def test_a_wrong_condition_to_stop_is_named_with_its_own_line(tmp_path):
+    text = GOOD + "training:\n  method: equilibrium\n  stop_when:\n    train_loss: 1\n    seconds: 0\n"
+    error = error_of(write(tmp_path, text))
+    assert error.message == f"training.stop_when.seconds: given 0; must be {POSITIVE}, or null"
+    assert error.line == 7
+
+
+@pytest.mark.parametrize("given", ["0", "-1", ".nan", ".inf", "auto", "null", "true"])
+def test_a_wrong_stiffness_is_named_with_its_line(tmp_path, given):
+    error = error_of(write(tmp_path, f"{GOOD}training:\n  method: equilibrium\n  gamma: {given}\n"))
+    assert error.message == f"training.gamma: given {given}; must be {POSITIVE}"
+    assert error.line == 5
+
+
+@pytest.mark.parametrize("method", ["equilibrium", "backprop"])
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ("", "must be a multiple of training.log_every, which is 1000"),
+        (", log_every: 400", "must be a multiple of training.log_every, which is 400"),
+        (", batch_size: 5", "with mini-batches, give training.log_every in steps too"),
+        (", batch_size: 5, log_every: 400", "must be a multiple of training.log_every, which is 400"),
+    ],
+)
+def test_discord_that_is_due_beside_the_rows_is_named_with_its_line(tmp_path, method, keys, reason):
+    text = f"{GOOD}training: {{method: {method}{keys}}}\ndiagnostics:\n  every: 1500\n"
+    error = error_of(write(tmp_path, text))
+    assert error.message == f"diagnostics.every: given 1500; {reason}"
+    assert error.line == 5
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,13 @@ from pydantic import BaseModel
 
 from sheafcli.config import load_config
 from sheafcli.config.reference import reference
-from sheafcli.config.schema import (
-    BackpropSpec,
-    BaselineSpec,
-    Config,
-    DiagnosticsSpec,
-    HeatSpec,
-    NetworkSpec,
-)
+from sheafcli.config.schema import Config, DiagnosticsSpec, NetworkSpec
+from sheafcli.config.training import BackpropSpec, BaselineSpec, EquilibriumSpec, HeatSpec, StopSpec
 from sheafcli.tasks import TASKS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
-MODELS = [Config, NetworkSpec, HeatSpec, BackpropSpec, DiagnosticsSpec, BaselineSpec]
+TRAININGS = [HeatSpec, EquilibriumSpec, BackpropSpec]
+MODELS = [Config, NetworkSpec, *TRAININGS, StopSpec, DiagnosticsSpec, BaselineSpec]
 
 
 def test_the_documentation_holds_the_reference_of_this_version():
@@ -29,11 +24,11 @@ def test_the_documentation_holds_the_reference_of_this_version():
     assert generated == reference(), "replace what follows the marker by reference()"
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_the_examples_of_the_documentation_are_valid(tmp_path, number):
     text = DOCUMENT.read_text(encoding="utf-8")
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     path = tmp_path / "example.yaml"
     path.write_text(examples[number], encoding="utf-8")
     assert load_config(path).task.kind == "paraboloid"
@@ -55,7 +50,17 @@ def test_a_row_says_key_type_default_and_reason():
     ) in rows
     assert any(row.startswith("| `beta` | a finite number above 0, or auto | `auto` |") for row in rows)
     assert any(row.startswith("| `every` | an integer of at least 1, or null | `null` |") for row in rows)
+    default = "| `{train_loss: null, seconds: null}` |"
+    assert sum(row.startswith("| `stop_when` | a mapping of") and default in row for row in rows) == 3
     assert all(row.count("|") == 5 for row in rows if row.startswith("|"))
+
+
+@pytest.mark.parametrize("model", TRAININGS)
+def test_every_key_of_a_way_to_train_has_a_row_of_its_own(model: type[BaseModel]):
+    method = model.model_fields["method"].default
+    section = reference().split(f"### `method: {method}`\n")[1].partition("\n#")[0]
+    rows = [line.split("|")[1].strip(" `") for line in section.splitlines() if line.startswith("| `")]
+    assert sorted(rows) == sorted(set(model.model_fields) - {"method"})
 
 
 def test_every_section_and_variant_has_its_heading():
@@ -67,6 +72,7 @@ def test_every_section_and_variant_has_its_heading():
         "## `network`",
         "## `training`",
         "### `method: heat`",
+        "### `method: equilibrium`",
         "### `method: backprop`",
         "## `diagnostics`",
         "## `baseline`",

@@ -1,6 +1,7 @@
 """What a run writes down, against the formulas; and that a run stopped anywhere ends as if it never was."""
 
 import csv
+import functools
 import itertools
 import json
 import signal
@@ -12,8 +13,10 @@ import pytest
 from scipy.special import expit
 
 from sheafcli.config import load_config
+from sheafcli.core.equilibrium import equilibrium
 from sheafcli.core.sheaf import NeuralSheaf
 from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.optimizers import SGD
 from sheafcli.errors import InputError
@@ -28,6 +31,14 @@ task: {kind: circular, n_train: 30, n_test: 12}
 network: {hidden: [4, 3]}
 training: {steps: 50, dt: 0.05, stalks: forward, log_every: 20}
 diagnostics: {every: 40}
+"""
+
+# 30 samples in batches of 7 are five steps an epoch, the last of two samples.
+BATCHES = "{method: equilibrium, gamma: 0.5, epochs: 4, batch_size: 7}"
+FOUR_CLASSES = f"""\
+task: {{kind: blobs, n_train: 30, n_test: 12}}
+network: {{hidden: [4, 3]}}
+training: {BATCHES}
 """
 
 
@@ -56,8 +67,11 @@ def forward(network, X):
     return stalks
 
 
-def discords(network, X, y, stalks) -> list[tuple[str, str, str, float]]:
-    """Return layer, operation, edge and discord of every edge of training stalks z_1, a_1, ..., z_{k+1}."""
+def discords(network, X, y, stalks, pattern=None) -> list[tuple[str, str, str, float]]:
+    """Return layer, operation, edge and discord of every edge of training stalks z_1, a_1, ..., z_{k+1}.
+
+    The pattern R_1, ... is read from the stalks unless it is given.
+    """
     rows, a, last = [], X, len(network.weights)
     for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
         z = stalks[2 * layer - 2]
@@ -65,13 +79,19 @@ def discords(network, X, y, stalks) -> list[tuple[str, str, str, float]]:
         rows.append((str(layer), "affine", f"affine_{layer}", np.mean(np.sum(r**2, axis=1))))
         if layer < last:
             a = stalks[2 * layer - 1]
-            s = np.where(z >= 0, z, 0) - a
+            s = (z >= 0 if pattern is None else pattern[layer - 1]) * z - a
             rows.append((str(layer), "activation", f"activation_{layer}", np.mean(np.sum(s**2, axis=1))))
     return [*rows, (str(last), "output", "output", output_discord(network, z, y))]
 
 
 def output_discord(network, z, y) -> float:
-    return np.mean(np.sum((z - y) ** 2, axis=1)) if network.output.name == "identity" else entropy(z, y)
+    match network.output.name:
+        case "identity":
+            return np.mean(np.sum((z - y) ** 2, axis=1))
+        case "sigmoid":
+            return entropy(z, y)
+        case _:
+            return -np.mean(np.log(np.sum(y * np.exp(z), axis=1) / np.sum(np.exp(z), axis=1)))
 
 
 def entropy(z, y) -> float:
@@ -168,13 +188,124 @@ def test_the_table_of_the_baseline_is_gradient_descent_from_the_same_start(prepa
     baseline = rows_of(run / "baseline.csv")
     assert list(baseline[0]) == list(rows_of(run / "history.csv")[0])
     assert [row["step"] for row in baseline] == ["0", "10", "20", "30"]
-    session = Backprop(30, SGD(0.05)).start(experiment.network, X, y)
+    session = Backprop(epochs=30, optimizer=SGD(0.05)).start(experiment.network, X, y)
     for row in baseline:
         session.advance(int(row["step"]) - session.step)
         loss = np.mean((forward(session.network(), X)[-1] - y) ** 2)
         assert float(row["train_loss"]) == pytest.approx(loss)
         assert float(row["energy"]) == pytest.approx(loss / 2)  # one output: half the squared error
         assert float(row["time"]) == session.step
+
+
+@pytest.mark.parametrize("task", ["paraboloid", "circular", "blobs"])
+def test_the_tables_of_equilibrium_are_those_of_the_stalks_at_equilibrium(prepare, begin, task):
+    """The stalks are found anew from the weights of every row, with S formed, on the forward pattern."""
+    gamma, steps = 0.5, 30
+    # The pull of classes is iterated until its error is of no account to a step; a regression's is exact.
+    close = functools.partial(pytest.approx, rel=1e-9 if task == "paraboloid" else 1e-3)
+    training = f"training={{method: equilibrium, gamma: {gamma}, steps: {steps}, log_every: 10}}"
+    experiment = prepare(f"task={{kind: {task}, n_train: 20, n_test: 10}}", training)
+    run = begin(experiment)
+    conduct_run(experiment, run, Silent())
+    X, y = experiment.task.X_train, experiment.task.y_train
+    history, discord = rows_of(run / "history.csv"), rows_of(run / "discord.csv")
+    assert [row["step"] for row in history] == ["0", "10", "20", "30"]
+    session = Equilibrium(gamma=gamma, steps=steps).start(experiment.network, X, y)
+    for row in history:
+        session.advance(int(row["step"]) - session.step)
+        found = [line for line in discord if line["step"] == row["step"]]
+        reported = {edge.name: value for edge, value in session.discord().items()}
+        assert {line["edge"]: float(line["discord"]) for line in found} == reported
+        closed = equilibrium(session.network(), X, y, gamma)
+        stalks = [stalk for pair in itertools.zip_longest(closed.z, closed.a) for stalk in pair]
+        pattern = [z >= 0 for z in forward(session.network(), X)[::2]]
+        expected = discords(session.network(), X, y, stalks[:-1], pattern)
+        total = sum(value for *_, value in expected)
+        for line, (layer, operation, edge, value) in zip(found, expected, strict=True):
+            assert (line["layer"], line["operation"], line["edge"]) == (layer, operation, edge)
+            assert float(line["discord"]) == close(value)
+            assert float(line["share"]) == close(value / total)
+        # The output edge counts the loss of classes, and twice the potential of a regression.
+        of_output = expected[-1][-1]
+        potential = of_output / 2 if task == "paraboloid" else of_output
+        energy = gamma * potential + (total - of_output) / 2
+        assert float(row["energy"]) == close(energy)
+        assert float(row["time"]) == session.step
+    for one, other in zip(run.network().weights, session.network().weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_mini_batches_have_a_row_of_history_an_epoch(prepare, begin, precision):
+    override = f"training={BATCHES[:-1]}, precision: {precision}}}"
+    experiment = prepare(override, "baseline={epochs: 3, batch_size: 16}", text=FOUR_CLASSES)
+    run = begin(experiment)
+    manifest = conduct_run(experiment, run, Silent())
+    for name, steps in (("history.csv", [0, 5, 10, 15, 20]), ("baseline.csv", [0, 2, 4, 6])):
+        rows = rows_of(run / name)
+        assert [int(row["step"]) for row in rows] == steps
+        assert [float(row["time"]) for row in rows] == list(range(len(steps)))  # epochs
+    assert (manifest["final"]["step"], manifest["baseline"]["step"]) == (20, 6)
+    discord = rows_of(run / "discord.csv")
+    assert [int(row["step"]) for row in discord] == [step for step in (0, 5, 10, 15, 20) for _ in range(6)]
+    values = np.array([[float(row["discord"]), float(row["share"])] for row in discord])
+    assert np.isfinite(values).all()
+    assert (values >= 0).all()
+    np.testing.assert_allclose(values[:, 1].reshape(5, 6).sum(axis=1), 1.0, rtol=1e-12)
+
+
+def losses(run, name="history.csv") -> list[float]:
+    return [float(row["train_loss"]) for row in rows_of(run / name)]
+
+
+def test_a_loss_that_is_low_enough_ends_a_run(prepare, begin):
+    experiment = prepare("training={method: equilibrium, steps: 200, log_every: 5}")
+    whole = begin(experiment, "whole")
+    conduct_run(experiment, whole, Silent())
+    goal = losses(whole)[9]
+    first = next(index for index, loss in enumerate(losses(whole)) if loss <= goal)
+    length = f"steps: 200, log_every: 5, stop_when: {{train_loss: {goal!r}}}"
+    early = prepare(
+        f"training={{method: equilibrium, {length}}}",
+        "baseline={epochs: 500, log_every: 10, learning_rate: 0.05, stop_when: {train_loss: 1.0}}",
+    )
+    run = begin(early)
+    manifest = conduct_run(early, run, Silent())
+    assert manifest["status"] == "finished"
+    assert losses(run) == losses(whole)[: first + 1]
+    assert manifest["final"]["train_loss"] == losses(run)[-1]
+    assert manifest["final"]["step"] == 5 * first < 200
+    assert int(rows_of(run / "discord.csv")[-1]["step"]) == 5 * first
+    # A baseline has a condition of its own.
+    *above, last = losses(run, "baseline.csv")
+    assert last <= 1.0 < min(above)
+    assert manifest["baseline"]["step"] == 10 * len(above) < 500
+
+
+def test_seconds_end_a_run_at_the_step_that_spends_them(prepare, begin):
+    stop = "stop_when: {seconds: 1.0e-9}"
+    experiment = prepare(f"training={{method: equilibrium, {stop}}}", f"baseline={{{stop}}}")
+    run = begin(experiment)
+    manifest = conduct_run(experiment, run, Silent())
+    assert (manifest["status"], manifest["message"]) == ("finished", None)
+    assert (manifest["final"]["step"], manifest["baseline"]["step"]) == (1, 1)
+    assert [row["step"] for row in rows_of(run / "history.csv")] == ["0", "1"]
+    assert {row["step"] for row in rows_of(run / "discord.csv")} == {"0", "1"}
+
+
+def test_seconds_of_earlier_sittings_count(prepare, begin, watcher):
+    training = "training={method: equilibrium, steps: 1000, log_every: 10, stop_when: {seconds: 900}}"
+    experiment = prepare(training)
+    run = begin(experiment)
+    with pytest.raises(KeyboardInterrupt):
+        conduct_run(experiment, run, watcher(3))
+    checkpoint = Checkpoint.read(run)
+    assert 0.0 < checkpoint.state["seconds"] < 100.0
+    spent = checkpoint.state | {"seconds": np.array(899.9999999)}
+    Checkpoint(checkpoint.phase, checkpoint.seconds, spent).write(run)
+    manifest = conduct_run(experiment, run, Silent(), resume=True)
+    assert manifest["status"] == "finished"
+    assert manifest["final"]["step"] == int(checkpoint.state["clock"][0]) + 1
 
 
 def test_the_configuration_of_a_run_gives_the_same_network_again(prepare, begin, tmp_path, contents):
@@ -325,13 +456,25 @@ def test_sigterm_stops_a_run_as_ctrl_c_does_and_is_left_as_it_was(prepare, begin
 # Stopped and resumed ------------------------------------------------------------------------
 
 FEW_SAMPLES = "task: {kind: npz, path: few.npz}\nnetwork: {hidden: [4]}\n"
+TWO_CLASSES = CIRCULAR.replace("{every: 40}", "{every: 20}")
+WITH_EVERYTHING = (
+    "training={method: equilibrium, epochs: 3, batch_size: 7, optimizer: momentum, schedule: cosine, "
+    "weight_decay: 0.01, precision: single}",
+    "baseline={epochs: 2, batch_size: 16, optimizer: adam, schedule: linear}",
+)
+ENDS_EARLY = "{method: equilibrium, steps: 100, log_every: 10, stop_when: {train_loss: 0.6}}"
 KINDS = {
-    "fixed step": ("", None),
-    "auto, restarts by time": ("training={time: 3, dt: auto, reset_time: 0.7, log_every: 13}", None),
-    "classes, restarts by steps": ("training.reset_every=17", CIRCULAR),
-    "fewer samples than inputs": ("training={steps: 60, dt: 0.002, log_every: 20}", FEW_SAMPLES),
-    "adam beside it": ("baseline={optimizer: adam, epochs: 25, log_every: 10}", None),
-    "trained by adam": ("training={method: backprop, optimizer: adam, epochs: 25, log_every: 10}", None),
+    "fixed step": ([], None),
+    "auto, restarts by time": (["training={time: 3, dt: auto, reset_time: 0.7, log_every: 13}"], None),
+    "classes, restarts by steps": (["training.reset_every=17"], CIRCULAR),
+    "fewer samples than inputs": (["training={steps: 60, dt: 0.002, log_every: 20}"], FEW_SAMPLES),
+    "adam beside it": (["baseline={optimizer: adam, epochs: 25, log_every: 10}"], None),
+    "trained by adam": (["training={method: backprop, optimizer: adam, epochs: 25, log_every: 10}"], None),
+    "equilibrium, sigmoid": (["training={method: equilibrium, steps: 35, log_every: 10}"], TWO_CLASSES),
+    "equilibrium, softmax": (["training={method: equilibrium, steps: 35, log_every: 10}"], FOUR_CLASSES),
+    "equilibrium, ends early": ([f"training={ENDS_EARLY}"], TWO_CLASSES),
+    "equilibrium, batches": ([], FOUR_CLASSES),
+    "equilibrium, batches, everything": (WITH_EVERYTHING, FOUR_CLASSES),
 }
 
 
@@ -341,8 +484,8 @@ def prepare_kind(prepare, tmp_path):
         rng = np.random.default_rng(0)
         shapes = {"X_train": (5, 9), "y_train": (5, 1), "X_test": (3, 9), "y_test": (3, 1)}
         np.savez(tmp_path / "few.npz", **{name: rng.normal(size=shape) for name, shape in shapes.items()})
-        override, text = KINDS[kind]
-        return prepare(*filter(None, [override]), **({} if text is None else {"text": text}))
+        overrides, text = KINDS[kind]
+        return prepare(*overrides, **({} if text is None else {"text": text}))
 
     return prepare_kind
 
@@ -397,10 +540,22 @@ class Killed(BaseException):
     """What a kill is to the code under way."""
 
 
-@pytest.mark.parametrize("written", [False, True])
-def test_a_run_killed_beside_any_write_ends_as_if_it_never_was(prepare, begin, monkeypatch, written):
+@pytest.mark.parametrize(
+    ("kind", "writes", "written"),
+    [
+        # The manifest four times, three tables, the network four times, eight checkpoints.
+        ("fixed step", 4 + 3 + 4 + 8, False),
+        ("fixed step", 4 + 3 + 4 + 8, True),
+        # The manifest three times, two tables, the network and a checkpoint at each record.
+        ("equilibrium, ends early", 3 + 2 + 4 + 4, True),
+        ("equilibrium, batches", 3 + 2 + 5 + 5, True),
+    ],
+)
+def test_a_run_killed_beside_any_write_ends_as_if_it_never_was(
+    prepare_kind, begin, monkeypatch, kind, writes, written
+):
     """Whichever file was the last to be written whole, resuming leads to the same end."""
-    experiment = prepare()
+    experiment = prepare_kind(kind)
     whole = begin(experiment, "whole")
     conduct_run(experiment, whole, Silent())
     expected = outcome(whole)
@@ -422,10 +577,9 @@ def test_a_run_killed_beside_any_write_ends_as_if_it_never_was(prepare, begin, m
                 break
             except Killed:
                 pass
-        conduct_run(prepare(), run, Silent(), resume=True)
+        conduct_run(prepare_kind(kind), run, Silent(), resume=True)
         assert outcome(run) == expected
-    # The manifest four times, three tables, the network four times, eight checkpoints.
-    assert kill_at == 19
+    assert kill_at == writes
 
 
 def test_a_resumed_run_counts_its_seconds_on(prepare, begin, watcher):
@@ -496,6 +650,42 @@ def test_a_damaged_checkpoint_is_refused(prepare, begin, watcher, contents, dama
     assert before.pop("manifest.json")
     assert after.pop("manifest.json")
     assert after == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        _change(state_parameters=None),
+        _change(state_parameters=np.zeros(9)),
+        _change(state_parameters=np.full(31, np.nan)),
+        _change(state_parameters=np.full(31, "0.5")),
+        _change(state_memory1=None),
+        _change(state_memory1=np.zeros((5, 7))),
+        _change(state_seconds=None),
+        _change(state_seconds=np.array(np.inf)),
+        _change(state_clock=np.zeros(1)),
+        _change(state_guess=np.full((30, 1), np.nan)),
+    ],
+)
+def test_a_damaged_checkpoint_of_equilibrium_is_refused(prepare_kind, begin, watcher, damage):
+    experiment = prepare_kind("equilibrium, sigmoid")
+    run = begin(experiment)
+    with pytest.raises(KeyboardInterrupt):
+        conduct_run(experiment, run, watcher(3))
+    state = Checkpoint.read(run).state
+    assert {name: array.shape for name, array in state.items()} == {
+        "clock": (2,),
+        "seconds": (),
+        "parameters": (2 * 4 + 4 + 4 * 3 + 3 + 3 * 1 + 1,),
+        "memory0": (31,),
+        "memory1": (31,),
+        "guess": (30, 1),
+    }
+    damage(run / "checkpoint.npz")
+    with pytest.raises(InputError, match="--overwrite") as caught:
+        conduct_run(experiment, run, Silent(), resume=True)
+    assert caught.value.path == run / "checkpoint.npz"
 
 
 def test_data_that_changed_since_does_not_resume(prepare, begin, watcher, tmp_path):

@@ -5,7 +5,12 @@ import pytest
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.network import Network
+from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.descent import StopWhen
+from sheafcli.core.training.equilibrium import Equilibrium
+from sheafcli.core.training.optimizers import SGD, Adam, Momentum
 from sheafcli.errors import InputError
+from sheafcli.runs import Experiment
 from sheafcli.tasks import TASKS
 
 TASK = ("X_train", "y_train", "X_test", "y_test")
@@ -79,6 +84,130 @@ def test_a_baseline_has_its_own_length_and_log(prepare):
 def test_a_training_by_time_does_not_know_its_steps(prepare):
     phase = prepare("training={time: 1, dt: 0.1}").phases[0]
     assert (phase.total, phase.method.time, phase.method.steps) == (None, 1.0, None)
+
+
+# Descents -----------------------------------------------------------------------------------
+
+OPTIONS = (
+    "optimizer: momentum, learning_rate: 0.02, schedule: cosine, epochs: 7, batch_size: 8, "
+    "weight_decay: 0.01, stop_when: {train_loss: 0.3, seconds: 9}, precision: single"
+)
+WITH_OPTIONS = {
+    "optimizer": Momentum(0.02),
+    "schedule": "cosine",
+    "epochs": 7,
+    "batch_size": 8,
+    "weight_decay": 0.01,
+    "stop_when": StopWhen(train_loss=0.3, seconds=9.0),
+    "precision": "single",
+}
+
+
+@pytest.mark.parametrize(
+    ("override", "index", "method"),
+    [
+        ("training={method: equilibrium}", 0, Equilibrium(gamma=1e-3, optimizer=Adam(0.01), epochs=10_000)),
+        (f"training={{method: equilibrium, gamma: 2, {OPTIONS}}}", 0, Equilibrium(gamma=2.0, **WITH_OPTIONS)),
+        ("training={method: backprop}", 0, Backprop(optimizer=SGD(0.005), epochs=10_000)),
+        (f"training={{method: backprop, {OPTIONS}}}", 0, Backprop(**WITH_OPTIONS)),
+        (f"baseline={{{OPTIONS}}}", 1, Backprop(**WITH_OPTIONS)),
+        ("baseline={optimizer: adam, steps: 9}", 1, Backprop(optimizer=Adam(0.005), steps=9)),
+    ],
+)
+def test_every_option_of_a_descent_reaches_its_method(prepare, override, index, method):
+    assert prepare(override).phases[index].method == method
+
+
+@pytest.mark.parametrize("section", ["training={method: equilibrium, KEYS}", "baseline={KEYS}"])
+@pytest.mark.parametrize(
+    ("keys", "total", "log_every"),
+    [
+        ("epochs: 7", 7, 1000),
+        ("steps: 7", 7, 1000),
+        ("epochs: 7, log_every: 3", 7, 3),
+        # 20 samples in batches of 8 are three steps an epoch.
+        ("epochs: 7, batch_size: 8", 21, 3),
+        ("steps: 7, batch_size: 8", 7, 3),
+        ("epochs: 7, batch_size: 8, log_every: 5", 21, 5),
+        ("epochs: 7, batch_size: 20", 7, 1),
+    ],
+)
+def test_a_row_of_history_is_due_every_thousand_steps_or_epoch_unless_given(
+    prepare, section, keys, total, log_every
+):
+    phase = prepare(section.replace("KEYS", keys)).phases[section.startswith("baseline")]
+    assert (phase.total, phase.log_every) == (total, log_every)
+
+
+def test_the_order_of_mini_batches_derives_from_the_seed_and_is_that_of_the_baseline(prepare):
+    descent = "epochs: 2, batch_size: 8, optimizer: sgd, learning_rate: 0.1"
+    given = (f"training={{method: backprop, {descent}}}", f"baseline={{{descent}}}")
+    experiment, another = prepare(*given), prepare(*given, "seed=4")
+
+    def trained(phase):
+        """Return weights of the one experiment's data and start, after the batches of a phase."""
+        X, y = experiment.task.X_train, experiment.task.y_train
+        session = phase.method.start(experiment.network, X, y, phase.seed)
+        session.advance(6)
+        return session.network().weights[0]
+
+    training, baseline = experiment.phases
+    np.testing.assert_array_equal(trained(training), trained(baseline))
+    np.testing.assert_array_equal(trained(training), trained(prepare(*given).phases[0]))
+    assert not np.array_equal(trained(training), trained(another.phases[0]))
+
+
+# Batches and samples ------------------------------------------------------------------------
+
+TABLE = "x,y\n" + "".join(f"{i},{i * i % 7}.5\n" for i in range(10))
+BATCHES = """\
+task: TASK
+network: {hidden: [4]}
+training:
+  method: equilibrium
+  batch_size: 8
+baseline:
+  batch_size: 8
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "n_train"), [("{kind: saddle, n_train: N}", 20), ("{kind: csv, path: data.csv, target: y}", 8)]
+)
+@pytest.mark.parametrize(("section", "line"), [("training", 5), ("baseline", 7)])
+def test_a_batch_above_the_training_samples_is_refused_with_its_line(tmp_path, task, n_train, section, line):
+    (tmp_path / "data.csv").write_text(TABLE)
+    path = tmp_path / "run.yaml"
+    text = BATCHES.replace("TASK", task.replace("N", str(n_train)))
+    message = f"must be at most {n_train}, the number of training samples"
+    path.write_text(text)
+    assert Experiment.load(path, [f"{section}.batch_size={n_train}"]).task.n_train == n_train
+    override = f"{section}.batch_size={n_train + 1}"
+    with pytest.raises(InputError) as caught:
+        Experiment.load(path, [override])
+    assert str(caught.value) == f"--set {override}: {section}.batch_size: given {n_train + 1}; {message}"
+    lines = text.splitlines()
+    lines[line - 1] = f"  batch_size: {n_train + 1}"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError) as caught:
+        Experiment.load(path)
+    assert (caught.value.path, caught.value.line) == (path, line)
+    assert caught.value.message == f"{section}.batch_size: given {n_train + 1}; {message}"
+
+
+def test_a_batch_above_the_training_samples_is_known_by_what_gave_it(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(BATCHES.replace("TASK", "{kind: saddle}"))
+    with pytest.raises(InputError) as caught:  # the file is right until there are fewer samples
+        Experiment.load(path, ["task.n_train=7"])
+    assert str(caught.value) == (
+        f"{path}:5: training.batch_size: given 8; must be at most 7, the number of training samples"
+    )
+    section = "training={method: backprop, batch_size: 9}"
+    with pytest.raises(InputError) as caught:
+        Experiment.load(path, ["task.n_train=8", section])
+    assert str(caught.value).startswith(f"--set {section}: training.batch_size: given")
+    assert "must be at most 8" in str(caught.value)
 
 
 # Files to start from ------------------------------------------------------------------------
