@@ -67,7 +67,7 @@ def diagnose(
 
 def _samples(run: RunDirectory, network: Network, data: str) -> tuple[Array, Array]:
     if data in ("test", "train"):
-        task = Experiment.prepare(run.config()).task
+        task = Experiment.load(run / "config.yaml").task
         if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
             raise InputError(
                 f"the network has {network.widths[0]} inputs and {network.widths[-1]} outputs, "

@@ -179,7 +179,8 @@ class DescentSpec(Section):
         if self.weight_decay * self.learning_rate >= 1.0:
             raise conflict(
                 "weight_decay",
-                f"given {self.weight_decay!r}; must be below 1 / learning_rate, {1.0 / self.learning_rate:g}",
+                f"given {self.weight_decay!r}; must be below 1 / learning_rate, which is "
+                f"{1.0 / self.learning_rate:g}",
             )
         return self
 

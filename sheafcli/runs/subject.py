@@ -26,7 +26,7 @@ class Subject:
         """Load the run at a directory, or else the configuration at a file."""
         if path.is_dir() or path.suffix not in (".yaml", ".yml"):
             run = RunDirectory.existing(path)
-            experiment = Experiment.prepare(run.config())
+            experiment = Experiment.load(run / "config.yaml")
             return cls(experiment.config.name, run.network(), experiment.task, experiment.config.seed, run)
         experiment = Experiment.load(path)
         config = experiment.config

@@ -36,6 +36,9 @@ class Constant:
         self.guesses.append(guess)
         return np.array([float(len(self.guesses))])
 
+    def loss(self):
+        return 0.0
+
     def energy(self):
         return 0.0
 
@@ -401,6 +404,17 @@ def test_it_stops_after_so_many_seconds_in_steps(monkeypatch):
     assert (resumed.step, resumed.finished) == (8, False)
     resumed.advance(100)
     assert (resumed.step, resumed.finished, resumed.share_done) == (10, True, 1.0)
+
+
+def test_a_state_of_other_data_or_another_network_is_refused():
+    network, X, y = problem("sigmoid")
+    method = Equilibrium(epochs=5)
+    state = method.start(network, X, y).state()
+    with pytest.raises(ValueError, match="samples"):
+        method.start(network, X[:-1], y[:-1]).restore(state)
+    wider = Network.he([X.shape[1], 7, 1], "sigmoid", 0)
+    with pytest.raises(ValueError, match="weights"):
+        method.start(wider, X, y).restore(state)
 
 
 # Divergence.

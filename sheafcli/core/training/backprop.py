@@ -46,6 +46,10 @@ class BackpropRule:
                 error = pull_back(parameters.W[layer], error)
                 error *= batch.R[layer - 1]
 
+    def loss(self) -> float:
+        """Return the loss."""
+        return self._output.loss(self._z, self._y)
+
     def energy(self) -> float:
         """Return the output's mean potential: the forward pass has no other energy."""
         return float(np.mean(self._output.potential(self._z, self._y)))

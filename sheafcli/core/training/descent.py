@@ -24,6 +24,8 @@ from sheafcli.core.training.protocol import Diverged, Progress
 # Every so many steps a watcher is told how far the whole is.
 LOOK_EVERY = 100
 DEFAULT_EPOCHS = 10_000
+# A loss beyond this, on one batch, is as good as infinite: on the next it may well be.
+LARGEST_LOSS = 1e100
 
 # What is left of the learning rate when a share t of all steps is done.
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -115,7 +117,7 @@ class Descent:
 
 
 class Rule(Protocol):
-    """How a batch becomes a gradient. `discord` and `energy` speak of the batch evaluated last.
+    """How a batch becomes a gradient. `loss`, `energy` and `discord` speak of the batch evaluated last.
 
     `sound` says whether its gradient may be trusted.
     """
@@ -127,6 +129,9 @@ class Rule(Protocol):
 
         Returns what helps the next evaluation of the same batch as its `guess`, or None.
         """
+
+    def loss(self) -> float:
+        """Return the reported loss of the forward pass."""
 
     def energy(self) -> float:
         """Return the energy that is descended, a mean per sample."""
@@ -180,8 +185,10 @@ class DescentSession:
     @property
     def share_done(self) -> float:
         """Steps done as a share of all, or seconds of those allowed."""
+        if self.finished:
+            return 1.0
         limit = self.method.stop_when.seconds
-        return min(max(self.step / self._total, self._seconds / limit if limit else 0.0), 1.0)
+        return max(self.step / self._total, self._seconds / limit if limit else 0.0)
 
     def advance(self, steps: int, progress: Progress | None = None) -> None:
         """Take up to `steps` steps; raise Diverged where loss or gradient are no longer finite."""
@@ -196,12 +203,15 @@ class DescentSession:
                 self._update()
                 self._seconds = time.perf_counter() - started
                 self._stopped = limit is not None and self._seconds >= limit
-                if progress is not None and (self.step % LOOK_EVERY == 0 or self.step == end):
+                if progress is not None and self.step % LOOK_EVERY == 0:
                     progress(self.step, self.share_done)
             self._evaluate()
-            if not (self._is_sound() and np.isfinite(self._rule.energy())):
+            # A NaN is not sound either.
+            if not (self._is_sound() and self._rule.loss() <= LARGEST_LOSS):
                 self._give_up(before)
         self._look_at_goal()
+        if progress is not None and (self._stopped or self.step % LOOK_EVERY > 0):
+            progress(self.step, self.share_done)
 
     def network(self) -> Network:
         """Return the network as it is now."""
@@ -220,7 +230,7 @@ class DescentSession:
     def state(self) -> dict[str, Array]:
         """Return parameters, optimizer memory, the clock, and the guess the coming step starts from."""
         arrays = {
-            "clock": np.array([self.step, self._stopped]),
+            "clock": np.array([self.step, self._stopped, len(self._X)]),
             "seconds": np.array(self._seconds),
             "parameters": self._parameters.flat.copy(),
         }
@@ -228,12 +238,17 @@ class DescentSession:
         return arrays if self._guess is None else arrays | {"guess": self._guess.copy()}
 
     def restore(self, state: dict[str, Array]) -> None:
-        """Take over a state of `state`."""
-        step, stopped = state["clock"]
+        """Take over a state of `state`; ValueError where it is that of other data or another network."""
+        step, stopped, samples = state["clock"]
+        arrays = {"parameters": self._parameters.flat}
+        arrays |= {f"memory{j}": memory for j, memory in enumerate(self._memory)}
+        if samples != len(self._X) or any(state[name].shape != arrays[name].shape for name in arrays):
+            raise ValueError(
+                f"the state is not of {len(self._X)} samples and {self._parameters.flat.size} weights"
+            )
         self.step, self._stopped, self._seconds = int(step), bool(stopped), float(state["seconds"])
-        np.copyto(self._parameters.flat, state["parameters"])
-        for j, memory in enumerate(self._memory):
-            np.copyto(memory, state[f"memory{j}"])
+        for name, array in arrays.items():
+            np.copyto(array, state[name])
         self._guess = state.get("guess")
         self._evaluated = False
 

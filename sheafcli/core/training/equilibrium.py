@@ -72,6 +72,10 @@ class EquilibriumRule:
         factor = -self._output.loss_scale(self._f.shape[1]) / (self.gamma * batch.size)
         return (self._single if single else self._several)(parameters, batch, guess, factor)
 
+    def loss(self) -> float:
+        """Return the loss of the forward pass, which the equilibrium has left behind."""
+        return self._output.loss(self._f, self._y)
+
     def energy(self) -> float:
         """Return the mean of gamma times the output's potential plus half the squared residuals."""
         stalks = sum(value for edge, value in self.discord().items() if edge.operation != "output")
