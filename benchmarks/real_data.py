@@ -146,7 +146,7 @@ def step_costs() -> Iterator[dict[str, object]]:
         options = {"steps": 10**6, "optimizer": Adam(0.001), "batch_size": batch}
         sessions = {
             "backprop": Backprop(**options).start(start, X, y, 0),
-            "gamma 0.001": Equilibrium(gamma=0.001, **options).start(start, X, y, 0),
+            "gamma 0.00001": Equilibrium(**options).start(start, X, y, 0),
             "gamma 1": Equilibrium(gamma=1.0, **options).start(start, X, y, 0),
         }
         times: dict[str, list[float]] = {name: [] for name in sessions}
@@ -160,7 +160,7 @@ def step_costs() -> Iterator[dict[str, object]]:
         yield {
             "widths": "-".join(map(str, widths)), "samples": batch or samples,
             "backprop_us": micro["backprop"],
-            "gamma_0.001_us": micro["gamma 0.001"], "ratio": micro["gamma 0.001"] / micro["backprop"],
+            "gamma_0.00001_us": micro["gamma 0.00001"], "ratio": micro["gamma 0.00001"] / micro["backprop"],
             "gamma_1_us": micro["gamma 1"], "ratio_1": micro["gamma 1"] / micro["backprop"],
         }  # fmt: skip
 

@@ -203,7 +203,7 @@ class Training:
             "",
             "Written by `make bench-train`: the reference's data and He draws, medians over seeds 0 to",
             "4, one",
-            "thread, float64. Equilibrium (gamma 0.001), our back-propagation and PyTorch (eager,",
+            "thread, float64. Equilibrium (gamma 0.00001), our back-propagation and PyTorch (eager,",
             "full batch)",
             "use Adam with a cosine schedule, each at the best of the learning rates 0.003, 0.01 and 0.03;",
             "SGD has the paper's rate. Curves of the training loss over seconds:",

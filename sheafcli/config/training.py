@@ -200,7 +200,7 @@ class EquilibriumSpec(DescentSpec):
         "follow its own gradient.",
     )
     gamma: PositiveFloat = Field(
-        default=0.001,
+        default=0.00001,
         description="The stiffness of the output edge: 1 is the energy of heat; towards 0 the updates "
         "become those of back-propagation, which trains fastest.",
     )

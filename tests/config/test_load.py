@@ -74,7 +74,7 @@ def test_defaults_of_backpropagation(tmp_path):
 
 def test_defaults_of_equilibrium(tmp_path):
     config = load_config(write(tmp_path, GOOD + "training: {method: equilibrium}\n"))
-    own = {"method": "equilibrium", "gamma": 0.001, "optimizer": "adam", "learning_rate": 0.01}
+    own = {"method": "equilibrium", "gamma": 0.00001, "optimizer": "adam", "learning_rate": 0.01}
     assert config.training.model_dump() == DESCENT | own
 
 

@@ -106,7 +106,7 @@ WITH_OPTIONS = {
 @pytest.mark.parametrize(
     ("override", "index", "method"),
     [
-        ("training={method: equilibrium}", 0, Equilibrium(gamma=1e-3, optimizer=Adam(0.01), epochs=10_000)),
+        ("training={method: equilibrium}", 0, Equilibrium(gamma=1e-5, optimizer=Adam(0.01), epochs=10_000)),
         (f"training={{method: equilibrium, gamma: 2, {OPTIONS}}}", 0, Equilibrium(gamma=2.0, **WITH_OPTIONS)),
         ("training={method: backprop}", 0, Backprop(optimizer=SGD(0.005), epochs=10_000)),
         (f"training={{method: backprop, {OPTIONS}}}", 0, Backprop(**WITH_OPTIONS)),

@@ -41,7 +41,7 @@ WORST = 0.1
 class Equilibrium(Descent):
     """Descent of the equilibrium's energy; `gamma` is the stiffness of the output edge."""
 
-    gamma: float = 1e-3
+    gamma: float = 1e-5
 
     def __post_init__(self) -> None:
         super().__post_init__()
