@@ -50,7 +50,8 @@ def evaluated(network, X, y, gamma, tolerance=EXACT, guess=None):
     parameters, batch = Parameters(network, np.float64), Batch(network.widths, len(X), np.float64)
     batch.load(X, y)
     rule = EquilibriumRule(gamma, tolerance)
-    pull = rule.evaluate(parameters, batch, guess)
+    rule.evaluate(parameters, batch, guess)
+    pull = rule.pull
     return SimpleNamespace(rule=rule, pull=pull, gradient=parameters.gradient, layers=parameters.G)
 
 

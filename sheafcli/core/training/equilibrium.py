@@ -33,6 +33,8 @@ from sheafcli.core.training.layers import Batch, Parameters, pull_back
 
 # The error of lambda that a step allows itself, as a share of it: far below what a step changes.
 TOLERANCE = 1e-3
+# To first order lambda is gamma (y - phi(f)), short by this share of it at most: nearer than the last step's.
+FROM_SCRATCH = 0.01
 # With more than this left, the resistance has outgrown floating point.
 WORST = 0.1
 
@@ -56,6 +58,7 @@ class Equilibrium(Descent):
 class EquilibriumRule:
     """The gradient of E_gamma / gamma; see `sheafcli.core.training.descent.Rule`.
 
+    `pull` is lambda of the batch evaluated last, samples x n_{k+1}.
     All arrays have one column a sample, but for those of outputs that `multipliers` works on.
     """
 
@@ -64,13 +67,21 @@ class EquilibriumRule:
         self.sound = True
         self._scale: Array | None = None
 
-    def evaluate(self, parameters: Parameters, batch: Batch, guess: Array | None) -> Array:
-        """Write the gradient into `parameters`; guess and result are lambda, samples x n_{k+1}."""
+    def evaluate(self, parameters: Parameters, batch: Batch, guess: Array | None) -> Array | None:
+        """Write the gradient into `parameters`; guess and result are lambda, samples x n_{k+1}.
+
+        The result is None where no guess is needed, or where the resistance hardly resists: from scratch
+        is nearer then.
+        """
         self._output, self._y = parameters.output, batch.y.T
         self._f = batch.forward(parameters.H).T
         single = self._f.shape[1] == 1
         factor = -self._output.loss_scale(self._f.shape[1]) / (self.gamma * batch.size)
-        return (self._single if single else self._several)(parameters, batch, guess, factor)
+        (self._single if single else self._several)(parameters, batch, guess, factor)
+        if single and isinstance(self._output, Identity):
+            return None
+        resisted = self.gamma * self._output.curvature * float(np.linalg.norm(self._resisted))
+        return self.pull if resisted > FROM_SCRATCH * float(np.linalg.norm(self.pull)) else None
 
     def loss(self) -> float:
         """Return the loss of the forward pass, which the equilibrium has left behind."""
@@ -91,17 +102,17 @@ class EquilibriumRule:
             found[Edge(layer, "affine")] = self._square(v)
             found[Edge(layer, "activation")] = self._square(u)
         last = len(self._u) + 1
-        found[Edge(last, "affine")] = float(np.mean(np.sum(self._pull * self._pull, axis=1)))
+        found[Edge(last, "affine")] = float(np.mean(np.sum(self.pull * self.pull, axis=1)))
         return found | {Edge(last, "output"): self._output.discord(self._f + self._resisted, self._y)}
 
-    def _single(self, parameters: Parameters, batch: Batch, guess: Array | None, factor: float) -> Array:
+    def _single(self, parameters: Parameters, batch: Batch, guess: Array | None, factor: float) -> None:
         """Respond to a pull of one, and scale: S is a number a sample, and all is linear in lambda."""
         S = self._respond(parameters, batch, batch.one).T
         if isinstance(self._output, Identity):
             pull = (self._y - self._f) / (S + 1.0 / self.gamma)
         else:
             pull = self._multipliers(lambda v: S * v, guess)
-        self._pull, self._scale, self._resisted = pull, pull.T, S * pull
+        self.pull, self._scale, self._resisted = pull, pull.T, S * pull
         weight = factor * pull.T
         square = weight * pull.T
         # lambda v_l (a_{l-1} + lambda d_{l-1})^T: the inputs are scaled, of which there are often fewer.
@@ -113,9 +124,8 @@ class EquilibriumRule:
         np.matmul(weight, batch.a[-1].T, out=parameters.G[-1])
         if self._d[-1] is not None:
             parameters.G[-1][:, :-1] += square @ self._d[-1].T
-        return pull
 
-    def _several(self, parameters: Parameters, batch: Batch, guess: Array | None, factor: float) -> Array:
+    def _several(self, parameters: Parameters, batch: Batch, guess: Array | None, factor: float) -> None:
         """Find lambda by products with S, each a response, and respond to it."""
 
         def resist(v: Array) -> Array:
@@ -124,13 +134,12 @@ class EquilibriumRule:
 
         # The last response is that to lambda.
         pull = self._multipliers(resist, guess)
-        self._pull, self._scale = pull, None
+        self.pull, self._scale = pull, None
         for v, d, a, G in zip([*self._v, pull.T], self._d, batch.a, parameters.G, strict=True):
             scaled = factor * v
             np.matmul(scaled, a.T, out=G)
             if d is not None:
                 G[:, :-1] += scaled @ d.T
-        return pull
 
     def _multipliers(self, resist: Callable[[Array], Array], guess: Array | None) -> Array:
         pull, left = multipliers(self._output, self._f, self._y, self.gamma, resist, guess, self.tolerance)
