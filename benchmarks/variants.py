@@ -475,7 +475,7 @@ def rows_present() -> list[dict[str, str]]:
 
 
 def markdown() -> str:
-    """Return what the table of runs shows: two tables of losses, and what a step costs.
+    """Return what the table of runs shows of the variants run so far: losses, and what a step costs.
 
     Losses are medians over the seeds. Those of both tables are of the learning rate with the better train
     loss, so that no test sample chooses anything.
@@ -490,8 +490,14 @@ def markdown() -> str:
     for variant in VARIANTS:
         best = []
         for task, widths in PROBLEMS:
-            keys = (key_of(variant, task, widths, rate, 0)[:-1] for rate in variant.rates)
-            best.append(min(tuple(np.median(found[key], axis=0)) for key in keys))
+            keys = [key_of(variant, task, widths, rate, 0)[:-1] for rate in variant.rates]
+            best += (
+                [min(tuple(np.median(found[key], axis=0)) for key in keys)]
+                if all(map(found.get, keys))
+                else []
+            )
+        if len(best) < len(PROBLEMS):
+            continue
         train.append([variant.name, *(f"{loss:.2g}" for loss, _ in best)])
         test.append([variant.name, *(f"{loss:.2g}" for _, loss in best)])
         costs[variant.cost].append(variant.name)
