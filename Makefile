@@ -59,7 +59,7 @@ images: $(VENV)/.run  ## make results/handwriting.npz, 60,000 images in ten clas
 	$(BIN)/python benchmarks/handwriting.py results/handwriting.npz
 
 pictures: $(VENV)/.run  ## draw the images of docs/ anew
-	rm -rf docs/images && mkdir docs/images
+	mkdir -p docs/images
 	folder=$$(mktemp -d) && \
 	$(SHEAF) train experiments/paraboloid.yaml --output $$folder/paraboloid --quiet && \
 	$(SHEAF) train experiments/saddle.yaml --output $$folder/saddle --quiet && \

@@ -44,7 +44,8 @@ def wrapped(text: str) -> str:
     """Return Markdown with its paragraphs filled anew, and all else as it is."""
     blocks = text.split("\n\n")
     return "\n\n".join(
-        block if block.strip()[:1] in tuple("#|!-") else textwrap.fill(block, 110) for block in blocks
+        block if block.strip()[:1] in tuple("#|!-") else textwrap.fill(block, 110, break_on_hyphens=False)
+        for block in blocks
     )
 
 
@@ -206,7 +207,8 @@ class Training:
             "thread, float64. Equilibrium (gamma 0.00001), our back-propagation and PyTorch (eager,",
             "full batch)",
             "use Adam with a cosine schedule, each at the best of the learning rates 0.003, 0.01 and 0.03;",
-            "SGD has the paper's rate. Curves of the training loss over seconds:",
+            "SGD has the paper's rate. A run that is in the table is not repeated, so that methods may",
+            "have been timed in different sittings on the same idle machine. The training loss over seconds:",
             "",
             f"![Training loss over seconds, eight rows](images/{CURVES_FIGURE})",
             "",
