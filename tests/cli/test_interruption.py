@@ -211,7 +211,7 @@ def test_a_rate_too_large_for_equilibrium_is_found_out(sheaf, folder, task, opti
     last = pd.read_csv("wild/history.csv")["step"].max()
     assert 0 < last < int(found[1]) <= last + 2
     with np.load("wild/checkpoint.npz") as checkpoint:
-        assert checkpoint["state_clock"].tolist() == [last, 0]
+        assert checkpoint["state_clock"].tolist()[:2] == [last, 0]
         assert all(np.isfinite(array).all() for name, array in checkpoint.items() if name != "phase")
     again = sheaf("train", "small.yaml", "--output", "wild", "--resume", *overrides)
     assert (again.code, again.err) == (1, outcome.err)

@@ -470,8 +470,14 @@ KINDS = {
     "fewer samples than inputs": (["training={steps: 60, dt: 0.002, log_every: 20}"], FEW_SAMPLES),
     "adam beside it": (["baseline={optimizer: adam, epochs: 25, log_every: 10}"], None),
     "trained by adam": (["training={method: backprop, optimizer: adam, epochs: 25, log_every: 10}"], None),
-    "equilibrium, sigmoid": (["training={method: equilibrium, steps: 35, log_every: 10}"], TWO_CLASSES),
-    "equilibrium, softmax": (["training={method: equilibrium, steps: 35, log_every: 10}"], FOUR_CLASSES),
+    "equilibrium, sigmoid": (
+        ["training={method: equilibrium, gamma: 1, steps: 35, log_every: 10}"],
+        TWO_CLASSES,
+    ),
+    "equilibrium, softmax": (
+        ["training={method: equilibrium, gamma: 1, steps: 35, log_every: 10}"],
+        FOUR_CLASSES,
+    ),
     "equilibrium, ends early": ([f"training={ENDS_EARLY}"], TWO_CLASSES),
     "equilibrium, batches": ([], FOUR_CLASSES),
     "equilibrium, batches, everything": (WITH_EVERYTHING, FOUR_CLASSES),
@@ -675,7 +681,7 @@ def test_a_damaged_checkpoint_of_equilibrium_is_refused(prepare_kind, begin, wat
         conduct_run(experiment, run, watcher(3))
     state = Checkpoint.read(run).state
     assert {name: array.shape for name, array in state.items()} == {
-        "clock": (2,),
+        "clock": (3,),
         "seconds": (),
         "parameters": (2 * 4 + 4 + 4 * 3 + 3 + 3 * 1 + 1,),
         "memory0": (31,),
