@@ -18,11 +18,13 @@ Costs about n_{k+1} + 3 forward passes: no iteration over the layers, no time st
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sheafcli.core.discord import Edge
 from sheafcli.core.multipliers import multipliers
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array, Identity, Output
@@ -109,16 +111,28 @@ def balance(
 def effective_resistance(network: Network, R: list[NDArray[np.bool_]], n_samples: int) -> Array:
     """Return S for the patterns R_1, ..., R_k, each samples x n_l: samples x n_{k+1} x n_{k+1}."""
     outputs = network.widths[-1]
-    S = np.zeros((n_samples, outputs, outputs)) + np.eye(outputs)
+    S = np.zeros((n_samples, outputs, outputs))
+    for _, part in resistances(network, R, n_samples):
+        S += part
+    return S
+
+
+def resistances(network: Network, R: list[NDArray[np.bool_]], n_samples: int) -> Iterator[tuple[Edge, Array]]:
+    """Yield each edge with its part of S, samples (or one for all) x n_{k+1} x n_{k+1}, the last edge first.
+
+    J_l D_l J_l^T = J_l J_l^T + (J_l R_l)(J_l R_l)^T, since R_l is a projection: the first part is that of
+    activation l, the second that of affine l. Affine k+1 has the identity.
+    """
+    outputs = network.widths[-1]
+    yield Edge(network.depth + 1, "affine"), np.eye(outputs)[None]
     J = network.weights[-1][None]
     for layer in range(network.depth, 0, -1):
         JR = J * R[layer - 1][:, None, :]
-        # J D J^T = J J^T + (J R)(J R)^T, since R is a projection.
-        S += J @ np.swapaxes(J, 1, 2) + JR @ np.swapaxes(JR, 1, 2)
+        yield Edge(layer, "activation"), J @ np.swapaxes(J, 1, 2)
+        yield Edge(layer, "affine"), JR @ np.swapaxes(JR, 1, 2)
         if layer > 1:
             W = network.weights[layer - 1]
             J = (JR.reshape(-1, W.shape[0]) @ W).reshape(n_samples, outputs, W.shape[1])
-    return S
 
 
 def _multipliers(output: Output, f: Array, S: Array, y: Array, stiffness: float | None) -> Array:

@@ -1,9 +1,16 @@
-"""Discord as tables: by edge, by layer, by operation, by neuron."""
+"""Discord as tables: by edge, layer, operation, neuron, sample and class.
+
+A sample's discord on an edge is the squared 2-norm of its residual there. In every table `discord`, `std`,
+`median` and `max` are over samples, and `share` is of the sum of the table's discord.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.discord import Edge, residuals
@@ -11,29 +18,38 @@ from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
 from sheafcli.core.sheaf import pattern_of
 
-EDGE_COLUMNS = ["layer", "operation", "edge", "discord", "std", "median", "max", "share"]
-NEURON_COLUMNS = ["layer", "operation", "edge", "neuron", "discord", "share", "active"]
+STATISTICS = ["discord", "std", "median", "max"]
+EDGE_COLUMNS = ["layer", "operation", "edge", *STATISTICS, "share"]
+NEURON_COLUMNS = ["layer", "operation", "edge", "neuron", *STATISTICS, "share", "active"]
+
+SquaredResiduals = Mapping[Edge, Array]
+"""The discord of every edge, sample by sample, in path order: the squared 2-norms of its residuals."""
+
+
+def squared_residuals(residual: Mapping[Edge, Array]) -> dict[Edge, Array]:
+    """Return the discord of every edge, sample by sample."""
+    return {edge: np.asarray(np.sum(r * r, axis=1)) for edge, r in residual.items()}
 
 
 def discord_table(network: Network, X: Array, cochain: Cochain) -> pd.DataFrame:
-    """Return the discord of every edge of a cochain, in path order.
+    """Return the discord of every edge of a cochain, a row an edge in path order."""
+    return edge_table(squared_residuals(residuals(network, X, cochain)))
 
-    A sample's discord on an edge is the squared 2-norm of its residual. `discord`, `std`, `median` and
-    `max` are over samples, `share` is of the sum of `discord`.
-    """
-    rows = []
-    for edge, r in residuals(network, X, cochain).items():
-        squared = np.sum(r * r, axis=1)
-        rows.append(
-            _edge_columns(edge)
-            | {
-                "discord": squared.mean(),
-                "std": squared.std(),
-                "median": np.median(squared),
-                "max": squared.max(),
-            }
-        )
-    return _with_share(pd.DataFrame(rows))[EDGE_COLUMNS]
+
+def edge_table(squared: SquaredResiduals) -> pd.DataFrame:
+    """Return a row an edge, in path order: layer, operation, edge, statistics, share."""
+    rows = [_edge_columns(edge) | _statistics(values) for edge, values in squared.items()]
+    return with_share(pd.DataFrame(rows))[EDGE_COLUMNS]
+
+
+def layer_table(squared: SquaredResiduals) -> pd.DataFrame:
+    """Return a row a layer: the statistics of the sum of its edges' discord, sample by sample."""
+    return _grouped(squared, "layer")
+
+
+def operation_table(squared: SquaredResiduals) -> pd.DataFrame:
+    """Return a row an operation: the statistics of the sum of its edges' discord, sample by sample."""
+    return _grouped(squared, "operation")
 
 
 def neuron_table(network: Network, X: Array, cochain: Cochain) -> pd.DataFrame:
@@ -47,20 +63,66 @@ def neuron_table(network: Network, X: Array, cochain: Cochain) -> pd.DataFrame:
         hidden = edge.layer <= network.depth
         table = pd.DataFrame(
             _edge_columns(edge)
-            | {
-                "neuron": np.arange(r.shape[1]),
-                "discord": np.mean(r * r, axis=0),
-                "active": pattern_of(cochain.z[edge.layer]).mean(axis=0) if hidden else np.nan,
-            }
+            | {"neuron": np.arange(r.shape[1])}
+            | _statistics(r * r)
+            | {"active": pattern_of(cochain.z[edge.layer]).mean(axis=0) if hidden else np.nan}
         )
         tables.append(table)
-    return _with_share(pd.concat(tables, ignore_index=True))[NEURON_COLUMNS]
+    return with_share(pd.concat(tables, ignore_index=True))[NEURON_COLUMNS]
+
+
+def sample_table(squared: SquaredResiduals) -> pd.DataFrame:
+    """Return a row a sample: its discord, its share of all, the edge that carries most, and each edge's.
+
+    The last columns are `discord_EDGE`, one an edge in path order.
+    """
+    by_edge = pd.DataFrame({f"discord_{edge.name}": values for edge, values in squared.items()})
+    names = np.array([edge.name for edge in squared])
+    table = pd.DataFrame({"sample": np.arange(len(by_edge)), "discord": by_edge.sum(axis=1)})
+    table["worst_edge"] = names[by_edge.to_numpy().argmax(axis=1)]
+    table = with_share(table)[["sample", "discord", "share", "worst_edge"]]
+    return pd.concat([table, by_edge], axis=1)
+
+
+def class_table(squared: SquaredResiduals, codes: NDArray[np.intp], classes: Sequence[str]) -> pd.DataFrame:
+    """Return a row a class: its number of samples, the statistics of their discord, its share of all.
+
+    `codes` says which class each sample is of. A class without samples has no statistics.
+    """
+    total = np.sum([*squared.values()], axis=0)
+    rows = []
+    for code, name in enumerate(classes):
+        values = total[codes == code]
+        statistics = _statistics(values) if len(values) else {}
+        rows.append({"class": name, "samples": len(values), **statistics, "share": values.sum()})
+    table = pd.DataFrame(rows, columns=["class", "samples", *STATISTICS, "share"])
+    everything = float(total.sum())
+    return table.assign(share=table["share"] / everything if everything > 0 else 0.0)
+
+
+def with_share(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with each row's share of the sum of its discord."""
+    total = float(table["discord"].sum())
+    return table.assign(share=table["discord"] / total if total > 0 else 0.0)
+
+
+def _grouped(squared: SquaredResiduals, by: str) -> pd.DataFrame:
+    groups: dict[object, list[Array]] = {}
+    for edge, values in squared.items():
+        groups.setdefault(getattr(edge, by), []).append(values)
+    rows = [{by: key, **_statistics(np.sum(parts, axis=0))} for key, parts in groups.items()]
+    return with_share(pd.DataFrame(rows))
+
+
+def _statistics(values: Array) -> dict[str, object]:
+    """Return mean, standard deviation, median and maximum over the samples, the first axis."""
+    return {
+        "discord": values.mean(axis=0),
+        "std": values.std(axis=0),
+        "median": np.median(values, axis=0),
+        "max": values.max(axis=0),
+    }
 
 
 def _edge_columns(edge: Edge) -> dict[str, object]:
     return {"layer": edge.layer, "operation": edge.operation, "edge": edge.name}
-
-
-def _with_share(table: pd.DataFrame) -> pd.DataFrame:
-    total = float(table["discord"].sum())
-    return table.assign(share=table["discord"] / total if total > 0 else 0.0)

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from sheafcli.core.discord import Edge, edges, residuals
+from sheafcli.core.equilibrium import resistances
 from sheafcli.core.extension import Extension, extend
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
-from sheafcli.diagnostics.discord import discord_table, neuron_table
+from sheafcli.core.sheaf import pattern_of
+from sheafcli.diagnostics.discord import (
+    class_table,
+    edge_table,
+    layer_table,
+    neuron_table,
+    operation_table,
+    sample_table,
+    squared_residuals,
+)
+
+# The effective resistance has work arrays of this many entries at most.
+BLOCK_ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """The pinned equilibrium of some samples, and its discord by edge and by neuron."""
+    """The pinned equilibrium of some samples, and where its discord sits.
+
+    Attributes
+    ----------
+    extension : the equilibrium itself, with its certificate.
+    edges, layers : a row each in path order: the statistics and the share of the discord; `resistance`,
+        the share of the effective resistance, which is where a prediction error settles if nothing
+        is the matter; and `excess`, discord share / resistance share.
+    operations, neurons : a row each: the statistics and the share of the discord.
+    samples : a row a sample: discord, share, worst edge, loss, target and prediction (where a number or a
+        class says them), the discord of every edge.
+    classes : a row a class: samples, statistics, share, loss, accuracy; None for a regression.
+    """
 
     extension: Extension
     edges: pd.DataFrame
+    layers: pd.DataFrame
+    operations: pd.DataFrame
     neurons: pd.DataFrame
+    samples: pd.DataFrame
+    classes: pd.DataFrame | None
 
     @property
     def unsettled(self) -> list[int]:
@@ -27,11 +59,85 @@ class Diagnosis:
         return np.flatnonzero(~self.extension.converged).tolist()
 
 
-def diagnose(network: Network, X: Array, y: Array) -> Diagnosis:
-    """Pin the input to X and the output to the true y, solve, and read the discord of every edge."""
+def diagnose(network: Network, X: Array, y: Array, classes: Sequence[str] = ()) -> Diagnosis:
+    """Pin the input to X and the output to the true y, solve, and read the discord of every edge.
+
+    X is samples x n_0, y is samples x n_{k+1}; `classes` are the names of the classes, their codes unless
+    given.
+    """
     extension = extend(network, X, target=y)
+    squared = squared_residuals(residuals(network, X, extension.cochain))
+    resistance = resistance_shares(network, X)
+    by_edge = edge_table(squared)
+    by_layer = layer_table(squared)
+    z = network.logits(X)
+    samples = sample_table(squared).assign(
+        loss=network.output.potential(z, y) * network.output.loss_scale(z.shape[1])
+    )
+    codes = class_codes(network, y)
+    by_class = None
+    if codes is not None:
+        names = tuple(classes) or tuple(map(str, range(max(2, y.shape[1]))))
+        predicted = _class_of(network.output.value(z))
+        samples = samples.assign(target=np.take(names, codes), predicted=np.take(names, predicted))
+        right = pd.DataFrame({"class": samples["target"], "accuracy": predicted == codes})
+        means = right.assign(loss=samples["loss"]).groupby("class")[["loss", "accuracy"]].mean()
+        by_class = class_table(squared, codes, names).join(means, on="class")
+    elif z.shape[1] == 1:
+        samples = samples.assign(target=y[:, 0], predicted=network.output.value(z)[:, 0])
+    by_edge_columns = [f"discord_{edge.name}" for edge in squared]
+    samples = samples[[*samples.columns.difference(by_edge_columns, sort=False), *by_edge_columns]]
     return Diagnosis(
         extension,
-        discord_table(network, X, extension.cochain),
+        _with_excess(by_edge, [resistance[edge] for edge in squared]),
+        _with_excess(by_layer, [_layer_sum(resistance, layer) for layer in by_layer["layer"]]),
+        operation_table(squared),
         neuron_table(network, X, extension.cochain),
+        samples,
+        by_class,
     )
+
+
+def resistance_shares(network: Network, X: Array) -> dict[Edge, float]:
+    """Return each edge's share of the effective resistance between input and output, a mean over samples.
+
+    The parts of S = I + sum_l J_l D_l J_l^T by edge, their traces over the trace of all. At an equilibrium an
+    edge's discord is lambda^T (its part) lambda, sample by sample: the shares say where the discord sits
+    if the pull lambda has no preferred direction. An output edge, whose residual is lambda itself, has
+    the part I.
+    """
+    path = edges(network.depth, output=network.has_output_vertex)
+    total = dict.fromkeys(path, 0.0)
+    block = max(1, BLOCK_ENTRIES // (max(network.widths[1:]) * network.widths[-1]))
+    for first in range(0, len(X), block):
+        part = X[first : first + block]
+        R = [pattern_of(z) for z in network.pre_activations(part)[:-1]]
+        for edge, blocks in resistances(network, R, len(part)):
+            traces = np.trace(blocks, axis1=1, axis2=2)
+            total[edge] += float(np.broadcast_to(traces, len(part)).sum())
+    if network.has_output_vertex:
+        total[path[-1]] = float(len(X) * network.widths[-1])
+    everything = sum(total.values())
+    return {edge: value / everything for edge, value in total.items()}
+
+
+def class_codes(network: Network, y: Array) -> NDArray[np.intp] | None:
+    """Return the class of every target, 0, 1, ...; None for a regression, or several yes-or-no outputs."""
+    if not network.output.classifies or (network.output.name == "sigmoid" and y.shape[1] > 1):
+        return None
+    return _class_of(y)
+
+
+def _class_of(chances: Array) -> NDArray[np.intp]:
+    """Return the likeliest class; one column is the chance of class 1."""
+    if chances.shape[1] == 1:
+        return (chances[:, 0] >= 0.5).astype(np.intp)
+    return np.asarray(np.argmax(chances, axis=1))
+
+
+def _layer_sum(values: dict[Edge, float], layer: int) -> float:
+    return sum(value for edge, value in values.items() if edge.layer == layer)
+
+
+def _with_excess(table: pd.DataFrame, resistance: Sequence[float]) -> pd.DataFrame:
+    return table.assign(resistance=resistance, excess=table["share"] / np.asarray(resistance))
