@@ -31,7 +31,11 @@ def read_network(path: Path, output: str | None = None) -> Network:
 
     Missing biases are zero. InputError says what is wrong with the file.
     """
-    arrays = read_npz(path)
+    return network_from(read_npz(path), path, output)
+
+
+def network_from(arrays: Arrays, path: Path, output: str | None = None) -> Network:
+    """Return the network of arrays W1, b1, ..., that were read from `path`; see `read_network`."""
     name = output or str(arrays.get("output", "identity"))
     weights = numbered(arrays, "W", path)
     if name not in OUTPUTS:

@@ -21,6 +21,9 @@ from sheafcli.errors import InputError
 MAX_BYTES = 4 * 2**30
 """The most that an .npz file may hold, in bytes, packed or unpacked."""
 
+BOMB_BYTES, BOMB_RATIO = 256 * 2**20, 200
+"""An archive that unpacks to more bytes than the one and to more than the other times its size is no data."""
+
 PLAIN_KINDS = "biufcSU"
 """The numpy dtype kinds that are numbers or text: all that an .npz file of ours ever holds."""
 
@@ -76,20 +79,38 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     with open_bounded(path, MAX_BYTES) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
-                unpacked = sum(member.file_size for member in members)
-                if unpacked > MAX_BYTES:
-                    raise InputError(
-                        f"the arrays unpack to {_megabytes(unpacked)}, and at most "
-                        f"{_megabytes(MAX_BYTES)} are read; give a smaller file",
-                        path=path,
-                    )
-                return dict(_read_member(archive, member, path) for member in members)
+                check_archive(archive, path)
+                return dict(_read_member(archive, member, path) for member in archive.infolist())
         except DAMAGE as error:
             raise InputError(
                 f"not a whole .npz file ({error or type(error).__name__}); write it again with numpy.savez",
                 path=path,
             ) from error
+
+
+def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise InputError if the sizes that a zip directory announces are too large, or those of a zip bomb."""
+    members = archive.infolist()
+    unpacked, packed = sum(member.file_size for member in members), path.stat().st_size
+    if unpacked > MAX_BYTES:
+        raise InputError(
+            f"the contents unpack to {_megabytes(unpacked)}, and at most "
+            f"{_megabytes(MAX_BYTES)} are read; give a smaller file",
+            path=path,
+        )
+    if unpacked > BOMB_BYTES and unpacked > BOMB_RATIO * packed:
+        raise InputError(
+            f"{_megabytes(packed)} that unpack to {_megabytes(unpacked)}, over {BOMB_RATIO} times as much, "
+            "are not unpacked; if the file is what it should be, write it without compression",
+            path=path,
+        )
+
+
+def check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    """Raise InputError unless a .npy member is a plain array that holds as much as its header announces."""
+    name = member.filename.removesuffix(".npy")
+    with archive.open(member) as stream:
+        _check_array(stream, name, member.file_size, path)
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> tuple[str, NDArray[Any]]:
@@ -98,25 +119,29 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) 
     if name == member.filename:
         raise InputError(f"{name!r} in it is not an array (.npy); write the file with numpy.savez", path=path)
     with archive.open(member) as stream:
-        shape, dtype = _read_header(stream)
-        if dtype.hasobject:
-            raise InputError(
-                f"array {name!r} holds Python objects, which are never unpickled; "
-                "save it with a numeric dtype",
-                path=path,
-            )
-        if dtype.kind not in PLAIN_KINDS or dtype.itemsize == 0:
-            raise InputError(f"array {name!r} has dtype {dtype}; save it with a numeric dtype", path=path)
-        # numpy allocates what the header announces: it must be what the member holds.
-        announced, held = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
-        if announced != held:
-            raise InputError(
-                f"array {name!r} announces {announced} bytes and holds {held}; "
-                "write the file again with numpy.savez",
-                path=path,
-            )
+        _check_array(stream, name, member.file_size, path)
         stream.seek(0)
         return name, npy.read_array(stream, allow_pickle=False)
+
+
+def _check_array(stream: IO[bytes], name: str, size: int, path: Path) -> None:
+    """Read the header of an array, of `size` bytes with it, and raise InputError unless it is harmless."""
+    shape, dtype = _read_header(stream)
+    if dtype.hasobject:
+        raise InputError(
+            f"array {name!r} holds Python objects, which are never unpickled; save it with a numeric dtype",
+            path=path,
+        )
+    if dtype.kind not in PLAIN_KINDS or dtype.itemsize == 0:
+        raise InputError(f"array {name!r} has dtype {dtype}; save it with a numeric dtype", path=path)
+    # numpy allocates what the header announces: it must be what the member holds.
+    announced, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if announced != held:
+        raise InputError(
+            f"array {name!r} announces {announced} bytes and holds {held}; "
+            "write the file again with numpy.savez",
+            path=path,
+        )
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

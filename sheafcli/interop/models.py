@@ -1,0 +1,121 @@
+"""Model files of any format that sheafcli knows: read as a Network, and written from one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sheafcli.core.network import Network
+from sheafcli.core.outputs import OUTPUTS
+from sheafcli.errors import InputError
+from sheafcli.interop.chain import Chain, to_network
+from sheafcli.interop.contents import FORMATS, SKLEARN_SNIPPET, STATE_DICT_SNIPPET, check_content, format_of
+from sheafcli.interop.networks import network_arrays, network_from
+from sheafcli.interop.npz import read_npz
+from sheafcli.interop.onnx_files import onnx_bytes, read_onnx
+from sheafcli.interop.pytorch import pytorch_bytes, read_pytorch
+from sheafcli.interop.safetensors_files import read_safetensors, safetensors_bytes
+from sheafcli.interop.sklearn_models import read_skops
+
+__all__ = ["FORMATS", "SKLEARN_SNIPPET", "STATE_DICT_SNIPPET", "Model", "model_bytes", "read_model"]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network from a model file, and how it was read.
+
+    `format` is one of the values of FORMATS. `says_output` tells whether the file itself says which
+    output function ends the network; where it does not, the output is the one asked for, or the
+    identity. `notes` are what was assumed or done to make it a network of ours, a sentence each.
+    """
+
+    network: Network
+    format: str
+    says_output: bool
+    notes: tuple[str, ...]
+
+
+READERS: dict[str, Callable[[Path], Chain]] = {
+    "pytorch": read_pytorch,
+    "safetensors": read_safetensors,
+    "onnx": read_onnx,
+    "scikit-learn": read_skops,
+}
+"""How each format is read, but for NPZ, which holds a network as it is."""
+
+
+def read_model(path: Path, output: str | None = None) -> Model:
+    """Read a model file by its suffix, and check that its content is what the suffix says.
+
+    `output` sets the output function where the file does not say it. Nothing is unpickled, and sizes
+    are checked before anything is unpacked.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, too large, of another format or needs a library that is not
+        installed; if it holds layers that a sheaf does not cover; if it ends otherwise than `output`.
+    """
+    if output is not None and output not in OUTPUTS:
+        raise InputError(f"unknown output {output!r}; known: {', '.join(OUTPUTS)}")
+    format = format_of(path)
+    check_content(path, format)
+    try:
+        if format == "npz":
+            arrays = read_npz(path)
+            said = str(arrays["output"]) if "output" in arrays else None
+            network = network_from(arrays, path, _agreed(said, output))
+            notes: tuple[str, ...] = ()
+        else:
+            chain = READERS[format](path)
+            said = chain.says
+            network, folded = to_network(chain.steps, _agreed(said, output))
+            notes = chain.notes + folded
+    except (ImportError, ValueError, MemoryError) as error:
+        raise InputError(str(error) or "the file needs more memory than there is", path=path) from error
+    return Model(network, format, said is not None, notes)
+
+
+def model_bytes(path: Path, network: Network) -> bytes:
+    """Return the content of a model file of the format that the suffix of `path` names.
+
+    The weights are written in float64, so that `read_model` gives back the same network, bit for bit.
+    """
+    format = format_of(path)
+    if format not in WRITERS:
+        suffixes = ", ".join(suffix for suffix, known in FORMATS.items() if known in WRITERS)
+        raise InputError(f"{format} models are read and not written; write one of {suffixes}", path=path)
+    try:
+        return WRITERS[format](network)
+    except ImportError as error:
+        raise InputError(str(error), path=path) from error
+
+
+def _agreed(said: str | None, asked: str | None) -> str:
+    """Return the output that a file says, or else the one asked for; ValueError if they differ."""
+    if said is not None and said not in OUTPUTS:
+        raise ValueError(f"unknown output {said!r}; known: {', '.join(OUTPUTS)}")
+    if None not in (said, asked) and said != asked:
+        raise ValueError(f"the file says that its output is {said}, and {asked} was asked for; leave it out")
+    return said or asked or "identity"
+
+
+def _npz_bytes(network: Network) -> bytes:
+    file = io.BytesIO()
+    arrays: dict[str, Any] = network_arrays(network)
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+WRITERS: dict[str, Callable[[Network], bytes]] = {
+    "npz": _npz_bytes,
+    "pytorch": pytorch_bytes,
+    "safetensors": safetensors_bytes,
+    "onnx": onnx_bytes,
+}
+"""How each format is written."""
