@@ -1,0 +1,235 @@
+"""What the rules look at: a network, its samples and their diagnosis, and the run it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sheafcli.config.training import TrainingSpec
+from sheafcli.core.discord import Edge, residuals
+from sheafcli.core.equilibrium import resistances
+from sheafcli.core.extension import extend
+from sheafcli.core.network import BLOCK, Network
+from sheafcli.core.outputs import Array, Output
+from sheafcli.core.sheaf import pattern_of
+from sheafcli.core.spectrum import Spectrum, spectrum
+from sheafcli.diagnostics.discord import squared_residuals
+from sheafcli.diagnostics.pinned import BLOCK_ENTRIES, Diagnosis
+
+# From fewer samples nothing is said of what neurons do on all: what has not been seen in n samples happens,
+# with 95% confidence, in fewer than 3 / n of all, which is 10% here.
+FEWEST_SAMPLES = 30
+# Of a class with fewer samples, or without, nothing is said: the spread of so few is hardly known.
+FEWEST_OF_CLASS = 10
+# So many samples, spread evenly over all, are enough for a mean discord or resistance, and for a spectrum,
+# which hardly differs from sample to sample.
+MOST_SAMPLES, SPECTRUM_SAMPLES = 1000, 5
+# Of an error so far below the predictions, rounding may have made half the digits.
+ROUNDING = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What a layer does over all samples, each of shape (n_l,); of the inputs, layer 0, z and a are both x.
+
+    `lowest` and `highest` are the extremes of z_l, `mean` and `spread`, the standard deviation, those of a_l.
+    """
+
+    lowest: Array
+    highest: Array
+    mean: Array
+    spread: Array
+
+    @property
+    def live(self) -> NDArray[np.bool_]:
+        """Which neurons are active on some sample."""
+        return pattern_of(self.highest)
+
+
+@dataclass(frozen=True)
+class Resistance:
+    """The effective resistance S between input and output: 1 where no layer adds to it.
+
+    `typical` is the median over samples of tr S / n_{k+1}. `gains[l-1]`, for l = 2, ..., k+1, is the factor
+    ||J_{l-1}||^2 / ||J_l R_l||^2 by which W_l raises it, each norm a mean over samples; NaN for l = 1.
+    """
+
+    typical: float
+    gains: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """A network under examination, with all that is known of it; what is derived is computed once.
+
+    Attributes
+    ----------
+    network : the network.
+    X, y : the samples that were diagnosed, samples x n_0 and samples x n_{k+1}.
+    diagnosis : their diagnosis.
+    other : inputs and targets of the task's other samples; None if there are none.
+    part, other_part : what the two are called, such as test and train.
+    features : the names of the inputs; x1, x2, ... if none are given.
+    history : history.csv of the run; None for a network from elsewhere.
+    status : the run's status, as in its manifest; None likewise.
+    training : how the run trains; None likewise.
+    """
+
+    network: Network
+    X: Array
+    y: Array
+    diagnosis: Diagnosis
+    other: tuple[Array, Array] | None = None
+    part: str = "test"
+    other_part: str = "train"
+    features: tuple[str, ...] = ()
+    history: pd.DataFrame | None = None
+    status: str | None = None
+    training: TrainingSpec | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples there are in both parts."""
+        return sum(len(X) for X in self._inputs)
+
+    @property
+    def last(self) -> int:
+        """The number k+1 of the last layer."""
+        return self.network.depth + 1
+
+    @property
+    def _inputs(self) -> tuple[Array, ...]:
+        return (self.X,) if self.other is None else (self.X, self.other[0])
+
+    def name_of_input(self, i: int) -> str:
+        """Return the name of an input."""
+        return self.features[i] if self.features else f"x{i + 1}"
+
+    @cached_property
+    def logits(self) -> Array:
+        """The z_{k+1} of the diagnosed samples."""
+        return self.network.logits(self.X)
+
+    @cached_property
+    def values(self) -> tuple[Values, ...]:
+        """What the inputs, layer 0, and the hidden layers do in the forward pass of all samples."""
+        parts: list[list[Values]] = []
+        counts = []
+        for X in self._inputs:
+            for first in range(0, len(X), BLOCK):
+                block = X[first : first + BLOCK]
+                stalks = self.network.pre_activations(block)[:-1]
+                parts.append([_values(block, block), *(_values(z, np.maximum(z, 0.0)) for z in stalks)])
+                counts.append(len(block))
+        return tuple(_together(layer, counts) for layer in zip(*parts, strict=True))
+
+    def reached(self) -> Iterator[tuple[int, Values]]:
+        """Yield the hidden layers that depend on the input, with their values: up to the first dead one."""
+        for layer, values in enumerate(self.values[1:], start=1):
+            yield layer, values
+            if not values.live.any():
+                return
+
+    @cached_property
+    def relative_loss(self) -> float:
+        """The loss of the diagnosed samples over that of the best constant prediction."""
+        return relative_loss(self.network.output, self.logits, self.y)
+
+    @cached_property
+    def residuals(self) -> dict[Edge, Array]:
+        """The residuals of the pinned equilibrium, samples x edge stalk, in path order."""
+        return residuals(self.network, self.X, self.diagnosis.extension.cochain)
+
+    @cached_property
+    def update_gains(self) -> Array | None:
+        """How far a unit of pull on the output moves each layer's weights, relative to them, shape (k+1,).
+
+        At the pinned equilibrium a sample's update of W_l is r_l a_{l-1}^T, and the pull is r_{k+1}. A gain
+        is mean(|r_l| |a_{l-1}|) / (mean |r_{k+1}| ||W_l||), means over samples of 2-norms, and the Frobenius
+        norm: sample by sample, since at an optimum the updates cancel over the samples in every layer. In
+        a fresh He network with standardised inputs it is of the order 1. None where no error is left.
+        """
+        inputs = [self.X, *list(self.diagnosis.extension.cochain.a.values())]
+        rows = [np.linalg.norm(r, axis=1) for edge, r in self.residuals.items() if edge.operation == "affine"]
+        pull = float(rows[-1].mean())
+        if pull <= ROUNDING * (1.0 + float(np.abs(self.logits).mean())):
+            return None
+        moved = [float(np.mean(r * np.linalg.norm(a, axis=1))) for r, a in zip(rows, inputs, strict=True)]
+        norms = [np.linalg.norm(W) for W in self.network.weights]
+        return np.array(moved) / (pull * np.maximum(norms, np.finfo(np.float64).tiny))
+
+    @cached_property
+    def resistance(self) -> Resistance:
+        """The effective resistance between input and output, on some of the diagnosed samples."""
+        network, X = self.network, spread_evenly(self.X, MOST_SAMPLES)
+        block = max(1, BLOCK_ENTRIES // (max(network.widths[1:]) * network.widths[-1]))
+        totals, traces = [], np.zeros((self.last, 2))
+        for first in range(0, len(X), block):
+            part = X[first : first + block]
+            R = [pattern_of(z) for z in network.pre_activations(part)[:-1]]
+            total = np.zeros(len(part))
+            for edge, S in resistances(network, R, len(part)):
+                trace = np.broadcast_to(np.trace(S, axis1=1, axis2=2), len(part))
+                traces[edge.layer - 1, int(edge.operation == "activation")] += trace.sum()
+                total += trace
+            totals.append(total)
+        # Activation l-1 has ||J_{l-1}||^2, affine l has ||J_l R_l||^2, and affine k+1 has ||I||^2.
+        after = np.maximum(traces[1:, 0], np.finfo(np.float64).tiny)
+        gains = np.concatenate([[np.nan], traces[:-1, 1] / after])
+        return Resistance(float(np.median(np.concatenate(totals))) / network.widths[-1], gains)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Both ends of the spectrum of L_Omega, on a few of the diagnosed samples."""
+        return spectrum(self.network, spread_evenly(self.X, SPECTRUM_SAMPLES))
+
+    @cached_property
+    def discord(self) -> Array:
+        """The pinned discord of every diagnosed sample."""
+        return self.diagnosis.samples["discord"].to_numpy()
+
+    @cached_property
+    def other_discord(self) -> Array:
+        """The pinned discord of some of the other samples: of those that settle."""
+        if self.other is None:
+            return np.zeros(0)
+        X, y = (spread_evenly(array, MOST_SAMPLES) for array in self.other)
+        settled = extend(self.network, X, target=y)
+        squared = squared_residuals(residuals(self.network, X, settled.cochain))
+        return np.asarray(np.sum([*squared.values()], axis=0)[settled.converged])
+
+
+def _values(z: Array, a: Array) -> Values:
+    return Values(z.min(axis=0), z.max(axis=0), a.mean(axis=0), a.std(axis=0))
+
+
+def _together(parts: Sequence[Values], counts: Sequence[int]) -> Values:
+    """Return the values over parts of the samples as those over all; a constant has no spread at all."""
+    lowest, highest = np.min([p.lowest for p in parts], axis=0), np.max([p.highest for p in parts], axis=0)
+    means = np.array([part.mean for part in parts])
+    mean = np.average(means, axis=0, weights=counts)
+    squares = np.array([part.spread for part in parts]) ** 2 + (means - mean) ** 2
+    spread = np.sqrt(np.average(squares, axis=0, weights=counts))
+    return Values(lowest, highest, mean, np.where(lowest == highest, 0.0, spread))
+
+
+def relative_loss(output: Output, z: Array, y: Array) -> float:
+    """Return the loss of predictions phi(z) over that of the best constant one, the mean of the targets."""
+    tiny = np.finfo(np.float64).tiny
+    best = y.mean(axis=0)
+    if output.classifies:
+        chance = np.clip(best, 1e-12, 1.0 - 1e-12)
+        best = np.log(chance) - (np.log1p(-chance) if output.name == "sigmoid" else 0.0)
+    return output.loss(z, y) / max(output.loss(np.broadcast_to(best, y.shape), y), tiny)
+
+
+def spread_evenly(array: Array, most: int) -> Array:
+    """Return so many rows of an array, spread evenly over all, or all if there are no more."""
+    if len(array) <= most:
+        return array
+    return array[np.arange(most) * len(array) // most]

@@ -1,0 +1,63 @@
+"""Rules on whole layers: those that learn far less, or far more, than the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sheafcli.diagnostics.findings.examined import Examined
+from sheafcli.diagnostics.findings.finding import Finding
+
+# In trained networks the gains of all layers lie within a factor of 40 of each other, and of 1. At a thousand
+# times less, a layer stands still while the others learn; at a thousand times more it alone limits the step.
+FAR = 1e3
+
+
+def vanishing_updates(examined: Examined) -> Iterator[Finding]:
+    """Find layers whose weights move, relative to their size, FAR less than a typical layer's."""
+    for layer, gain, typical in _gains(examined):
+        if gain < typical / FAR:
+            yield Finding(
+                "warning",
+                "vanishing-updates",
+                layer,
+                "affine",
+                (),
+                f"The pull on the output moves W{layer} by {gain:.2g} of its norm a unit, a typical layer by "
+                f"{typical:.2g}: {typical / gain:.3g} times as far.",
+                "Give every layer weights of the size a fresh start has (start: he), standardise the "
+                "inputs, or use optimizer: adam, which scales each weight's updates.",
+            )
+
+
+def exploding_updates(examined: Examined) -> Iterator[Finding]:
+    """Find layers whose weights move, relative to their size, FAR more than a typical layer's."""
+    for layer, gain, typical in _gains(examined):
+        if gain > typical * FAR:
+            yield Finding(
+                "warning",
+                "exploding-updates",
+                layer,
+                "affine",
+                (),
+                f"The pull on the output moves W{layer} by {gain:.2g} of its norm a unit, "
+                f"{gain / typical:.3g} times as far as a typical layer ({typical:.2g}).",
+                "Give every layer weights of the size a fresh start has (start: he), and standardise the "
+                "inputs; until then the learning rate must suit this layer alone.",
+            )
+
+
+def _gains(examined: Examined) -> Iterator[tuple[int, float, float]]:
+    """Yield layer, gain and the typical gain: the median of all, and of the 1 of a fresh He network.
+
+    The 1 decides between two layers which of them is far off. A layer that no pull reaches at all has a dead
+    one behind it, or weights of 0, which are findings of their own.
+    """
+    gains = examined.update_gains
+    if gains is None or len(gains) < 2 or not gains.any():
+        return
+    typical = float(np.exp(np.median(np.log([*gains[gains > 0.0], 1.0]))))
+    for layer, gain in enumerate(gains.tolist(), start=1):
+        if gain > 0.0:
+            yield layer, gain, typical
