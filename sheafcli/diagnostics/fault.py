@@ -1,0 +1,74 @@
+"""Which layer is at fault, as columns beside the discord of the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from sheafcli.core.cochain import Cochain
+from sheafcli.core.local_fit import local_fits
+from sheafcli.core.network import Network
+from sheafcli.core.outputs import Array
+from sheafcli.core.repair import Repair, repairs
+
+FAULT_COLUMNS = ["blame", "evidence", "part", "explainable", "loss", "fitted_loss", "repaired_loss"]
+# Repairs are tried on so many samples at most, spread evenly over all.
+MOST_SAMPLES = 500
+
+
+def fault_table(
+    network: Network, X: Array, y: Array, settled: Cochain, advance: Callable[[], object] = lambda: None
+) -> pd.DataFrame:
+    """Return a row a layer: how well a fault there would explain the error, and what repairs do to the loss.
+
+    Columns, all measured on at most MOST_SAMPLES of the samples:
+
+    - blame: the posterior probability that the fault is in this layer, where no fault at all and a fault in
+      each layer were equally likely before: what is missing to 1 is that of no fault;
+    - evidence: the log evidence, in nats, for a fault in the layer's likeliest part against none;
+    - part: that part: `layer`, `neuron 3` or `input 5`;
+    - explainable: the share of the affine edge's residual that is linear in what enters the layer;
+    - loss, fitted_loss, repaired_loss: the loss as it is, after this layer alone is moved by local least
+      squares, and after it alone is repaired as a whole.
+
+    `advance` is called after every layer.
+    """
+    some = np.unique(np.linspace(0, len(X) - 1, min(len(X), MOST_SAMPLES)).astype(np.intp))
+    X, y = X[some], y[some]
+    chosen = Cochain.from_stalks(
+        network.widths,
+        {name: stalk[some] for name, stalk in settled.stalks().items()},
+        output_vertex=settled.output_vertex,
+    )
+    loss = network.output.loss(network.logits(X), y)
+    rows = []
+    for tried, fit in zip(repairs(network, X, y), local_fits(network, X, y, chosen), strict=True):
+        likeliest = max(tried, key=lambda repair: repair.evidence)
+        rows.append(
+            {
+                "layer": fit.layer,
+                "evidence": likeliest.evidence,
+                "part": part_name(likeliest),
+                "explainable": fit.explainable,
+                "loss": loss,
+                "fitted_loss": fit.loss,
+                "repaired_loss": min(tried[0].loss, loss),
+            }
+        )
+        advance()
+    table = pd.DataFrame(rows)
+    return table.assign(blame=posterior(table["evidence"].to_numpy()))[["layer", *FAULT_COLUMNS]]
+
+
+def posterior(evidence: Array) -> Array:
+    """Return exp(e_l) / (1 + sum_m exp(e_m)), the probabilities of a fault in each layer; 1 is for none."""
+    highest = max(0.0, float(evidence.max()))
+    odds = np.exp(evidence - highest)
+    return np.asarray(odds / (np.exp(-highest) + odds.sum()))
+
+
+def part_name(repair: Repair) -> str:
+    """Return what a repair changes: `layer`, `neuron 3` or `input 5`."""
+    return repair.kind if repair.index is None else f"{repair.kind} {repair.index}"
