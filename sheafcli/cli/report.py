@@ -1,0 +1,34 @@
+"""`sheaf report`: one self-contained HTML page about a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sheafcli.cli.options import RunArgument
+from sheafcli.render.report import Contents, report_page
+from sheafcli.runs import RunDirectory
+from sheafcli.runs.files import write_text
+
+
+def report(
+    run: RunArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="FILE", help="Where to write the page; RUN/report.html unless given."
+        ),
+    ] = None,
+) -> None:
+    """Write one HTML page about a run, to look at and to pass on.
+
+    The page holds all it needs, loads nothing, and shows whatever the run directory holds: the training,
+    and the tables that `sheaf diagnose` and `sheaf spectrum` have written.
+    """
+    directory = RunDirectory.existing(run)
+    page = report_page(Contents.read(directory))
+    path = output or directory / "report.html"
+    write_text(path, page)
+    typer.echo(f"Written: {path} ({len(page.encode()) / 1e6:.1f} MB)")

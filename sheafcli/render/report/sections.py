@@ -1,0 +1,313 @@
+"""The sections of the report: the figures and tables that a run's files allow, and what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import pandas as pd
+
+from sheafcli.render.numbers import duration, percent
+from sheafcli.render.panels import thinned
+from sheafcli.render.report.contents import SOURCES, Contents
+from sheafcli.render.report.diagnosis import (
+    blame_figure,
+    neuron_figure,
+    resistance_figure,
+    sample_figure,
+    short,
+)
+from sheafcli.render.report.figure import Figure
+from sheafcli.render.report.network import path_figure
+from sheafcli.render.report.spectrum import eigenvalue_figure, eigenvector_figure
+from sheafcli.render.report.tables import Table, table_of
+from sheafcli.render.report.training import accuracy_figure, discord_figure, heat_map, loss_figure
+
+ROWS = 20
+# A finding names at most so many neurons.
+MOST_NEURONS = 20
+STATISTICS = ("discord", "std", "median", "max")
+LAYER_COLUMNS = (
+    *("layer", "blame", "explainable", "loss", "repaired_loss"),
+    *("discord", "share", "resistance", "excess"),
+)
+SAMPLE_COLUMNS = ("sample", "target", "predicted", "loss", "discord", "share", "worst_edge")
+SEVERITIES: Final = ("error", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure of the summary: what it is, its value, and a word beside it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding: how bad, the rule that found it, where, what it saw, what to do."""
+
+    severity: str
+    rule: str
+    place: str
+    evidence: str
+    advice: str
+
+    @property
+    def kind(self) -> str:
+        """Its severity if that is one of the known ones, else info."""
+        return self.severity if self.severity in SEVERITIES else "info"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A file shown as it is."""
+
+    title: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page; `missing` says what is not there, and what would write it."""
+
+    key: str
+    title: str
+    lead: str = ""
+    tiles: list[Tile] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def sections(contents: Contents) -> list[Section]:
+    """Return all sections in the order of the page."""
+    makers: tuple[Callable[[Contents], Section], ...] = (
+        _summary,
+        _findings,
+        _network,
+        _training,
+        _diagnosis,
+        _neurons,
+        _samples,
+        _spectrum,
+        _configuration,
+    )
+    return [make(contents) for make in makers]
+
+
+def subtitle(contents: Contents) -> list[str]:
+    """Return what stands below the name: the task, the method, the network, when it was."""
+    manifest = contents.manifest
+    parts = [str(manifest[key]) for key in ("task", "method") if manifest.get(key)]
+    if contents.widths is not None:
+        parts.append(" → ".join(map(str, contents.widths)))
+    if manifest.get("output"):
+        parts.append(f"{manifest['output']} output")
+    when = str(manifest.get("ended") or manifest.get("started") or "")
+    return [*parts, when[:16].replace("T", " ")] if when else parts
+
+
+def _summary(contents: Contents) -> Section:
+    manifest, final = contents.manifest, contents.final
+    baseline: Mapping[str, Any] = manifest.get("baseline") or {}
+    tiles = []
+    for key, label, write in (
+        ("test_accuracy", "Test accuracy", percent),
+        ("test_loss", "Test loss", _figure),
+        ("train_loss", "Train loss", _figure),
+    ):
+        value, other = _number(final.get(key)), _number(baseline.get(key))
+        if value is not None:
+            tiles.append(Tile(label, write(value), f"baseline {write(other)}" if other is not None else ""))
+    tiles += _diagnosed(contents)
+    if (seconds := _number(final.get("seconds"))) is not None:
+        steps = final.get("step")
+        tiles.append(Tile("Training", duration(seconds), f"{steps:,} steps" if type(steps) is int else ""))
+    if type(manifest.get("parameters")) is int:
+        samples = manifest.get("n_train")
+        note = f"{samples:,} training samples" if type(samples) is int else ""
+        tiles.append(Tile("Parameters", f"{manifest['parameters']:,}", note))
+    lead = f"{manifest['message']}." if manifest.get("message") else ""
+    missing = []
+    if not final and not contents.is_imported:
+        missing.append("No final figures: the run has not ended; `sheaf train --resume` continues it.")
+    return Section("summary", "Summary", lead, tiles=tiles, missing=missing)
+
+
+def _diagnosed(contents: Contents) -> list[Tile]:
+    """Return the pinned discord, and where it points to."""
+    tiles = []
+    edges, layers = contents.table("diagnosis"), contents.table("layers")
+    if layers is not None and "blame" in layers:
+        worst = layers.iloc[layers["blame"].argmax()]
+        tiles.append(Tile("Most to blame", f"Layer {worst['layer']:.0f}", f"blame {percent(worst['blame'])}"))
+    if edges is not None:
+        worst = edges.iloc[edges["share"].argmax()]
+        tiles.append(
+            Tile(
+                "Pinned discord",
+                _figure(edges["discord"].sum()),
+                f"{percent(worst['share'])} on {worst['edge']}",
+            )
+        )
+    return tiles
+
+
+def _findings(contents: Contents) -> Section:
+    table = contents.table("findings")
+    if table is None:
+        return Section("findings", "Findings", missing=[_missing("findings")])
+    rank = table["severity"].map(lambda severity: (*SEVERITIES, severity).index(severity))
+    found = [
+        Finding(row["severity"], row["rule"], _place(row), row["evidence"], row["advice"])
+        for row in table.loc[rank.sort_values(kind="stable").index].to_dict("records")
+    ]
+    lead = (
+        "" if found else "Nothing found: no rule of the diagnosis has anything to say against this network."
+    )
+    return Section("findings", "Findings", lead, findings=found)
+
+
+def _place(row: Mapping[Any, Any]) -> str:
+    """Return where a finding is: layer 0 are the inputs, no layer is the whole network."""
+    parts = [] if math.isnan(row["layer"]) or row["operation"] == "input" else [f"layer {row['layer']:.0f}"]
+    parts += [row["operation"]] if row["operation"] else []
+    neurons = row["neurons"].split()
+    more = f" and {len(neurons) - MOST_NEURONS:,} more" if len(neurons) > MOST_NEURONS else ""
+    parts += [f"neurons {', '.join(neurons[:MOST_NEURONS])}{more}"] if neurons else []
+    return " · ".join(parts)
+
+
+def _network(contents: Contents) -> Section:
+    title = "Network"
+    if (pinned := contents.table("diagnosis")) is not None:
+        lead = "Input and true output pinned, and the stalks between them settled."
+        return Section("network", title, lead, figures=[path_figure(pinned, contents.widths, pinned=True)])
+    missing = [_missing("diagnosis", "pinned discord")]
+    if (logged := contents.table("discord")) is not None:
+        last = logged[logged["step"] == logged["step"].max()].reset_index(drop=True)
+        lead = f"The training stalks as they were at step {last['step'].iloc[0]:,}."
+        drawn = path_figure(last, contents.widths, pinned=False)
+        return Section("network", title, lead, figures=[drawn], missing=missing)
+    return Section("network", title, missing=missing)
+
+
+def _training(contents: Contents) -> Section:
+    title = "Training"
+    history, baseline = contents.table("history"), contents.table("baseline")
+    discord = contents.table("discord")
+    if contents.is_imported:
+        return Section("training", title, missing=["No history: the network was trained elsewhere."])
+    figures, tables, missing = [], [], []
+    if history is not None:
+        figures += _side_by_side(loss_figure(history, baseline), accuracy_figure(history, baseline))
+        columns = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "energy", "seconds")
+        tables.append(table_of(history.iloc[thinned(len(history), 10)], columns, "History"))
+    else:
+        missing.append(_missing("history"))
+    if discord is not None:
+        figures += [discord_figure(discord), heat_map(discord)]
+    else:
+        missing.append(_missing("discord", "discord over time"))
+    return Section("training", title, figures=figures, tables=tables, missing=missing)
+
+
+def _diagnosis(contents: Contents) -> Section:
+    edges, layers = contents.table("diagnosis"), contents.table("layers")
+    operations = contents.table("operations")
+    figures: list[Figure] = []
+    tables, missing, lead = [], [], ""
+    if layers is not None:
+        figures += _side_by_side(blame_figure(layers))
+        tables.append(table_of(layers, LAYER_COLUMNS, "By layer"))
+        if {"blame", "explainable"} <= set(layers):
+            lead = (
+                "Explainable is the share of the affine residual that a layer alone could repair; repaired "
+                "loss is the loss after that repair."
+            )
+    if edges is not None:
+        figures.append(resistance_figure(edges))
+        columns = ("edge", "operation", *STATISTICS, "share", "resistance", "excess")
+        tables.append(table_of(edges, columns, "By edge"))
+    else:
+        missing.append(_missing("diagnosis", "pinned discord"))
+    if operations is not None:
+        tables.append(table_of(operations, ("operation", *STATISTICS, "share"), "By operation"))
+    title = "Where the discord sits"
+    return Section("diagnosis", title, lead, figures=figures, tables=tables, missing=missing)
+
+
+def _neurons(contents: Contents) -> Section:
+    neurons = contents.table("neurons")
+    if neurons is None:
+        return Section("neurons", "Neurons", missing=[_missing("neurons")])
+    columns = ("layer", "neuron", "operation", "active", *STATISTICS, "share")
+    table = _leaders(neurons, columns, "Edges of neurons")
+    return Section("neurons", "Neurons", figures=[neuron_figure(neurons)], tables=[table])
+
+
+def _samples(contents: Contents) -> Section:
+    samples, classes = contents.table("samples"), contents.table("classes")
+    if samples is None:
+        return Section("samples", "Samples", missing=[_missing("samples")])
+    shown = samples.assign(
+        **{column: samples[column].map(short) for column in ("target", "predicted") if column in samples}
+    )
+    tables = [_leaders(shown, SAMPLE_COLUMNS, "Samples")]
+    if classes is not None:
+        columns = ("class", "samples", "accuracy", "loss", *STATISTICS, "share")
+        tables.insert(0, table_of(classes, columns, "By class"))
+    drawn = sample_figure(samples, classified=classes is not None and "target" in samples)
+    return Section("samples", "Samples", figures=[drawn], tables=tables)
+
+
+def _spectrum(contents: Contents) -> Section:
+    spectrum = contents.table("spectrum")
+    if spectrum is None:
+        return Section("spectrum", "Spectrum", missing=[_missing("spectrum")])
+    figures = _side_by_side(eigenvalue_figure(spectrum), eigenvector_figure(spectrum))
+    columns = ["gap", "largest", "condition"]
+    summary = spectrum[columns].agg(["min", "median", "max"]).rename_axis("over_samples").reset_index()
+    table = table_of(summary, ["over_samples", *columns], f"Over {len(spectrum):,} samples")
+    return Section("spectrum", "Spectrum", figures=figures, tables=[table])
+
+
+def _configuration(contents: Contents) -> Section:
+    texts = [Text("config.yaml", contents.configuration)]
+    for key, title in (("source", "Where the network comes from"), ("versions", "Versions")):
+        if entries := contents.manifest.get(key):
+            texts.append(Text(title, "\n".join(f"{name}: {value}" for name, value in entries.items())))
+    return Section("configuration", "Configuration", texts=texts)
+
+
+def _leaders(frame: pd.DataFrame, columns: Iterable[str], what: str) -> Table:
+    """Return a table of the rows that carry most."""
+    top = frame.sort_values("discord", ascending=False, kind="stable").head(ROWS)
+    return table_of(top, list(columns), f"{what} that carry most ({len(top):,} of {len(frame):,})")
+
+
+def _missing(name: str, what: str = "") -> str:
+    command = SOURCES[name].command
+    argument = "CONFIG" if command == "sheaf train" else "RUN"
+    return f"No {what or name}: `{command} {argument}` writes it."
+
+
+def _side_by_side(*figures: Figure | None) -> list[Figure]:
+    """Return those figures that there are, in halves if there are several."""
+    there = [figure for figure in figures if figure is not None]
+    return [replace(figure, half=True) for figure in there] if len(there) > 1 else there
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number, None for all else that a manifest may hold."""
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4g}"

@@ -1,0 +1,139 @@
+"""Tables of the report: what every figure shows in numbers, legible where nothing can be drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import pandas as pd
+
+from sheafcli.render.numbers import MISSING, aligned, percent
+from sheafcli.render.palette import OPERATION_COLOURS
+
+FIGURE_SPACE: Final = "\N{FIGURE SPACE}"
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: its text, a bar behind it (a share of 1), a dot of a colour before it."""
+
+    text: str
+    bar: float | None = None
+    dot: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its header, its cells, and whether they are numbers."""
+
+    header: str
+    cells: Sequence[Cell]
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its caption, and its columns, of which the first names the rows."""
+
+    caption: str
+    columns: Sequence[Column]
+
+    @property
+    def rows(self) -> list[tuple[Cell, ...]]:
+        """The cells row by row."""
+        return list(zip(*(column.cells for column in self.columns), strict=True))
+
+
+Write: TypeAlias = Callable[[Iterable[Any]], list[Cell]]
+"""How a column becomes cells."""
+
+
+def number_cells(values: Iterable[float]) -> list[Cell]:
+    """Return numbers with four significant digits, their points in line."""
+    return [Cell(text.lstrip().replace(" ", FIGURE_SPACE)) for text in aligned(list(values), DIGITS)]
+
+
+def share_cells(shares: Iterable[float]) -> list[Cell]:
+    """Return shares in percent, each over a bar of its length."""
+    return [
+        Cell(percent(share), None if math.isnan(share) else min(max(share, 0.0), 1.0)) for share in shares
+    ]
+
+
+def percent_cells(shares: Iterable[float]) -> list[Cell]:
+    """Return shares in percent."""
+    return [Cell(percent(share)) for share in shares]
+
+
+def factor_cells(values: Iterable[float]) -> list[Cell]:
+    """Return factors with two decimals."""
+    return [Cell(MISSING if math.isnan(value) else f"{value:.2f}") for value in values]
+
+
+def count_cells(values: Iterable[int]) -> list[Cell]:
+    """Return whole numbers."""
+    return [Cell(f"{value:,}") for value in values]
+
+
+def text_cells(values: Iterable[object]) -> list[Cell]:
+    """Return text as it is."""
+    return [Cell(str(value)) for value in values]
+
+
+def operation_cells(values: Iterable[object]) -> list[Cell]:
+    """Return operations, each with its colour."""
+    return [Cell(str(value), dot=OPERATION_COLOURS[str(value)]) for value in values]
+
+
+NUMBERS: Final = (number_cells, share_cells, percent_cells, factor_cells, count_cells)
+
+WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
+    "blame": ("blame", share_cells),
+    "layer": ("layer", text_cells),
+    "neuron": ("neuron", text_cells),
+    "sample": ("sample", text_cells),
+    "class": ("class", text_cells),
+    "edge": ("edge", text_cells),
+    "operation": ("operation", operation_cells),
+    "samples": ("samples", count_cells),
+    "step": ("step", count_cells),
+    "share": ("share", share_cells),
+    "discord": ("discord", number_cells),
+    "std": ("std", number_cells),
+    "median": ("median", number_cells),
+    "max": ("max", number_cells),
+    "resistance": ("resistance share", percent_cells),
+    "excess": ("excess", factor_cells),
+    "explainable": ("explainable", percent_cells),
+    "loss": ("loss", number_cells),
+    "repaired_loss": ("repaired loss", number_cells),
+    "accuracy": ("accuracy", percent_cells),
+    "active": ("active", percent_cells),
+    "target": ("target", text_cells),
+    "predicted": ("predicted", text_cells),
+    "worst_edge": ("worst edge", text_cells),
+    "train_loss": ("train loss", number_cells),
+    "test_loss": ("test loss", number_cells),
+    "energy": ("energy", number_cells),
+    "train_accuracy": ("train accuracy", percent_cells),
+    "test_accuracy": ("test accuracy", percent_cells),
+    "seconds": ("seconds", factor_cells),
+    "gap": ("gap", number_cells),
+    "largest": ("largest eigenvalue", number_cells),
+    "condition": ("condition number", number_cells),
+    "over_samples": ("", text_cells),
+}
+"""How each column of the run's tables is headed and written."""
+
+
+def table_of(frame: pd.DataFrame, columns: Sequence[str], caption: str) -> Table:
+    """Return those of the columns, in this order, that a frame has."""
+    made = []
+    for column in columns:
+        if column in frame:
+            header, write = WRITERS[column]
+            made.append(Column(header, write(frame[column]), write in NUMBERS))
+    return Table(caption, made)
