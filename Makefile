@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SHEAF := $(BIN)/sheaf
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train train compare all-experiments results images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise train compare report imported all-experiments results images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -16,7 +17,7 @@ run: $(VENV)/.run  ## install, train experiments/paraboloid.yaml, diagnose it
 	$(SHEAF) diagnose results/paraboloid
 	@echo "The run is in results/paraboloid: tables as CSV, pictures in figures/, network.npz."
 
-test: lint  ## run all checks and tests
+test: lint $(VENV)/.browser  ## run all checks and tests
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev  ## format check, lint, types, import contracts
@@ -55,6 +56,26 @@ bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside Py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/results_page.py
 
+bench-localise: $(VENV)/.datasets  ## plant 3,000 faults and see which score finds them, into docs/results.md (an hour)
+	$(BIN)/python benchmarks/localise.py
+	$(BIN)/python benchmarks/results_page.py
+
+report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
+	$(if $(RUN),,$(error give a run directory: make report RUN=results/paraboloid))
+	$(SHEAF) diagnose $(RUN)
+	$(SHEAF) spectrum $(RUN)
+	$(SHEAF) report $(RUN)
+
+imported: $(VENV)/.models  ## networks of PyTorch, ONNX, safetensors and scikit-learn: import, diagnose, report
+	$(BIN)/python benchmarks/imported_models.py results/models
+	for model in digits.pt digits.onnx digits.safetensors digits.skops; do \
+	    run=results/imported_$${model##*.}; \
+	    $(SHEAF) import results/models/$$model --data digits --ending softmax --output $$run --overwrite && \
+	    $(SHEAF) diagnose $$run && $(SHEAF) spectrum $$run && $(SHEAF) report $$run || exit 1; \
+	done
+	cmp results/imported_pt/diagnosis.csv results/imported_onnx/diagnosis.csv
+	cmp results/imported_pt/diagnosis.csv results/imported_safetensors/diagnosis.csv
+
 images: $(VENV)/.run  ## make results/handwriting.npz, 60,000 images in ten classes, to train on
 	$(BIN)/python benchmarks/handwriting.py results/handwriting.npz
 
@@ -87,8 +108,18 @@ $(VENV)/.datasets: $(VENV)/.run
 	$(PIP) -e '.[datasets]'
 	@touch $@
 
+$(VENV)/.models: $(VENV)/.run
+	$(PIP) -e '.[datasets,models]'
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.run
-	$(PIP) -e '.[datasets,dev]'
+	$(PIP) -e '.[datasets,models,dev]'
+	@touch $@
+
+# The report is tested in a real browser, from Debian's packages where none is installed.
+$(VENV)/.browser: | $(VENV)/bin/python
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	    { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -y -qq chromium chromium-driver; }
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run

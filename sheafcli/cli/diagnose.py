@@ -1,23 +1,31 @@
-"""`sheaf diagnose`: where a network carries its prediction error, edge by edge and neuron by neuron."""
+"""`sheaf diagnose`: where a network carries its prediction error, what is wrong with it, and where."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import json
+from collections.abc import Callable
+from typing import Annotated, Literal
 
-import numpy as np
 import typer
+from matplotlib.figure import Figure
 
 from sheafcli.cli.options import FormatOption, RunArgument
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
-from sheafcli.diagnostics.pinned import diagnose as diagnose_network
-from sheafcli.errors import InputError
-from sheafcli.interop.npz import read_npz
+from sheafcli.diagnostics.examination import Examination, examine_run
+from sheafcli.diagnostics.findings.finding import SEVERITIES
 from sheafcli.render.console import stdout
-from sheafcli.render.tables import discord_tables, neurons_table, show_frame
-from sheafcli.runs import Experiment, RunDirectory, RunFailed
+from sheafcli.render.diagnosis import neurons_figure, resistance_figure
+from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
+from sheafcli.render.edge_scatter import edges_figure
+from sheafcli.render.progress import working
+from sheafcli.render.style import save_figure
+from sheafcli.render.tables import discord_tables, json_records, neurons_table, show_frame
+from sheafcli.render.tension import tension_figure
+from sheafcli.runs import RunDirectory
 from sheafcli.runs.files import write_text
+from sheafcli.runs.samples import Samples
+
+MOST_NEURONS, MOST_SAMPLES = 10, 5
+FAILED_ON = 3
 
 
 def diagnose(
@@ -34,57 +42,98 @@ def diagnose(
         int | None, typer.Option("--limit", metavar="N", min=1, help="Use the first N samples only.")
     ] = None,
     format_: FormatOption = "table",
+    fail_on: Annotated[
+        Literal["warning", "error"] | None,
+        typer.Option("--fail-on", help="End with status 3 if a finding is at least so grave."),
+    ] = None,
 ) -> None:
-    """Show where a network carries its prediction error.
+    """Show where a network falters: by layer, operation, neuron, sample and class.
 
     Input and true output are pinned, and the stalks between them solved for. Writes diagnosis.csv (by
-    edge) and neurons.csv into the run directory.
+    edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv, findings.csv and pictures
+    into the run directory. csv prints the edges; json prints all but the single neurons and samples.
     """
     directory = RunDirectory.existing(run)
     network = directory.network()
-    X, y = _samples(directory, network, data)
-    diagnosis = diagnose_network(network, X[:limit], y[:limit])
-    if diagnosis.unsettled:
-        raise RunFailed(
-            f"{len(diagnosis.unsettled)} of {len(X[:limit])} samples did not reach the tolerance: "
-            f"{', '.join(map(str, diagnosis.unsettled[:20]))}; nothing is written"
-        )
-    write_text(directory / "diagnosis.csv", diagnosis.edges.to_csv(index=False))
-    write_text(directory / "neurons.csv", diagnosis.neurons.to_csv(index=False))
-    if format_ != "table":
-        show_frame(diagnosis.edges, format_)
-        return
-    console = stdout()
-    typer.echo(f"Pinned discord of {len(X[:limit])} samples ({data}): input and true output pinned")
-    for table in discord_tables(diagnosis.edges):
+    samples = Samples.choose(directory, network, data, limit)
+    with working(network.depth + 4) as advance:
+        found = examine_run(directory, network, samples, advance)
+        _write(directory, found, advance)
+    if format_ == "csv":
+        show_frame(found.diagnosis.edges, "csv")
+    elif format_ == "json":
+        _print_json(directory, found)
+    else:
+        _print_tables(directory, found)
+    if fail_on and any(_at_least(finding.severity, fail_on) for finding in found.findings):
+        raise typer.Exit(FAILED_ON)
+
+
+def _at_least(severity: str, threshold: str) -> bool:
+    order: list[str] = list(SEVERITIES)
+    return order.index(severity) <= order.index(threshold)
+
+
+def _write(directory: RunDirectory, found: Examination, advance: Callable[[str], object]) -> None:
+    """Write all tables, and draw the pictures; an older classes.csv goes where there are no classes."""
+    (directory / "classes.csv").unlink(missing_ok=True)
+    for name, table in found.tables().items():
+        write_text(directory / f"{name}.csv", table.to_csv(index=False))
+    advance("pictures")
+    diagnosis, title = found.diagnosis, directory.path.resolve().name
+    figures: dict[str, Callable[[], Figure]] = {
+        "neurons": lambda: neurons_figure(diagnosis.neurons, title),
+        "edges": lambda: edges_figure(found.network, found.samples.X, diagnosis.extension, title),
+        "resistance": lambda: resistance_figure(diagnosis.edges, diagnosis.layers, title),
+        "tension": lambda: tension_figure(diagnosis.samples, title),
+    }
+    directory.figures.mkdir(exist_ok=True)
+    for name, draw in figures.items():
+        save_figure(draw(), directory.figures / f"{name}.png")
+
+
+def _print_json(directory: RunDirectory, found: Examination) -> None:
+    tables = found.tables()
+    neurons, samples = (
+        tables[name].sort_values("discord", ascending=False, kind="stable").head(most)
+        for name, most in (("neurons", MOST_NEURONS), ("samples", MOST_SAMPLES))
+    )
+    told = {
+        "run": str(directory.path),
+        "data": found.samples.part,
+        "samples": len(found.samples.X),
+        "edges": json_records(tables["diagnosis"]),
+        "layers": json_records(tables["layers"]),
+        "operations": json_records(tables["operations"]),
+        "classes": json_records(tables["classes"]) if "classes" in tables else None,
+        "worst_neurons": json_records(neurons),
+        "worst_samples": json_records(samples),
+        "findings": [
+            finding | {"neurons": [int(neuron) for neuron in str(finding["neurons"]).split()]}
+            for finding in json_records(tables["findings"])
+        ],
+    }
+    stdout().file.write(json.dumps(told, indent=2, allow_nan=False) + "\n")
+
+
+def _print_tables(directory: RunDirectory, found: Examination) -> None:
+    console, diagnosis, tables = stdout(), found.diagnosis, found.tables()
+    typer.echo(
+        f"Pinned discord of {len(found.samples.X)} samples ({found.samples.part}): "
+        "input and true output pinned"
+    )
+    trained_on = "train" if found.samples.other is not None else found.samples.part
+    shown = [blame_table(found.layers, trained_on)]
+    if found.findings:
+        shown.append(findings_table(found.findings))
+    shown += discord_tables(diagnosis.edges)
+    if diagnosis.classes is not None:
+        shown.append(class_table(diagnosis.classes))
+    shown += [neurons_table(diagnosis.neurons, MOST_NEURONS), samples_table(diagnosis.samples, MOST_SAMPLES)]
+    for table in shown:
         console.print()
         console.print(table)
-    console.print()
-    console.print(neurons_table(diagnosis.neurons, limit=10))
-    written = f"{directory / 'diagnosis.csv'} and {directory / 'neurons.csv'}"
-    typer.echo(f"\nWritten: {written}")
-
-
-def _samples(run: RunDirectory, network: Network, data: str) -> tuple[Array, Array]:
-    if data in ("test", "train"):
-        task = Experiment.load(run / "config.yaml").task
-        if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
-            raise InputError(
-                f"the network has {network.widths[0]} inputs and {network.widths[-1]} outputs, "
-                f"the run's task {task.n_features} and {task.n_outputs}",
-                path=run / "network.npz",
-            )
-        return (task.X_test, task.y_test) if data == "test" else (task.X_train, task.y_train)
-    path = Path(data)
-    arrays = read_npz(path)
-    if not {"X", "y"} <= set(arrays):
-        found = ", ".join(arrays) or "nothing"
-        raise InputError(f"needs the arrays X and y; found {found}", path=path)
-    X, y = arrays["X"], arrays["y"]
-    y = y[:, None] if y.ndim == 1 else y
-    for name, array, width in (("X", X, network.widths[0]), ("y", y, network.widths[-1])):
-        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-            raise InputError(f"{name} must hold finite numbers", path=path)
-        if array.ndim != 2 or array.shape[1] != width or len(array) != len(X) or len(array) == 0:
-            raise InputError(f"{name} must be samples x {width}, got shape {array.shape}", path=path)
-    return X.astype(np.float64), y.astype(np.float64)
+    if not found.findings:
+        typer.echo("\nNo findings.")
+    written = ", ".join(f"{name}.csv" for name in tables)
+    typer.echo(f"\nWritten into {directory.path}: {written}, figures/")

@@ -16,6 +16,7 @@ from sheafcli.diagnostics.logged import final_discord, read_log
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_error, stdout
 from sheafcli.render.figures import discord_figure, learned_figure, loss_figure, save_figure
+from sheafcli.render.heat_map import heat_map_figure
 from sheafcli.render.progress import ProgressView
 from sheafcli.render.tables import ResultRow, discord_tables, result_table
 from sheafcli.runs import Experiment, RunDirectory, conduct
@@ -70,6 +71,7 @@ def _draw(experiment: Experiment, run: RunDirectory) -> None:
     figures: dict[str, Callable[[], Figure | None]] = {
         "loss": lambda: loss_figure(read_log(run, "history.csv"), _baseline(run), name),
         "discord": lambda: discord_figure(read_log(run, "discord.csv"), name),
+        "heat_map": lambda: heat_map_figure(read_log(run, "discord.csv"), name),
         "learned": lambda: learned_figure(run.network(), experiment.task, name),
     }
     run.figures.mkdir(exist_ok=True)

@@ -26,8 +26,8 @@ class LocalFit:
     """What local least squares does for one layer.
 
     `explainable` is the share of the squared residual that is linear in [a_{l-1}, 1], adjusted for the number
-    of samples: 1 - (SSE / (n - rank)) / (SST / n), NaN where n <= rank; `loss` is that of the network after
-    the repair.
+    of samples: 1 - (SSE / (n - rank)) / (SST / n), at least 0, NaN where n <= rank; `loss` is that of the
+    network after the repair.
     """
 
     layer: int
@@ -55,7 +55,7 @@ def explainable_share(residual: Array, a: Array) -> float:
     if n <= rank or total == 0.0:
         return float("nan")
     left = float(np.sum((residual - _extended(a) @ fit.T) ** 2))
-    return 1.0 - (left / (n - rank)) / (total / n)
+    return max(0.0, 1.0 - (left / (n - rank)) / (total / n))
 
 
 def _loss_after(network: Network, X: Array, y: Array, layer: int, move: Array) -> float:

@@ -7,24 +7,34 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from sheafcli.core.cochain import Cochain
+from sheafcli.core.extension import extend
 from sheafcli.core.local_fit import local_fits
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
 from sheafcli.core.repair import Repair, repairs
 
-FAULT_COLUMNS = ["blame", "evidence", "part", "explainable", "loss", "fitted_loss", "repaired_loss"]
+FAULT_COLUMNS = [
+    "samples",
+    "blame",
+    "evidence",
+    "part",
+    "explainable",
+    "loss",
+    "fitted_loss",
+    "repaired_loss",
+]
 # Repairs are tried on so many samples at most, spread evenly over all.
 MOST_SAMPLES = 500
 
 
 def fault_table(
-    network: Network, X: Array, y: Array, settled: Cochain, advance: Callable[[], object] = lambda: None
+    network: Network, X: Array, y: Array, advance: Callable[[], object] = lambda: None
 ) -> pd.DataFrame:
     """Return a row a layer: how well a fault there would explain the error, and what repairs do to the loss.
 
     Columns, all measured on at most MOST_SAMPLES of the samples:
 
+    - samples: how many these are;
     - blame: the posterior probability that the fault is in this layer, where no fault at all and a fault in
       each layer were equally likely before: what is missing to 1 is that of no fault;
     - evidence: the log evidence, in nats, for a fault in the layer's likeliest part against none;
@@ -37,18 +47,15 @@ def fault_table(
     """
     some = np.unique(np.linspace(0, len(X) - 1, min(len(X), MOST_SAMPLES)).astype(np.intp))
     X, y = X[some], y[some]
-    chosen = Cochain.from_stalks(
-        network.widths,
-        {name: stalk[some] for name, stalk in settled.stalks().items()},
-        output_vertex=settled.output_vertex,
-    )
+    settled = extend(network, X, target=y).cochain
     loss = network.output.loss(network.logits(X), y)
     rows = []
-    for tried, fit in zip(repairs(network, X, y), local_fits(network, X, y, chosen), strict=True):
+    for tried, fit in zip(repairs(network, X, y), local_fits(network, X, y, settled), strict=True):
         likeliest = max(tried, key=lambda repair: repair.evidence)
         rows.append(
             {
                 "layer": fit.layer,
+                "samples": len(X),
                 "evidence": likeliest.evidence,
                 "part": part_name(likeliest),
                 "explainable": fit.explainable,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -151,6 +154,26 @@ class ProgressView:
         self._live.stop()
         self._console.print(self._phase.line())
         self._phase = self._live = None
+
+
+@contextmanager
+def working(total: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar on standard error while so many parts of a work are done; silent where it is no terminal.
+
+    Yields a function to call before each part, with what is done there.
+    """
+    console = stderr()
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.file.isatty()) as bar:
+        task = bar.add_task("", total=total)
+        begun = 0
+
+        def advance(what: str) -> None:
+            nonlocal begun
+            bar.update(task, description=what, completed=begun)
+            begun += 1
+
+        yield advance
 
 
 def _clock(seconds: float) -> str:

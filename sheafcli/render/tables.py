@@ -81,7 +81,8 @@ def discord_tables(frame: pd.DataFrame) -> list[Table]:
     """Return discord by edge, by layer and by operation, each with its share as a bar.
 
     `frame` has the columns layer, operation, edge, discord and share, its rows in path order; std,
-    median and max are shown by edge where it has them. A layer's bar is stacked from its operations.
+    median and max are shown by edge where it has them, and the share of the resistance with the excess
+    by layer. A layer's bar is stacked from its operations.
     """
     edges = [Text(str(edge), part[1]) for edge, part in zip(frame["edge"], _parts(frame), strict=True)]
     by_layer = _sums(frame, "layer")
@@ -167,13 +168,17 @@ def show_frame(frame: pd.DataFrame, format: Format) -> None:
     if format == "csv":
         console.file.write(frame.to_csv(index=False, lineterminator="\n"))
     elif format == "json":
-        records = [
-            {str(name): _json_value(value) for name, value in row.items()} for row in frame.to_dict("records")
-        ]
-        console.file.write(json.dumps(records, indent=2, allow_nan=False) + "\n")
+        console.file.write(json.dumps(json_records(frame), indent=2, allow_nan=False) + "\n")
     else:
         for table in _frame_tables(frame, console.width):
             console.print(table)
+
+
+def json_records(frame: pd.DataFrame) -> list[dict[str, object]]:
+    """Return one object a row, with None for what is not a finite number or is missing."""
+    return [
+        {str(name): _json_value(value) for name, value in row.items()} for row in frame.to_dict("records")
+    ]
 
 
 def _discord_table(by: str, names: list[Text], frame: pd.DataFrame, bars: Sequence[Sequence[Part]]) -> Table:
@@ -183,6 +188,9 @@ def _discord_table(by: str, names: list[Text], frame: pd.DataFrame, bars: Sequen
     columns = {"discord": aligned(frame["discord"].tolist())}
     columns |= {name: aligned(frame[name].tolist(), 4) for name in STATISTICS if name in frame}
     columns["share"] = [percent(share) for share in frame["share"]]
+    if by == "layer" and "resistance" in frame:
+        columns["resistance"] = [percent(share) for share in frame["resistance"]]
+        columns["excess"] = aligned((frame["share"] / frame["resistance"]).tolist(), 3)
     for header in columns:
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("")
@@ -199,7 +207,8 @@ def _parts(frame: pd.DataFrame) -> list[Part]:
 
 
 def _sums(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    return frame.groupby(by, sort=False)[["discord", "share"]].sum(min_count=1)
+    summed = [name for name in ("discord", "share", "resistance") if name in frame]
+    return frame.groupby(by, sort=False)[summed].sum(min_count=1)
 
 
 def _each(pattern: str) -> Write:
@@ -217,7 +226,9 @@ def _with_best(texts: Sequence[str], values: Sequence[float | None], best: Best 
 
 
 def _json_value(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
 
 
 def _frame_tables(frame: pd.DataFrame, width: int) -> Iterable[Table]:

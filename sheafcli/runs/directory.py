@@ -27,14 +27,24 @@ RESULTS = (
     "network.npz",
     "checkpoint.npz",
     "diagnosis.csv",
+    "layers.csv",
+    "operations.csv",
     "neurons.csv",
+    "samples.csv",
+    "classes.csv",
+    "findings.csv",
     "spectrum.csv",
     "spectrum_history.csv",
     "diffusion.csv",
     "crossings.csv",
-    "figures/loss.png",
-    "figures/discord.png",
-    "figures/learned.png",
+    "report.html",
+    *(
+        f"figures/{name}.png"
+        for name in (
+            *("loss", "discord", "learned", "heat_map", "neurons", "edges", "resistance", "tension"),
+            *("spectrum", "diffusion_energy", "diffusion_output", "diffusion_phase"),
+        )
+    ),
 )
 MANIFEST_LIMIT = 1 << 20
 

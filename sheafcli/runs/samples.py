@@ -1,0 +1,81 @@
+"""Which samples a run is diagnosed on: a part of its own task, or those of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sheafcli.core.network import Network
+from sheafcli.core.outputs import Array
+from sheafcli.errors import InputError
+from sheafcli.interop.npz import read_npz
+from sheafcli.runs.directory import RunDirectory
+from sheafcli.runs.experiment import Experiment
+from sheafcli.tasks import TaskData
+
+PARTS = ("test", "train")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs X, samples x n_0, and targets y, samples x n_{k+1}, called `part`.
+
+    `other` is the other part of the task, called `other_part`; None for a file. `features` and `classes`
+    are the names of inputs and classes, empty where nobody names them.
+    """
+
+    X: Array
+    y: Array
+    part: str
+    other: tuple[Array, Array] | None = None
+    other_part: str = ""
+    features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+    @property
+    def trained_on(self) -> tuple[Array, Array]:
+        """The training samples if they are known, else these: what they miss, more data would not mend."""
+        return self.other if self.other is not None and self.part == "test" else (self.X, self.y)
+
+    @classmethod
+    def choose(cls, run: RunDirectory, network: Network, data: str, limit: int | None) -> Samples:
+        """Return the first `limit` samples of `data`: test, train, or the path of an .npz file of X and y."""
+        if data in PARTS:
+            return cls._of_task(run, network, data, limit)
+        X, y = _read(Path(data), network)
+        return cls(X[:limit], y[:limit], Path(data).name)
+
+    @classmethod
+    def _of_task(cls, run: RunDirectory, network: Network, part: str, limit: int | None) -> Samples:
+        task = Experiment.load(run / "config.yaml").task
+        if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
+            raise InputError(
+                f"the network has {network.widths[0]} inputs and {network.widths[-1]} outputs, "
+                f"the run's task {task.n_features} and {task.n_outputs}",
+                path=run / "network.npz",
+            )
+        other_part = PARTS[1 - PARTS.index(part)]
+        X, y = _part(task, part)
+        other = _part(task, other_part)
+        return cls(X[:limit], y[:limit], part, other, other_part, task.features, task.classes)
+
+
+def _part(task: TaskData, part: str) -> tuple[Array, Array]:
+    return (task.X_test, task.y_test) if part == "test" else (task.X_train, task.y_train)
+
+
+def _read(path: Path, network: Network) -> tuple[Array, Array]:
+    arrays = read_npz(path)
+    if not {"X", "y"} <= set(arrays):
+        found = ", ".join(arrays) or "nothing"
+        raise InputError(f"needs the arrays X and y; found {found}", path=path)
+    X, y = arrays["X"], arrays["y"]
+    y = y[:, None] if y.ndim == 1 else y
+    for name, array, width in (("X", X, network.widths[0]), ("y", y, network.widths[-1])):
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise InputError(f"{name} must hold finite numbers", path=path)
+        if array.ndim != 2 or array.shape[1] != width or len(array) != len(X) or len(array) == 0:
+            raise InputError(f"{name} must be samples x {width}, got shape {array.shape}", path=path)
+    return X.astype(np.float64), y.astype(np.float64)
