@@ -24,7 +24,7 @@ FAULT_COLUMNS = [
     "repaired_loss",
 ]
 # Repairs are tried on so many samples at most, spread evenly over all.
-MOST_SAMPLES = 500
+MOST_SAMPLES = 300
 
 
 def fault_table(
