@@ -13,7 +13,10 @@ from threadpoolctl import threadpool_limits
 from sheafcli.cli.compare import compare
 from sheafcli.cli.diagnose import diagnose
 from sheafcli.cli.diffuse import diffuse
+from sheafcli.cli.export import export
+from sheafcli.cli.import_ import import_
 from sheafcli.cli.init import init
+from sheafcli.cli.report import report
 from sheafcli.cli.spectrum import spectrum
 from sheafcli.cli.train import train
 from sheafcli.cli.validate import validate
@@ -30,8 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, validate, train, diagnose, diffuse, verify, spectrum, compare):
-    app.command()(command)
+for command in (init, validate, train, diagnose, diffuse, verify, spectrum, compare, report, import_, export):
+    app.command(command.__name__.rstrip("_"))(command)
 
 
 def _show_version(asked: bool) -> None:

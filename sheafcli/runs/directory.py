@@ -25,6 +25,7 @@ RESULTS = (
     "baseline.csv",
     "discord.csv",
     "network.npz",
+    "imported.npz",
     "checkpoint.npz",
     "diagnosis.csv",
     "layers.csv",
@@ -80,7 +81,18 @@ class RunDirectory:
         return directory
 
     def create(self, config: Config, *, overwrite: bool) -> None:
-        """Make the directory for a new run; another run in it goes only if `overwrite` says so."""
+        """Make the directory for a new run; another run in it goes only if `overwrite` says so.
+
+        The weights that the new run starts from stay, wherever they are: so an imported network can be
+        trained in its own directory.
+        """
+        self.begin(config.name, dump_config(config), overwrite=overwrite, keep=Path(config.network.start))
+
+    def begin(self, name: str, configuration: str, *, overwrite: bool, keep: Path | None = None) -> None:
+        """Make the directory for a run of this name, with the text of its config.yaml; see `create`.
+
+        Of an earlier run's files the one at `keep` stays.
+        """
         try:
             if self.path.exists() and not self.path.is_dir():
                 raise InputError("the output is a file; choose a directory with --output", path=self.path)
@@ -88,15 +100,26 @@ class RunDirectory:
             with self.locked():
                 self._check_room(overwrite=overwrite)
                 # In this order the directory is a run, or free for one, whenever the process is killed.
-                self.write_manifest({"name": config.name, "status": "running"})
-                for name in RESULTS:
-                    (self / name).unlink(missing_ok=True)
-                write_text(self / "config.yaml", dump_config(config))
+                try:
+                    self.write_manifest({"name": name, "status": "running"})
+                    for result in RESULTS:
+                        if (self / result).resolve() != keep:
+                            (self / result).unlink(missing_ok=True)
+                    write_text(self / "config.yaml", configuration)
+                except BaseException:
+                    if not self.has_run:
+                        (self / "manifest.json").unlink(missing_ok=True)
+                    raise
         except OSError as error:
             raise InputError(
                 f"a run cannot be written here ({error.strerror}); choose another directory with --output",
                 path=self.path,
             ) from error
+
+    def clear(self) -> None:
+        """Remove the run: every file that sheafcli has written, and nothing else."""
+        for name in (*RESULTS, *MARKS):
+            (self / name).unlink(missing_ok=True)
 
     def _check_room(self, *, overwrite: bool) -> None:
         """Raise InputError if a run is here that is to stay, or files that are nobody's but the user's."""
@@ -104,8 +127,8 @@ class RunDirectory:
             if overwrite:
                 return
             raise InputError(
-                "another run is here; continue it with --resume, replace it with --overwrite, "
-                "or choose a new directory with --output",
+                "another run is here; continue it with `sheaf train --resume`, replace it with "
+                "--overwrite, or choose a new directory with --output",
                 path=self.path,
             )
         begun = {self / MARKS[0], *(temporary_of(self / name) for name in MARKS)}
@@ -133,7 +156,14 @@ class RunDirectory:
         return load_config(self / "config.yaml")
 
     def status_of(self, config: Config) -> str | None:
-        """Return the status of the run; InputError if it was begun with another configuration."""
+        """Return the status of the run; InputError if it has another configuration, or was imported."""
+        status: str | None = self.manifest().get("status")
+        if status == "imported":
+            raise InputError(
+                "the run here is an imported network, of which no training was begun: train it further in "
+                "another directory with --output, or in this one with --overwrite",
+                path=self.path,
+            )
         if dump_config(self.config()) != dump_config(config):
             raise InputError(
                 "the run here was begun with another configuration (its config.yaml): "
@@ -141,7 +171,7 @@ class RunDirectory:
                 "with --output",
                 path=self.path,
             )
-        return self.manifest().get("status")
+        return status
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest."""

@@ -1,0 +1,97 @@
+"""`sheaf import`: a network that was trained elsewhere, made a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from sheafcli.interop.models import FORMATS
+from sheafcli.render.console import stdout
+from sheafcli.render.tables import frame_table
+from sheafcli.runs import RunDirectory
+from sheafcli.runs.imported import DataSource, Imported
+from sheafcli.tasks.data import OutputName
+
+
+def import_(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help=f"The model file, one of {', '.join(FORMATS)}.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="DIR", help="The run directory to write.", show_default="results/MODEL"
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="FILE|KIND",
+            help="The data to look at the network on: a .csv file, an .npz file of X_train, y_train, X_test "
+            "and y_test, the task of a .yaml configuration, or a kind of task such as digits.",
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="COLUMN",
+            help="The column of a .csv file to predict, by name or position; may be given again.",
+        ),
+    ] = None,
+    ending: Annotated[
+        OutputName | None,
+        typer.Option(
+            "--ending", help="The output function that ends the network, where the file does not say it."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
+) -> None:
+    """Make a run of a network trained elsewhere.
+
+    The file is read without running code in it. The run can be diagnosed, verified and compared with
+    its source; `sheaf train DIR/config.yaml --output OTHER` trains the network further.
+    """
+    if target and data is None:
+        raise typer.BadParameter("--target names columns of a .csv file: give that with --data")
+    directory = RunDirectory(output or Path("results") / model.stem)
+    source = None if data is None else DataSource.named(data, target or ())
+    imported = Imported.read(model, directory, source, ending)
+    imported.write(directory, overwrite=overwrite)
+    for note in imported.notes:
+        typer.echo(f"note: {note}", err=True)
+    _show(imported)
+    typer.echo(f"\nRun directory: {directory.path}")
+
+
+def _show(imported: Imported) -> None:
+    console = stdout()
+    network = imported.network
+    facts = {
+        "format": imported.source["format"],
+        "widths": "-".join(map(str, network.widths)),
+        "parameters": f"{imported.parameters:,}",
+        "output": network.output.name,
+    }
+    console.print(
+        frame_table(pd.DataFrame({"network": facts.keys(), imported.source["file"]: facts.values()}))
+    )
+    if imported.task is None:
+        return
+    found = imported.figures
+    parts = {"training": ("train", imported.task.X_train), "test": ("test", imported.task.X_test)}
+    rows = [
+        {
+            "data": label,
+            "samples": len(X),
+            "loss": found[f"{key}_loss"],
+            **({"accuracy": f"{found[f'{key}_accuracy']:.2%}"} if network.output.classifies else {}),
+        }
+        for label, (key, X) in parts.items()
+    ]
+    console.print()
+    console.print(frame_table(pd.DataFrame(rows)))

@@ -1,0 +1,305 @@
+"""A network that was trained elsewhere, made a run: to look at, and to train further."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+from pydantic import ValidationError
+
+from sheafcli.config import Config, dump_config, load_config
+from sheafcli.config.document import parse, write
+from sheafcli.config.problems import did_you_mean, found_problems
+from sheafcli.core.network import Network
+from sheafcli.core.outputs import output_named
+from sheafcli.errors import InputError
+from sheafcli.interop.models import Model, read_model
+from sheafcli.interop.networks import network_arrays
+from sheafcli.runs.directory import RunDirectory
+from sheafcli.runs.experiment import Experiment
+from sheafcli.runs.files import write_npz
+from sheafcli.tasks import TASKS, TaskData
+
+START = "imported.npz"
+"""The file in the run directory that config.yaml starts from; training in place leaves it alone."""
+
+TRAINING = {
+    "method": "equilibrium",
+    "optimizer": "adam",
+    "learning_rate": 0.001,  # a tenth of the default: the network is trained already
+    "epochs": 100,
+    "log_every": 10,
+}
+"""The training section of config.yaml: how one would train the network further."""
+
+NO_TASK = """\
+# Not a whole configuration yet: the network was imported without data, so there is no task. What needs one
+# (train, verify, spectrum, diffuse) goes on once there is a section such as
+#
+#     task: {kind: csv, path: data.csv, target: y}
+#
+# or when the network is imported again with --data. `sheaf diagnose RUN --data FILE.npz` needs none.
+"""
+
+UNSAID = "the file does not say which output function ends the network"
+
+
+@dataclass(frozen=True, eq=False)
+class DataSource:
+    """Where data comes from: a task section, the seed that cuts it, the output that it was asked for.
+
+    `standardizes` says that the task shifts and scales its columns although nobody asked for it.
+    """
+
+    section: dict[str, Any]
+    seed: int = 0
+    output: str | None = None
+    standardizes: bool = False
+
+    @classmethod
+    def named(cls, data: str, targets: Sequence[str]) -> DataSource:
+        """Return the data that words on a command line name; InputError if there is none of the kind.
+
+        `data` is a .csv file, of which `targets` are to be predicted; an .npz file; a .yaml configuration;
+        or a kind of task that needs no options. Columns are names, or positions if they are integers.
+        """
+        path = Path(data)
+        suffix = path.suffix.lower()
+        if targets and suffix != ".csv":
+            raise InputError(
+                f"--target names columns of a .csv file, and --data {data} is none; leave it out"
+            )
+        if suffix == ".csv":
+            if not targets:
+                raise InputError("which column is to be predicted? name it with --target COLUMN", path=path)
+            section = {"path": str(path.resolve()), "target": [_column(target) for target in targets]}
+            return cls({"kind": "csv"} | section, standardizes=True)
+        if suffix == ".npz":
+            return cls({"kind": "npz", "path": str(path.resolve())})
+        if suffix in (".yaml", ".yml"):
+            config = load_config(path)
+            return cls(config.task.model_dump(mode="json"), config.seed, config.network.output)
+        kinds = [
+            kind
+            for kind, task in TASKS.items()
+            if not any(field.is_required() for field in task.model_fields.values())
+        ]
+        if data not in kinds:
+            raise InputError(
+                f"--data {data}: must be a .csv, .npz or .yaml file, or one of {', '.join(kinds)}"
+                f"{did_you_mean(data, kinds)}"
+            )
+        return cls({"kind": data}, standardizes="standardize" in TASKS[data].model_fields)
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A network from a model file, checked against its data if there is any, ready to be written as a run.
+
+    Attributes
+    ----------
+    name : the name of the run.
+    network : with the output function that the file says, or else the one asked for, or else the one that
+        the data's targets need, or else the identity.
+    task : the data, None if none was named.
+    configuration : what config.yaml is to hold.
+    kind : the kind of task, None without data.
+    seed : the seed that the data is cut by.
+    source : the file: its name, its format, its hash, and the notes.
+    notes : what was assumed, a sentence each.
+    """
+
+    name: str
+    network: Network
+    task: TaskData | None
+    configuration: str
+    kind: str | None
+    seed: int
+    source: Mapping[str, str]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def read(
+        cls, path: Path, directory: RunDirectory, source: DataSource | None = None, ending: str | None = None
+    ) -> Imported:
+        """Read a model file for a run in `directory`, without writing anything.
+
+        `ending` is the output function of a file that does not say it. InputError if the file or the data
+        is unusable, or the network does not fit the data.
+        """
+        model = read_model(path, ending)
+        values: dict[str, Any] = {
+            "name": directory.path.resolve().name,
+            "seed": 0 if source is None else source.seed,
+            "network": {"hidden": list(model.network.widths[1:-1]), "output": model.network.output.name},
+            "training": TRAINING,
+        }
+        asked = model.network.output.name if model.says_output or ending else None
+        notes, task = list(model.notes), None
+        if source is None:
+            if asked is None:
+                notes.append(f"{UNSAID}: identity is assumed")
+        else:
+            values["task"] = source.section
+            task = _fitting_task(values, directory, model, path, asked or source.output)
+            values["network"]["output"] = task.output
+            if asked is None:
+                notes.append(f"{UNSAID}: it is {task.output}, which the targets ask for")
+            if source.standardizes:
+                notes.append(
+                    "the data is standardised; if the network was trained on data as it is, give --data a "
+                    ".yaml configuration with task.standardize: false"
+                )
+        values["network"]["start"] = START
+        config = _checked(values, directory)
+        about = {"file": path.name, "format": model.format, "sha256": _sha256(path)}
+        return cls(
+            name=values["name"],
+            network=replace(model.network, output=output_named(values["network"]["output"])),
+            task=task,
+            configuration=NO_TASK + write(values) if config is None else dump_config(config),
+            kind=None if config is None else config.task.kind,
+            seed=values["seed"],
+            source=about | ({"notes": "; ".join(notes)} if notes else {}),
+            notes=tuple(notes),
+        )
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights and biases."""
+        return sum(W.size + W.shape[0] for W in self.network.weights)
+
+    @cached_property
+    def figures(self) -> dict[str, float | None]:
+        """The network's losses and accuracies on its data; nothing without data."""
+        task, output = self.task, self.network.output
+        found: dict[str, float | None] = {}
+        if task is not None:
+            parts = {"train": (task.X_train, task.y_train), "test": (task.X_test, task.y_test)}
+            for part, (X, y) in parts.items():
+                z = self.network.logits(X)
+                found |= {f"{part}_loss": output.loss(z, y), f"{part}_accuracy": output.accuracy(z, y)}
+        return found
+
+    def write(self, directory: RunDirectory, *, overwrite: bool) -> None:
+        """Make the run directory, whole or not at all; another run in it goes only if `overwrite` says so."""
+        made = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
+        try:
+            directory.begin(self.name, self.configuration, overwrite=overwrite)
+            with directory.locked():
+                try:
+                    write_npz(directory / START, network_arrays(self.network))
+                    directory.write_network(self.network)
+                    directory.write_manifest(self._manifest())
+                except BaseException:
+                    directory.clear()
+                    raise
+        except BaseException:
+            for folder in made:
+                with suppress(OSError):  # it holds files that are not of this run
+                    folder.rmdir()
+            raise
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "status": "imported",
+            "message": f"imported from {self.source['file']}",
+            "task": self.kind,
+            "method": "imported",
+            "output": self.network.output.name,
+            "seed": self.seed,
+            "widths": list(self.network.widths),
+            "parameters": self.parameters,
+            "n_train": None if self.task is None else self.task.n_train,
+            "n_test": None if self.task is None else len(self.task.X_test),
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {
+                "sheafcli": version("sheafcli"),
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "scipy": scipy.__version__,
+            },
+            "source": dict(self.source),
+            "final": self.figures or None,
+            "baseline": None,
+        }
+
+
+def _column(text: str) -> str | int:
+    """Return a column as configurations have it: a position if it is written as an integer."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def _fitting_task(
+    values: dict[str, Any], directory: RunDirectory, model: Model, path: Path, asked: str | None
+) -> TaskData:
+    """Load the data with targets encoded for `asked`, or for what fits the network's number of outputs."""
+    widths = model.network.widths
+
+    def load(output: str | None) -> TaskData:
+        # The start weights are not written yet, and He ones do as well to load the data.
+        network = values["network"] | {"output": output, "start": "he"}
+        config = _checked(values | {"network": network}, directory)
+        assert config is not None
+        return Experiment.prepare(config).task
+
+    try:
+        task = load(asked)
+    except InputError as error:
+        if asked is None:
+            raise
+        task = load(None)  # raises the same error, unless it was the output that did not fit
+        advice = "" if model.says_output else ", or another --ending"
+        raise InputError(
+            f"the network ends in {asked}, and the data asks for {task.output}: "
+            f"give the data that it was trained on{advice}",
+            path=path,
+        ) from error
+    if asked is None and task.output == "sigmoid" and widths[-1] == 2:
+        with suppress(InputError):  # two classes that only a single output fits
+            task = load("softmax")
+    if widths[0] != task.n_features:
+        raise InputError(
+            f"the network takes {widths[0]} inputs, the data has {task.n_features} columns to predict from: "
+            "give the data that it was trained on",
+            path=path,
+        )
+    if widths[-1] != task.n_outputs:
+        raise InputError(
+            f"the network gives {widths[-1]} outputs, the targets with output {task.output} ask for "
+            f"{task.n_outputs}: give the data that it was trained on",
+            path=path,
+        )
+    return task
+
+
+def _checked(values: dict[str, Any], directory: RunDirectory) -> Config | None:
+    """Return the configuration of the values, None if nothing but the task is missing; else InputError."""
+    document = parse(write(values))
+    try:
+        return Config.model_validate(document.value)
+    except ValidationError as error:
+        problems = found_problems(error.errors(include_url=False), document)
+    if "task" not in values:
+        problems.pop(("task",))
+    if problems:
+        found = "; ".join(problem.message for problem in problems.values())
+        named = " (a run is called what its directory is)" if ("name",) in problems else ""
+        raise InputError(found + named, path=directory.path)
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
