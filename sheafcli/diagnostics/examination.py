@@ -66,6 +66,7 @@ def examine_run(
             samples.X,
             samples.y,
             diagnosis,
+            fault=fault,
             other=samples.other,
             part=samples.part,
             other_part=samples.other_part,

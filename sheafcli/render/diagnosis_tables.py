@@ -36,11 +36,16 @@ def blame_table(layers: pd.DataFrame, part: str) -> Table:
     table.add_column("")
     none = max(0.0, 1.0 - float(layers["blame"].sum()))
     longest = max(none, float(layers["blame"].max()))
+    # Where there is no evidence, nothing is likeliest.
+    likeliest = (layers["part"], layers["evidence"])
     columns = (
         [*layers["layer"].astype(str), "none"],
         [percent(blame) for blame in (*layers["blame"], none)],
         [*(f"{nats:,.1f}" for nats in layers["evidence"]), "0.0"],
-        [*layers["part"], MISSING],
+        [
+            *(part if nats >= 1.0 else MISSING for part, nats in zip(*likeliest, strict=True)),
+            MISSING,
+        ],
         [*(percent(share) for share in layers["explainable"]), MISSING],
         aligned([*layers["repaired_loss"], float(layers["loss"].iloc[0])], 4),
         [

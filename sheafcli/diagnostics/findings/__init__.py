@@ -10,7 +10,7 @@ from sheafcli.diagnostics.findings.data import class_discord, parts_apart, sampl
 from sheafcli.diagnostics.findings.examined import Examined
 from sheafcli.diagnostics.findings.finding import SEVERITIES, Finding
 from sheafcli.diagnostics.findings.inputs import constant_inputs, unread_inputs
-from sheafcli.diagnostics.findings.layers import exploding_updates, vanishing_updates
+from sheafcli.diagnostics.findings.layers import exploding_updates, layer_at_fault, vanishing_updates
 from sheafcli.diagnostics.findings.neurons import (
     always_active,
     dead_relu,
@@ -42,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     held_at_kink,
     duplicate_neurons,
     unread_neurons,
+    layer_at_fault,
     vanishing_updates,
     exploding_updates,
     saturated_output,

@@ -72,6 +72,7 @@ class Examined:
     network : the network.
     X, y : the samples that were diagnosed, samples x n_0 and samples x n_{k+1}.
     diagnosis : their diagnosis.
+    fault : which layer is at fault, as `sheafcli.diagnostics.fault` tells it; None if nobody asked.
     other : inputs and targets of the task's other samples; None if there are none.
     part, other_part : what the two are called, such as test and train.
     features : the names of the inputs; x1, x2, ... if none are given.
@@ -84,6 +85,7 @@ class Examined:
     X: Array
     y: Array
     diagnosis: Diagnosis
+    fault: pd.DataFrame | None = None
     other: tuple[Array, Array] | None = None
     part: str = "test"
     other_part: str = "train"

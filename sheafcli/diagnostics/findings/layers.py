@@ -12,6 +12,33 @@ from sheafcli.diagnostics.findings.finding import Finding
 # In trained networks the gains of all layers lie within a factor of 40 of each other, and of 1. At a thousand
 # times less, a layer stands still while the others learn; at a thousand times more it alone limits the step.
 FAR = 1e3
+# A layer is at fault where that is ten times as likely as all else, by odds that no noise gives (e^10), and
+# where repairing it alone at least halves the loss. While the loss is below a tenth of a constant
+# prediction's, that is how any training looks that is not over yet, and info.
+BLAMED, NATS, HALVED, MISSED = 0.9, 10.0, 0.5, 0.1
+
+
+def layer_at_fault(examined: Examined) -> Iterator[Finding]:
+    """Find the layer that alone explains the error, and by whose repair alone most of it goes."""
+    if examined.fault is None:
+        return
+    evidence = sorted([0.0, *examined.fault["evidence"]])
+    for row in examined.fault.to_dict("records"):
+        mended = row["repaired_loss"] <= HALVED * row["loss"]
+        if mended and row["blame"] >= BLAMED and row["evidence"] >= NATS:
+            kind, _, index = str(row["part"]).partition(" ")
+            where = "as a whole" if kind == "layer" else f"most likely at its {kind} {index}"
+            yield Finding(
+                "warning" if examined.relative_loss >= MISSED else "info",
+                "layer-at-fault",
+                int(row["layer"]),
+                "affine",
+                (int(index),) if kind == "neuron" else (),
+                f"A fault in this layer, {where}, explains the error by {row['evidence']:.0f} nats better "
+                f"than none, and by {row['evidence'] - evidence[-2]:.0f} better than the next best layer; "
+                f"repaired alone it takes the loss from {row['loss']:.3g} to {row['repaired_loss']:.3g}.",
+                "Look at what was done to its weights; train the network further, this layer first.",
+            )
 
 
 def vanishing_updates(examined: Examined) -> Iterator[Finding]:

@@ -39,7 +39,7 @@ SOURCES: Final[Mapping[str, Source]] = {
     "diagnosis": Source(
         DIAGNOSE, ("layer", *STATISTICS, "resistance", "excess"), words=("operation", "edge")
     ),
-    "layers": Source(DIAGNOSE, ("layer", *STATISTICS)),
+    "layers": Source(DIAGNOSE, ("layer", *STATISTICS), may_have=("part",)),
     "operations": Source(DIAGNOSE, STATISTICS, ("operation",)),
     "neurons": Source(DIAGNOSE, ("layer", "neuron", *STATISTICS, "active"), ("operation", "edge")),
     "samples": Source(

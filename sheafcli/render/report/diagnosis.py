@@ -54,7 +54,7 @@ def blame_figure(layers: pd.DataFrame) -> Figure | None:
         "xaxis": axis("blame", tickformat=".0%", range=[0, 1.12 * float(layers["blame"].max() or 1.0)]),
         "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False},
     }
-    caption = "How likely each layer is the one at fault, if one is: the bars sum to 100%."
+    caption = "How likely a fault in each layer is; what is missing to 100% says that there is none."
     return Figure("blame", "Which layer is at fault", caption, data, layout, height=90 + 28 * len(layers))
 
 

@@ -30,10 +30,11 @@ ROWS = 20
 MOST_NEURONS = 20
 STATISTICS = ("discord", "std", "median", "max")
 LAYER_COLUMNS = (
-    *("layer", "blame", "explainable", "loss", "repaired_loss"),
+    *("layer", "blame", "evidence", "part", "explainable", "loss", "fitted_loss", "repaired_loss"),
     *("discord", "share", "resistance", "excess"),
 )
 SAMPLE_COLUMNS = ("sample", "target", "predicted", "loss", "discord", "share", "worst_edge")
+MORE_LIKELY_THAN_NOT: Final = 0.5
 SEVERITIES: Final = ("error", "warning", "info")
 
 
@@ -145,8 +146,12 @@ def _diagnosed(contents: Contents) -> list[Tile]:
     tiles = []
     edges, layers = contents.table("diagnosis"), contents.table("layers")
     if layers is not None and "blame" in layers:
-        worst = layers.iloc[layers["blame"].argmax()]
-        tiles.append(Tile("Most to blame", f"Layer {worst['layer']:.0f}", f"blame {percent(worst['blame'])}"))
+        worst, none = layers.iloc[layers["blame"].argmax()], 1.0 - layers["blame"].sum()
+        if worst["blame"] > max(none, MORE_LIKELY_THAN_NOT):
+            told = f"Layer {worst['layer']:.0f}", f"blame {percent(worst['blame'])}"
+        else:
+            told = "None", "no layer stands out"
+        tiles.append(Tile("Layer at fault", *told))
     if edges is not None:
         worst = edges.iloc[edges["share"].argmax()]
         tiles.append(
@@ -228,8 +233,11 @@ def _diagnosis(contents: Contents) -> Section:
         tables.append(table_of(layers, LAYER_COLUMNS, "By layer"))
         if {"blame", "explainable"} <= set(layers):
             lead = (
-                "Explainable is the share of the affine residual that a layer alone could repair; repaired "
-                "loss is the loss after that repair."
+                "Blame is the probability that a fault sits in this layer, if there is one; what is missing "
+                "to 100% says that there is none. Evidence is in nats, against none, for the layer's "
+                "likeliest part. Explainable is the share of the affine residual that is linear in what "
+                "enters the layer; the losses are those after a local least-squares fit, and after a "
+                "full repair, of this layer alone, on the training samples where they are known."
             )
     if edges is not None:
         figures.append(resistance_figure(edges))
