@@ -52,7 +52,8 @@ def options(
 ) -> None:
     """Train ReLU networks by sheaf diffusion, and see edge by edge where they disagree with themselves.
 
-    Exit status: 0 done, 1 failed, diverged or interrupted, 2 wrong use or a wrong file.
+    Exit status: 0 done, 1 failed, diverged or interrupted, 2 wrong use or a wrong file, 3 a finding that
+    `diagnose --fail-on` names.
     """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from textwrap import fill
 from typing import Annotated, Literal
 
 import typer
@@ -47,16 +48,17 @@ def diagnose(
         typer.Option("--fail-on", help="End with status 3 if a finding is at least so grave."),
     ] = None,
 ) -> None:
-    """Show where a network falters: by layer, operation, neuron, sample and class.
+    """Show where a network falters, and what is wrong with it.
 
-    Input and true output are pinned, and the stalks between them solved for. Writes diagnosis.csv (by
+    Input and true output are pinned, and the stalks between them solved for; every layer is asked whether
+    it is at fault. Writes diagnosis.csv (by
     edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv, findings.csv and pictures
     into the run directory. csv prints the edges; json prints all but the single neurons and samples.
     """
     directory = RunDirectory.existing(run)
     network = directory.network()
     samples = Samples.choose(directory, network, data, limit)
-    with working(network.depth + 4) as advance:
+    with working(network.depth + 5) as advance:
         found = examine_run(directory, network, samples, advance)
         _write(directory, found, advance)
     if format_ == "csv":
@@ -136,4 +138,5 @@ def _print_tables(directory: RunDirectory, found: Examination) -> None:
     if not found.findings:
         typer.echo("\nNo findings.")
     written = ", ".join(f"{name}.csv" for name in tables)
-    typer.echo(f"\nWritten into {directory.path}: {written}, figures/")
+    typer.echo(f"\nWritten into {directory.path}:")
+    typer.echo(fill(f"{written}, figures/", 80, initial_indent="  ", subsequent_indent="  "))

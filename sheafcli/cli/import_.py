@@ -72,14 +72,13 @@ def _show(imported: Imported) -> None:
     console = stdout()
     network = imported.network
     facts = {
+        "file": imported.source["file"],
         "format": imported.source["format"],
         "widths": "-".join(map(str, network.widths)),
         "parameters": f"{imported.parameters:,}",
         "output": network.output.name,
     }
-    console.print(
-        frame_table(pd.DataFrame({"network": facts.keys(), imported.source["file"]: facts.values()}))
-    )
+    console.print(frame_table(pd.DataFrame({"network": facts.keys(), "": facts.values()})))
     if imported.task is None:
         return
     found = imported.figures

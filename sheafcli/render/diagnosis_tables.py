@@ -106,7 +106,8 @@ def samples_table(samples: pd.DataFrame, limit: int) -> Table:
             columns[name] = aligned(worst[name].tolist(), 4) if numbers else [str(v) for v in worst[name]]
     columns["share"] = [percent(share) for share in worst["share"]]
     for header in columns:
-        names = header in ("target", "predicted")
+        # Names of classes may be long; a number is never broken.
+        names = header in ("target", "predicted") and not pd.api.types.is_float_dtype(worst[header])
         table.add_column(header, justify="right", overflow="fold", no_wrap=not names)
     table.add_column("most at", no_wrap=True)
     table.add_column("")

@@ -27,9 +27,10 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
         mended = row["repaired_loss"] <= HALVED * row["loss"]
         if mended and row["blame"] >= BLAMED and row["evidence"] >= NATS:
             kind, _, index = str(row["part"]).partition(" ")
+            broken = examined.relative_loss >= MISSED
             where = "as a whole" if kind == "layer" else f"most likely at its {kind} {index}"
             yield Finding(
-                "warning" if examined.relative_loss >= MISSED else "info",
+                "warning" if broken else "info",
                 "layer-at-fault",
                 int(row["layer"]),
                 "affine",
@@ -37,7 +38,9 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
                 f"A fault in this layer, {where}, explains the error by {row['evidence']:.0f} nats better "
                 f"than none, and by {row['evidence'] - evidence[-2]:.0f} better than the next best layer; "
                 f"repaired alone it takes the loss from {row['loss']:.3g} to {row['repaired_loss']:.3g}.",
-                "Look at what was done to its weights; train the network further, this layer first.",
+                "Look at what was done to its weights, and train the network further."
+                if broken
+                else "With so small a loss nothing is broken: train further, this layer has most to gain.",
             )
 
 
