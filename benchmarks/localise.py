@@ -158,7 +158,7 @@ PLANT: dict[str, Callable[[Network, Array, Rng], Fault]] = {
 def scores(network: Network, X: Array, y: Array) -> dict[str, Array]:
     """Return every score of every layer: the highest names the culprit."""
     diagnosis = diagnose(network, X, y)
-    fault = fault_table(network, X, y, diagnosis.extension.cochain)
+    fault = fault_table(network, X, y)
     slopes = [np.hypot(np.linalg.norm(dW), np.linalg.norm(db)) for dW, db in gradient(network, X, y)]
     norms = np.array([np.linalg.norm(W) for W in network.weights])
     stalks = network.pre_activations(X)

@@ -226,9 +226,7 @@ def _with_best(texts: Sequence[str], values: Sequence[float | None], best: Best 
 
 
 def _json_value(value: object) -> object:
-    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _frame_tables(frame: pd.DataFrame, width: int) -> Iterable[Table]:

@@ -310,7 +310,7 @@ def test_a_directory_is_called_what_the_user_calls_it(sheaf, folder, output):
     assert (folder / output / "network.npz").exists()
     outcome = sheaf("diagnose", "--", output)
     assert outcome.code == 0
-    assert f"{output}/diagnosis.csv" in outcome.out
+    assert f"\nWritten into {output}:\n  diagnosis.csv, " in outcome.out
     outcome = sheaf("train", "small.yaml", f"--output={output}")
     assert outcome.err.startswith(f"error: {output}: another run is here")
 

@@ -94,7 +94,8 @@ def test_killed_at_random_moments_and_resumed_it_ends_bit_for_bit_as_uninterrupt
     assert finish(uninterrupted).code == 0
     assert results(run) == results(long / "whole")
     assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
-    assert {path.name for path in (run / "figures").iterdir()} == {"loss.png", "discord.png", "learned.png"}
+    drawn = {path.name for path in (run / "figures").iterdir()}
+    assert drawn == {"loss.png", "discord.png", "heat_map.png", "learned.png"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -144,7 +145,7 @@ def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(sheaf, folder):
             check_readable(run)
         assert sheaf(*arguments, run).code == 0
         assert results(run) == results(Path("whole"))
-        assert len(list((run / "figures").iterdir())) == 3
+        assert len(list((run / "figures").iterdir())) == 4
 
 
 def test_a_full_disk_keeps_the_last_diagnosis(sheaf, run, read):
@@ -231,7 +232,7 @@ def test_a_run_that_ends_early_is_finished_and_not_resumed(sheaf, folder, read, 
         assert history["train_loss"].iloc[-1] <= 1.0 < history["train_loss"].iloc[:-1].min()
     else:
         assert history["step"].tolist() == [0, 1]
-    assert len(list(Path("run/figures").iterdir())) == 3
+    assert len(list(Path("run/figures").iterdir())) == 4
     before = read(folder)
     again = sheaf("train", "small.yaml", "--output", "run", "--resume", *overrides)
     assert (again.code, again.out) == (0, first.out)

@@ -52,6 +52,32 @@ def trained(request, train_once, folder):
     return Path("trained")
 
 
+def resistances(network, X) -> dict[str, float]:
+    """Return, for every edge, the sum over samples of the squares in df/da, df/da R, or the identity."""
+    layers, outputs = len(network.weights), network.widths[-1]
+    found = {f"affine_{layers}": float(len(X) * outputs)}
+    if network.output.name != "identity":
+        found["output"] = float(len(X) * outputs)
+    for layer in range(layers - 1, 0, -1):
+        found |= {f"affine_{layer}": 0.0, f"activation_{layer}": 0.0}
+    for x in X:
+        active, a = [], x
+        for W, b in zip(network.weights[:-1], network.biases[:-1], strict=True):
+            active.append(W @ a + b >= 0)
+            a = np.where(active[-1], W @ a + b, 0.0)
+        J = network.weights[-1]
+        for layer in range(layers - 1, 0, -1):
+            found[f"activation_{layer}"] += np.sum(J**2)
+            J = J * active[layer - 1]
+            found[f"affine_{layer}"] += np.sum(J**2)
+            J = J @ network.weights[layer - 1]
+    return found
+
+
+def statistics_of(values) -> tuple[float, ...]:
+    return values.mean(), values.std(), np.median(values), values.max()
+
+
 def recomputed(run: Path, part: str, limit: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Diagnose by the exact harmonic extension and plain arithmetic: tables by edge and by neuron."""
     task = Experiment.prepare(load_config(run / "config.yaml")).task
@@ -59,7 +85,7 @@ def recomputed(run: Path, part: str, limit: int | None) -> tuple[pd.DataFrame, p
     y = getattr(task, f"y_{part}")[:limit]
     network = read_network(run / "network.npz")
     stalks = sheafcli.extend(network, X, target=y).cochain.stalks()
-    edges, neurons, a = [], [], X
+    edges, neurons, resistance, a = [], [], resistances(network, X), X
     for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
         z = stalks[f"z{layer}"]
         hidden = layer < len(network.weights)
@@ -75,18 +101,21 @@ def recomputed(run: Path, part: str, limit: int | None) -> tuple[pd.DataFrame, p
         for operation, residual in found:
             name = operation if operation == "output" else f"{operation}_{layer}"
             squares = (residual**2).sum(axis=1)
-            statistics = (squares.mean(), squares.std(), np.median(squares), squares.max())
-            edges.append((layer, operation, name, *statistics))
+            edges.append((layer, operation, name, *statistics_of(squares)))
             neurons += [
-                (layer, operation, name, i, (residual[:, i] ** 2).mean(), active[i])
+                (layer, operation, name, i, *statistics_of(residual[:, i] ** 2), active[i])
                 for i in range(residual.shape[1])
             ]
     columns = ["layer", "operation", "edge"]
     by_edge = pd.DataFrame(edges, columns=[*columns, "discord", "std", "median", "max"])
-    by_neuron = pd.DataFrame(neurons, columns=[*columns, "neuron", "discord", "active"])
+    by_neuron = pd.DataFrame(
+        neurons, columns=[*columns, "neuron", "discord", "std", "median", "max", "active"]
+    )
     for table in (by_edge, by_neuron):
         table["share"] = table["discord"] / table["discord"].sum()
-    return by_edge, by_neuron[[*columns, "neuron", "discord", "share", "active"]]
+    by_edge["resistance"] = [resistance[name] / sum(resistance.values()) for name in by_edge["edge"]]
+    by_edge["excess"] = by_edge["share"] / by_edge["resistance"]
+    return by_edge, by_neuron.assign(active=by_neuron.pop("active"))
 
 
 # Diagnosis ----------------------------------------------------------------------------------
@@ -124,10 +153,15 @@ def test_every_format_holds_the_same_numbers(sheaf, trained):
     by_csv = sheaf("diagnose", trained, "--format", "csv").out
     by_json = sheaf("diagnose", trained, "--format", "json").out
     assert by_csv == (trained / "diagnosis.csv").read_text()
-    rows = json.loads(by_json, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    found = json.loads(by_json, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     table = pd.read_csv(io.StringIO(by_csv))
-    pd.testing.assert_frame_equal(pd.DataFrame(rows), table, rtol=0, atol=0)
-    shown = sheaf("diagnose", trained).out.split("Discord by layer")[0]
+    files = {"edges": "diagnosis", "layers": "layers", "operations": "operations"}
+    if found["classes"] is not None:
+        files["classes"] = "classes"
+    for key, name in files.items():
+        written = pd.read_csv(trained / f"{name}.csv").astype({"class": str} if key == "classes" else {})
+        pd.testing.assert_frame_equal(pd.DataFrame(found[key]), written, rtol=0, atol=0, check_dtype=False)
+    shown = sheaf("diagnose", trained).out.split("Discord by edge")[1].split("Discord by layer")[0]
     for row in table.itertuples():
         (line,) = (line.split() for line in shown.splitlines() if line.startswith(f"{row.edge} "))
         assert float(line[1]) == pytest.approx(row.discord, rel=1e-5)
@@ -190,7 +224,7 @@ def test_a_training_by_equilibrium_is_called_that(sheaf, balanced):
     assert "baseline (sgd)" in outcome.out
     assert max(map(len, outcome.out.splitlines())) <= 80
     drawn = {path.name for path in Path("results/balanced/figures").iterdir()}
-    assert drawn == {"loss.png", "discord.png", "learned.png"}
+    assert drawn == {"loss.png", "discord.png", "heat_map.png", "learned.png"}
 
 
 def test_a_training_by_equilibrium_is_watched_on_a_terminal(sheaf, balanced, monkeypatch):

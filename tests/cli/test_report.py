@@ -5,13 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import contents
 
 from sheafcli.interop.networks import read_network
 
 
-def test_the_page_is_written_into_the_run_directory(sheaf, any_run):
-    before = contents(any_run)
+def test_the_page_is_written_into_the_run_directory(sheaf, any_run, read):
+    before = read(any_run)
     outcome = sheaf("report", any_run)
     assert outcome.code == 0
     assert outcome.err == ""
@@ -21,7 +20,7 @@ def test_the_page_is_written_into_the_run_directory(sheaf, any_run):
     assert float(size) == pytest.approx(path.stat().st_size / 1e6, abs=0.05)
     assert path.stat().st_size < 5_000_000
     # All else in the directory is as it was.
-    after = contents(any_run)
+    after = read(any_run)
     assert after.pop("report.html")
     assert after == before
 

@@ -38,7 +38,7 @@ def test_real_data_is_learned(sheaf, folder, name, length, share):
         assert final["test_accuracy"] > 0.85
     diagnosis = sheaf("diagnose", "run", "--limit", 20, "--format", "json")
     assert diagnosis.code == 0
-    assert sum(row["share"] for row in json.loads(diagnosis.out)) == pytest.approx(1.0)
+    assert sum(row["share"] for row in json.loads(diagnosis.out)["edges"]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("path", ALL, ids=[str(path.relative_to(EXPERIMENTS)) for path in ALL])

@@ -6,7 +6,8 @@ from oracles import golden, golden_network, problem
 
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import HeatEquation
-from sheafcli.core.equilibrium import effective_resistance, equilibrium
+from sheafcli.core.discord import edges
+from sheafcli.core.equilibrium import effective_resistance, equilibrium, resistances
 from sheafcli.core.extension import extend
 from sheafcli.core.network import Network
 from sheafcli.core.sheaf import NeuralSheaf, pattern_of
@@ -103,3 +104,31 @@ def test_far_targets_of_a_stiff_edge_are_found_without_oscillation():
     z = found.z[-1]
     slope = found.multipliers + 50.0 * (network.output.value(z) - y)
     assert np.max(np.abs(slope)) < 1e-6
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_the_resistance_of_an_edge_is_what_halving_its_stiffness_adds(hidden):
+    """Resistances add in series: at half the stiffness an edge counts twice, by the Laplacian's inverse."""
+    network, X, _ = problem(hidden=hidden, samples=4)
+    R = [pattern_of(z) for z in network.pre_activations(X)[:-1]]
+    S, outputs = effective_resistance(network, R, len(X)), network.widths[-1]
+    parts = dict(resistances(network, R, len(X)))
+    path = edges(network.depth, output=False)
+    assert list(parts) == path[::-1]
+    sheaf, size = NeuralSheaf(network), [network.widths[edge.layer] for edge in path]
+    for sample, x in enumerate(X):
+        delta = sheaf.coboundary(sheaf.pattern(x), "free").toarray()
+        for place, edge in enumerate(path):
+            stiffness = np.repeat([0.5 if other == place else 1.0 for other in range(len(path))], size)
+            inverse = np.linalg.inv(delta.T @ (stiffness[:, None] * delta))[-outputs:, -outputs:]
+            part = np.broadcast_to(parts[edge], S.shape)[sample]
+            np.testing.assert_allclose(part, inverse - S[sample], rtol=0, atol=1e-10 * np.max(S[sample]))
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_the_resistances_of_the_edges_are_all_of_it(hidden):
+    network, X, _ = problem(hidden=hidden)
+    R = [pattern_of(z) for z in network.pre_activations(X)[:-1]]
+    total = sum(part for _, part in resistances(network, R, len(X)))
+    S = effective_resistance(network, R, len(X))
+    np.testing.assert_allclose(np.broadcast_to(total, S.shape), S, rtol=1e-14)

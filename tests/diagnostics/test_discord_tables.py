@@ -8,8 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sheafcli.core.cochain import Cochain
+from sheafcli.core.discord import Edge, residuals
 from sheafcli.core.network import Network
-from sheafcli.diagnostics.discord import discord_table, neuron_table
+from sheafcli.diagnostics.discord import (
+    class_table,
+    discord_table,
+    edge_table,
+    layer_table,
+    neuron_table,
+    operation_table,
+    sample_table,
+    squared_residuals,
+)
 from sheafcli.diagnostics.pinned import diagnose
 from sheafcli.interop.networks import read_network
 
@@ -57,6 +67,38 @@ def test_rows_are_in_path_order_with_every_coordinate_once(case):
     )
     assert neurons["active"].isna().equals(neurons["layer"] > network.depth)
     assert neurons["active"].dropna().between(0.0, 1.0).all()
+
+
+@given(case=cochains())
+def test_layers_operations_and_samples_are_sums_of_the_same_residuals(case):
+    """Sample by sample, so that their statistics are of the sums, not sums of statistics."""
+    found = residuals(*case)
+    squared = squared_residuals(found)
+    for table, key in ((layer_table(squared), "layer"), (operation_table(squared), "operation")):
+        groups = list(dict.fromkeys(getattr(edge, key) for edge in squared))
+        assert table[key].tolist() == groups
+        for group, row in zip(groups, table.itertuples(), strict=True):
+            values = sum(np.linalg.norm(r, axis=1) ** 2 for e, r in found.items() if getattr(e, key) == group)
+            expected = (values.mean(), values.std(), np.median(values), values.max())
+            assert (row.discord, row.std, row.median, row.max) == pytest.approx(expected, rel=1e-9)
+        assert table["share"].sum() == pytest.approx(1.0)
+    samples = sample_table(squared)
+    assert samples["sample"].tolist() == list(range(len(case[1])))
+    by_edge = samples[[f"discord_{edge.name}" for edge in squared]]
+    np.testing.assert_allclose(by_edge.mean().to_numpy(), edge_table(squared)["discord"], rtol=1e-12)
+    assert (samples["worst_edge"] == by_edge.idxmax(axis=1).str.removeprefix("discord_")).all()
+    total = by_edge.to_numpy().sum()
+    np.testing.assert_allclose(samples["share"], by_edge.sum(axis=1) / total, rtol=1e-12)
+
+
+def test_a_class_has_the_statistics_of_its_samples_and_none_without_any():
+    squared = {Edge(1, "affine"): np.array([1.0, 2.0, 5.0]), Edge(1, "output"): np.array([1.0, 0.0, 1.0])}
+    table = class_table(squared, np.array([2, 0, 2]), ("red", "green", "blue")).set_index("class")
+    assert table["samples"].tolist() == [1, 0, 2]
+    assert table.loc["red", ["discord", "std", "median", "max", "share"]].tolist() == [2, 0, 2, 2, 0.2]
+    assert table.loc["blue", ["discord", "std", "median", "max", "share"]].tolist() == [4, 2, 4, 6, 0.8]
+    assert table.loc["green", ["discord", "std", "median", "max"]].isna().all()
+    assert table.loc["green", "share"] == 0.0
 
 
 def test_the_forward_pass_has_no_discord_and_so_no_shares():

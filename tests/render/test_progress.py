@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sheafcli.core.training.fit import Record
 from sheafcli.render import progress
-from sheafcli.render.progress import ProgressView
+from sheafcli.render.progress import ProgressView, working
 from sheafcli.runs.observer import Observer
 
 
@@ -155,3 +155,53 @@ class TestBar:
         clock[0] = 100.0
         phase.progressed(10, 0.01)
         assert self.drawn(phase).endswith("2 h 45 left")
+
+
+class TestWorking:
+    """The bar of a work in parts."""
+
+    PARTS = ("solving", "repairs", "pictures")
+
+    @staticmethod
+    def shown(stream):
+        return re.sub(r"\r|\x1b\[[?\d;]*[a-zA-Z]", "", stream.getvalue())
+
+    @pytest.mark.parametrize("forced", [False, True])
+    def test_nothing_is_written_where_nobody_looks(self, capsys, monkeypatch, forced):
+        if forced:
+            monkeypatch.setenv("FORCE_COLOR", "1")
+        with working(3) as advance:
+            for part in self.PARTS:
+                advance(part)
+        assert capsys.readouterr() == ("", "")
+
+    def test_a_terminal_sees_what_is_done_and_nothing_stays(self, terminal):
+        with working(3) as advance:
+            advance("pictures")
+        assert "pictures" in self.shown(terminal)
+        assert terminal.getvalue().endswith("\x1b[2K")  # the line is cleared
+        assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
+
+    def test_a_part_that_has_only_begun_is_not_done(self, terminal, monkeypatch):
+        told = []
+        update = progress.Progress.update
+
+        def noting(bar, task, **fields):
+            told.append((fields["description"], fields["completed"]))
+            update(bar, task, **fields)
+
+        monkeypatch.setattr(progress.Progress, "update", noting)
+        with working(3) as advance:
+            for part in self.PARTS:
+                advance(part)
+        assert told == [("solving", 0), ("repairs", 1), ("pictures", 2)]
+
+    def test_an_error_takes_the_bar_away_and_shows_the_cursor_again(self, terminal):
+        def failing():
+            with working(3) as advance:
+                advance("solving")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            failing()
+        assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")

@@ -15,7 +15,15 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sheafcli.core.training.fit import Record
-from sheafcli.render.tables import ResultRow, discord_tables, neurons_table, result_table, show_frame
+from sheafcli.render.numbers import percent
+from sheafcli.render.tables import (
+    ResultRow,
+    discord_tables,
+    json_records,
+    neurons_table,
+    result_table,
+    show_frame,
+)
 
 
 def printed(table, encoding="utf-8", colours=None):
@@ -114,6 +122,39 @@ def test_layers_and_operations_are_sums_in_path_order():
         assert total == pytest.approx(frame.loc[frame["operation"] == name, "discord"].sum(), rel=1e-5)
     for layer, total in layers.items():
         assert total == pytest.approx(frame.loc[frame["layer"] == int(layer), "discord"].sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("n_layers", [1, 2, 31])
+def test_by_layer_the_share_of_the_resistance_stands_beside_the_discord(n_layers, encoding):
+    frame = discord_frame(n_layers, statistics=True)
+    resistance = np.random.default_rng(0).exponential(size=len(frame))
+    frame["resistance"] = resistance / resistance.sum()
+    by_edge, by_layer, by_operation = (printed(t, encoding) for t in discord_tables(frame))
+    for lines in (by_edge, by_layer, by_operation):
+        assert max(cell_len(line) for line in lines) <= 80
+        assert "…" not in "".join(lines)
+    assert by_layer[1].replace("|", " ").split()[:5] == ["layer", "discord", "share", "resistance", "excess"]
+    assert "resistance" not in "".join([*by_edge, *by_operation])
+    sums = frame.groupby("layer")[["share", "resistance"]].sum()
+    rows = [line.replace("|", " ").split() for line in by_layer[3:]]
+    assert [row[3] for row in rows] == [percent(share) for share in sums["resistance"]]
+    excess = [float(row[4]) for row in rows]
+    np.testing.assert_allclose(excess, sums["share"] / sums["resistance"], rtol=5e-3)
+
+
+def test_a_layer_without_resistance_has_a_dash_for_its_excess():
+    frame = discord_frame(2).assign(resistance=[0.0, 0.0, 0.5, 0.5])
+    frame.loc[:1, ["discord", "share"]] = 0.0
+    _, by_layer, _ = (printed(t) for t in discord_tables(frame))
+    assert by_layer[3].split()[3:5] == ["0.0%", "-"]
+
+
+def test_records_hold_none_for_what_is_missing_or_no_finite_number():
+    frame = pd.DataFrame({"layer": pd.array([1, None], dtype="Int64"), "share": [math.inf, 0.5]})
+    assert json_records(frame) == [{"layer": 1, "share": None}, {"layer": None, "share": 0.5}]
+    assert json_records(frame.head(0)) == []
+    json.dumps(json_records(frame), allow_nan=False)
 
 
 def test_each_operation_has_its_colour():

@@ -1,0 +1,108 @@
+"""Which layer is at fault, as a table: against its parts, and with a fault that was planted."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sheafcli.core.extension import extend
+from sheafcli.core.local_fit import local_fits
+from sheafcli.core.network import Network
+from sheafcli.core.repair import repairs
+from sheafcli.diagnostics import fault
+from sheafcli.diagnostics.fault import FAULT_COLUMNS, fault_table, part_name, posterior
+
+
+def teacher(output="identity", widths=(3, 6, 5, 2), samples=120):
+    """Draw a network with samples of which it is the truth, but for a little noise."""
+    rng = np.random.default_rng(4)
+    network = Network.he(widths, output, rng)
+    network = Network(tuple(1.5 * W for W in network.weights), network.biases, network.output)
+    X = rng.normal(size=(samples, widths[0]))
+    p = network.predict(X)
+    y = p + 0.05 * rng.normal(size=p.shape) if output == "identity" else (p > 0.5).astype(float)
+    return network, X, y
+
+
+evidence = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=12).map(np.array)
+
+
+@given(evidence=evidence)
+def test_the_posterior_and_that_of_no_fault_are_one_whole(evidence):
+    chances = posterior(evidence)
+    none = posterior(np.append(evidence, 0.0))  # a twin of no fault: it has the same chance
+    assert (chances >= 0.0).all()
+    assert chances.sum() <= 1.0 + 1e-12
+    # By twins: P(none) = P(twin) / (1 - P(twin)) of what is left for the others.
+    assert (1.0 - chances.sum()) * (1.0 - none[-1]) == pytest.approx(none[-1], abs=1e-9)
+
+
+@given(evidence=evidence, first=st.integers(0, 11), second=st.integers(0, 11))
+def test_odds_are_the_exponentials_of_evidence(evidence, first, second):
+    i, j = first % len(evidence), second % len(evidence)
+    chances = posterior(evidence)
+    if min(chances[i], chances[j]) > 1e-250:
+        assert np.log(chances[i] / chances[j]) == pytest.approx(evidence[i] - evidence[j], abs=1e-7)
+
+
+def test_of_no_evidence_every_layer_and_none_are_as_likely():
+    assert posterior(np.zeros(3)).tolist() == pytest.approx([0.25] * 3)
+
+
+@pytest.mark.parametrize("output", ["identity", "sigmoid"])
+def test_the_table_is_what_its_parts_say(output):
+    network, X, y = teacher(output)
+    y = y[::-1]
+    calls = []
+    table = fault_table(network, X, y, lambda: calls.append(len(calls)))
+    assert list(table) == ["layer", *FAULT_COLUMNS]
+    assert table["layer"].tolist() == [1, 2, 3]
+    assert len(calls) == 3
+    loss = network.output.loss(network.logits(X), y)
+    settled = extend(network, X, target=y).cochain
+    for row, tried, fit in zip(
+        table.itertuples(), repairs(network, X, y), local_fits(network, X, y, settled), strict=True
+    ):
+        best = sorted(tried, key=lambda repair: repair.evidence)[-1]
+        assert (row.evidence, row.part) == (best.evidence, part_name(best))
+        assert (row.explainable, row.fitted_loss) == (fit.explainable, fit.loss)
+        assert row.repaired_loss == pytest.approx(min(loss, tried[0].loss))
+        assert (row.samples, row.loss) == (120, pytest.approx(loss))
+    np.testing.assert_allclose(table["blame"], posterior(table["evidence"].to_numpy()))
+
+
+def test_many_samples_are_thinned_evenly_from_first_to_last(monkeypatch):
+    network, X, y = teacher(samples=50)
+    monkeypatch.setattr(fault, "MOST_SAMPLES", 8)
+    some = [0, 7, 14, 21, 28, 35, 42, 49]
+    thinned, alone = fault_table(network, X, y), fault_table(network, X[some], y[some])
+    assert thinned["samples"].tolist() == [8] * 3
+    assert thinned.equals(alone)
+
+
+@pytest.mark.parametrize(("layer", "neuron"), [(1, 2), (2, 3), (3, 0)])
+def test_a_planted_neuron_is_blamed(layer, neuron):
+    network, X, y = teacher()
+    weights = list(network.weights)
+    weights[layer - 1] = weights[layer - 1].copy()
+    weights[layer - 1][neuron] *= -1.0
+    table = fault_table(Network(tuple(weights), network.biases, network.output), X, y).set_index("layer")
+    assert table["blame"].idxmax() == layer
+    assert table["blame"].max() > 0.9
+    assert table.loc[layer, "part"] == f"neuron {neuron}"
+    assert table.loc[layer, "repaired_loss"] < 0.2 * table.loc[layer, "loss"]
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+@pytest.mark.parametrize("output", ["identity", "sigmoid"])
+def test_few_samples_have_a_table_without_warnings(samples, output):
+    network, X, y = teacher(output, samples=samples)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = fault_table(network, X, y)
+    finite = table.drop(columns=["part", "explainable"])
+    assert np.isfinite(finite.to_numpy(dtype=float)).all()
+    assert (table["fitted_loss"] <= table["loss"]).all()
+    assert (table["repaired_loss"] <= table["loss"]).all()
