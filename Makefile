@@ -88,6 +88,9 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) spectrum $$folder/saddle --format csv >/dev/null && \
 	cp $$folder/paraboloid/figures/learned.png $$folder/paraboloid/figures/discord.png docs/images/ && \
 	cp $$folder/saddle/figures/diffusion_*.png $$folder/saddle/figures/spectrum.png docs/images/ && \
+	$(SHEAF) import experiments/data/sick_digits.npz --data digits --output $$folder/sick >/dev/null && \
+	$(SHEAF) diagnose $$folder/sick --format csv >/dev/null && \
+	cp $$folder/sick/figures/edges.png $$folder/sick/figures/resistance.png docs/images/ && \
 	rm -rf $$folder
 
 transcripts: $(VENV)/.dev  ## run the transcripts of README.md and docs/ anew
