@@ -41,7 +41,7 @@ def blame_table(layers: pd.DataFrame, part: str) -> Table:
     columns = (
         [*layers["layer"].astype(str), "none"],
         [percent(blame) for blame in (*layers["blame"], none)],
-        [*(f"{nats:,.1f}" for nats in layers["evidence"]), "0.0"],
+        [*(f"{round(nats, 1) + 0.0:,.1f}" for nats in layers["evidence"]), "0.0"],
         [
             *(part if nats >= 1.0 else MISSING for part, nats in zip(*likeliest, strict=True)),
             MISSING,
