@@ -13,6 +13,7 @@ from sheafcli.render.console import stdout
 from sheafcli.render.tables import frame_table
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.imported import DataSource, Imported
+from sheafcli.runs.manifest import sizes
 from sheafcli.tasks.data import OutputName
 
 
@@ -75,7 +76,7 @@ def _show(imported: Imported) -> None:
         "file": imported.source["file"],
         "format": imported.source["format"],
         "widths": "-".join(map(str, network.widths)),
-        "parameters": f"{imported.parameters:,}",
+        "parameters": f"{sizes(network, None)['parameters']:,}",
         "output": network.output.name,
     }
     console.print(frame_table(pd.DataFrame({"network": facts.keys(), "": facts.values()})))

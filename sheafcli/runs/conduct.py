@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from types import FrameType
 from typing import Any
 
 import numpy as np
-import scipy
 
 from sheafcli.config import Config
 from sheafcli.core.spectrum import spectrum
@@ -25,6 +21,7 @@ from sheafcli.interop.npz import read_npz
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, Phase
 from sheafcli.runs.files import GrowingTable, write_npz
+from sheafcli.runs.manifest import now, sizes, versions
 from sheafcli.runs.observer import Observer
 
 Rows = Callable[[Session, Data], Iterable[Mapping[str, object]]]
@@ -231,7 +228,7 @@ class _Manifest:
     """manifest.json, kept up to date as the run goes on."""
 
     def __init__(self, experiment: Experiment, directory: RunDirectory, resume: bool):
-        config, task, network = experiment.config, experiment.task, experiment.network
+        config = experiment.config
         self._directory = directory
         before = directory.manifest() if resume else {}
         self._content: dict[str, Any] = {
@@ -240,20 +237,11 @@ class _Manifest:
             "message": None,
             "task": config.task.kind,
             "method": config.training.method,
-            "output": network.output.name,
             "seed": config.seed,
-            "widths": list(network.widths),
-            "parameters": sum(W.size + W.shape[0] for W in network.weights),
-            "n_train": task.n_train,
-            "n_test": len(task.X_test),
-            "started": before.get("started", _now()),
+            **sizes(experiment.network, experiment.task),
+            "started": before.get("started", now()),
             "ended": None,
-            "versions": {
-                "sheafcli": version("sheafcli"),
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "scipy": scipy.__version__,
-            },
+            "versions": versions(),
             "final": before.get("final"),
             "baseline": before.get("baseline"),
         }
@@ -265,7 +253,7 @@ class _Manifest:
         self._directory.write_manifest(self._content)
 
     def end(self, status: str, message: str | None = None) -> dict[str, Any]:
-        self._content |= {"status": status, "message": message, "ended": _now()}
+        self._content |= {"status": status, "message": message, "ended": now()}
         try:
             self._directory.write_manifest(self._content)
         except OSError:
@@ -273,10 +261,6 @@ class _Manifest:
             if status == "finished":
                 raise
         return self._content
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @contextmanager

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import scipy
 from pydantic import ValidationError
 
 from sheafcli.config import Config, dump_config, load_config
@@ -28,6 +23,7 @@ from sheafcli.interop.networks import network_arrays
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
 from sheafcli.runs.files import write_npz
+from sheafcli.runs.manifest import now, sizes, versions
 from sheafcli.tasks import TASKS, TaskData
 
 START = "imported.npz"
@@ -174,11 +170,6 @@ class Imported:
             notes=tuple(notes),
         )
 
-    @property
-    def parameters(self) -> int:
-        """The number of weights and biases."""
-        return sum(W.size + W.shape[0] for W in self.network.weights)
-
     @cached_property
     def figures(self) -> dict[str, float | None]:
         """The network's losses and accuracies on its data; nothing without data."""
@@ -217,19 +208,10 @@ class Imported:
             "message": f"imported from {self.source['file']}",
             "task": self.kind,
             "method": "imported",
-            "output": self.network.output.name,
             "seed": self.seed,
-            "widths": list(self.network.widths),
-            "parameters": self.parameters,
-            "n_train": None if self.task is None else self.task.n_train,
-            "n_test": None if self.task is None else len(self.task.X_test),
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {
-                "sheafcli": version("sheafcli"),
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "scipy": scipy.__version__,
-            },
+            **sizes(self.network, self.task),
+            "ended": now(),
+            "versions": versions(),
             "source": dict(self.source),
             "final": self.figures or None,
             "baseline": None,
