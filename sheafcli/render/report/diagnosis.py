@@ -51,7 +51,7 @@ def blame_figure(layers: pd.DataFrame) -> Figure | None:
         }
     ]
     layout = {
-        "xaxis": axis("blame", tickformat=".0%", range=[0, 1.12 * float(layers["blame"].max() or 1.0)]),
+        "xaxis": axis("blame", tickformat=".0%", range=[0, 1.2]),
         "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False},
     }
     caption = "How likely a fault in each layer is; what is missing to 100% says that there is none."

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from sheafcli.render.numbers import duration, percent
+from sheafcli.render.numbers import MISSING, duration, percent
 from sheafcli.render.panels import thinned
 from sheafcli.render.report.contents import SOURCES, Contents
 from sheafcli.render.report.diagnosis import (
@@ -230,6 +230,9 @@ def _diagnosis(contents: Contents) -> Section:
     tables, missing, lead = [], [], ""
     if layers is not None:
         figures += _side_by_side(blame_figure(layers))
+        if {"part", "evidence"} <= set(layers):
+            # Where there is no evidence, nothing is likeliest.
+            layers = layers.assign(part=layers["part"].where(layers["evidence"] >= 1.0, MISSING))
         tables.append(table_of(layers, LAYER_COLUMNS, "By layer"))
         if {"blame", "explainable"} <= set(layers):
             lead = (
