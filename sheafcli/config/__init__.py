@@ -3,5 +3,7 @@
 from sheafcli.config.dump import dump_config
 from sheafcli.config.load import error_at, load_config
 from sheafcli.config.schema import Config
+from sheafcli.config.sweep import Sweep, SweepRun
+from sheafcli.config.sweep_file import load_sweep
 
-__all__ = ["Config", "dump_config", "error_at", "load_config"]
+__all__ = ["Config", "Sweep", "SweepRun", "dump_config", "error_at", "load_config", "load_sweep"]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
@@ -37,12 +38,13 @@ _CORE_SCHEMA = (
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value was given: on a line of the file (from 1), or by an override."""
+    """Where a value was given: on a line of the file (from 1), of another file, or by an override."""
 
     given: str
     line: int | None = None
     key_line: int | None = None
     override: str | None = None
+    file: Path | None = None
 
     def of_key(self) -> Origin:
         """Point at the key rather than the value."""
@@ -51,11 +53,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a configuration, at a line, at an override, or as a whole."""
+    """One thing wrong with a configuration, at a line (of another file), at an override, or as a whole."""
 
     message: str
     line: int | None = None
     override: str | None = None
+    file: Path | None = None
 
 
 class DocumentError(Exception):
@@ -89,7 +92,7 @@ class Document:
             if not isinstance(holder, dict):
                 whole, part = dotted(path), dotted(path[:depth])
                 message = f"{whole}: {part} is not a section but {shown(str(holder))}"
-                self.problems.append(Problem(message, override=origin.override))
+                self.problems.append(Problem(message, origin.key_line, origin.override, origin.file))
                 return
         holder[path[-1]] = value
         kept = {p: o for p, o in self.origins.items() if p[: len(path)] != path}

@@ -52,19 +52,25 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         If anything is wrong; all that is found is listed, each with its line or override.
     """
     path = Path(path)
-    document = _document(path, overrides)
+    document = read_document(path)
+    apply_overrides(document, overrides)
     if "name" not in document.value:
         document.replace(("name",), path.stem, Origin(given=shown(path.stem)))
-    missing_files = _resolve_paths(document, path.parent)
+    config = validated(document, path)
+    if isinstance(config, list):
+        raise input_error(config, path)
+    return config
+
+
+def validated(document: Document, path: Path) -> Config | list[Problem]:
+    """Validate a document that was read from `path`: return its configuration, or all that is wrong."""
+    missing_files = resolve_paths(document, path)
     try:
         config = Config.model_validate(document.value)
         problems = {}
     except ValidationError as error:
         problems = found_problems(error.errors(include_url=False), document)
-    found = [*document.problems, *{**missing_files, **problems}.values()]
-    if found:
-        raise input_error(found, path)
-    return config
+    return [*document.problems, *{**missing_files, **problems}.values()] or config
 
 
 def error_at(key: KeyPath, message: str, path: Path | str, overrides: Sequence[str] = ()) -> InputError:
@@ -72,21 +78,31 @@ def error_at(key: KeyPath, message: str, path: Path | str, overrides: Sequence[s
 
     `message` says what is allowed; what was given is read from the configuration.
     """
-    origin = _document(Path(path), overrides).origin(key)
+    document = read_document(Path(path))
+    apply_overrides(document, overrides)
+    origin = document.origin(key)
     return input_error([problem_at(key, f"given {origin.given}; {message}", origin)], Path(path))
 
 
-def _document(path: Path, overrides: Sequence[str]) -> Document:
+def read_document(path: Path, gives: str = "a configuration gives at least `task` and `network`") -> Document:
+    """Read a file of keys with values; InputError if it is too large, not text, not YAML, or empty.
+
+    `gives` says what such a file holds, for the error of an empty one.
+    """
     text = _read(path)
     try:
         document = parse(text)
     except DocumentError as error:
         raise input_error([error.problem], path) from None
     if not isinstance(document.value, dict):
-        raise input_error([_not_a_mapping(document)], path)
+        raise input_error([_not_a_mapping(document, gives)], path)
+    return document
+
+
+def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
+    """Set keys as strings ``a.b=c`` say; what is wrong with those joins the document's problems."""
     for override in overrides:
         _apply(override, document)
-    return document
 
 
 def _read(path: Path) -> str:
@@ -114,16 +130,21 @@ def _read(path: Path) -> str:
         ) from None
 
 
-def _not_a_mapping(document: Document) -> Problem:
+def _not_a_mapping(document: Document, gives: str) -> Problem:
     origin = document.origins.get(())
     if origin is None:
-        return Problem("is empty; a configuration gives at least `task` and `network`", 1)
+        return Problem(f"is empty; {gives}", 1)
     return Problem(f"given {origin.given}; must be keys with values, as in `seed: 0`", origin.line)
 
 
+def overridden_key(override: str) -> tuple[str, ...]:
+    """Return the key path of an override ``a.b=c``."""
+    return tuple(name.strip() for name in override.partition("=")[0].split("."))
+
+
 def _apply(override: str, document: Document) -> None:
-    key, equals, text = override.partition("=")
-    names = tuple(name.strip() for name in key.split("."))
+    names = overridden_key(override)
+    _, equals, text = override.partition("=")
     if not equals or not all(names):
         message = "must be KEY=VALUE, as in training.steps=1000"
         document.problems.append(Problem(message, override=shown(override)))
@@ -138,25 +159,28 @@ def _apply(override: str, document: Document) -> None:
     document.replace(names, given.value, origin)
 
 
-def _resolve_paths(document: Document, folder: Path) -> dict[KeyPath, Problem]:
-    """Make the paths of files absolute, and say which files are missing."""
+def resolve_paths(document: Document, path: Path) -> dict[KeyPath, Problem]:
+    """Make the paths of files absolute, and say which files are missing.
+
+    They are relative to the folder of the file that gives them: that at `path` unless they are another's.
+    """
     problems = {}
-    for path, words in _PATH_KEYS.items():
-        section, key = path
+    for place, words in _PATH_KEYS.items():
+        section, key = place
         holder = document.value.get(section)
         given = holder.get(key) if isinstance(holder, dict) else None
-        origin = document.origin(path)
+        origin = document.origin(place)
         if not isinstance(given, str) or given in words:
             continue
-        base = folder if origin.override is None else Path()
-        file = base / given
+        folder = (origin.file or path).parent if origin.override is None else Path()
+        file = folder / given
         if os.path.isfile(file):
-            document.replace(path, str(file.resolve()), replace(origin, given=given))
+            document.replace(place, str(file.resolve()), replace(origin, given=given))
         else:
             alternatives = f"{', '.join(words)} or " if words else ""
             message = (
                 f"no file {shown(os.path.abspath(file), 300)}; must be {alternatives}"
                 f"the path of a file{did_you_mean(given, words)}"
             )
-            problems[path] = problem_at(path, message, origin)
+            problems[place] = problem_at(place, message, origin)
     return problems

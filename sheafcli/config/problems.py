@@ -41,7 +41,7 @@ def found_problems(errors: Iterable[ErrorDetails], document: Document) -> dict[K
 
 def problem_at(path: KeyPath, message: str, origin: Origin) -> Problem:
     """Make a problem with the value at `path`."""
-    return Problem(f"{dotted(path)}: {message}", origin.line, origin.override)
+    return Problem(f"{dotted(path)}: {message}", origin.line, origin.override, origin.file)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
@@ -67,7 +67,7 @@ def input_error(problems: Iterable[Problem], path: Path) -> InputError:
 def _single(problem: Problem, path: Path) -> InputError:
     if problem.override is not None:
         return InputError(f"--set {problem.override}: {problem.message}")
-    return InputError(problem.message, path=path, line=problem.line)
+    return InputError(problem.message, path=problem.file or path, line=problem.line)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class _Phase:
         done_here = (self.share_done or 0.0) - (self._first_share or 0.0)
         if self.share_done is None or done_here <= 0.0:
             return ""
-        return f"{_clock((1.0 - self.share_done) / done_here * self.seconds)} left"
+        return f"{clock((1.0 - self.share_done) / done_here * self.seconds)} left"
 
     def bar(self) -> RenderableType:
         """Draw the phase as it stands."""
@@ -176,7 +176,7 @@ def working(total: int) -> Iterator[Callable[[str], None]]:
         yield advance
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Return a time as minutes and seconds, 1:05, or hours and minutes, 2 h 03."""
     whole = round(seconds)
     if whole < 3600:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from sheafcli.core.network import Network
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import network_arrays, read_network
 from sheafcli.runs.files import temporary_of, write_npz, write_text
+from sheafcli.runs.lock import locked
 
 # Everything that sheafcli itself writes into a run directory; nothing else is ever removed. A directory
 # with the first two holds a run: a config.yaml alone may be one that the user wrote.
@@ -138,18 +137,9 @@ class RunDirectory:
                 path=self.path,
             )
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the directory for this process alone; InputError if another one is at work in it."""
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError("another process is working on this run", path=self.path) from error
-            yield
-        finally:
-            os.close(descriptor)
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the directory for this process alone; Busy if another one is at work in it."""
+        return locked(self.path, "run")
 
     def config(self) -> Config:
         """Return the run's configuration."""

@@ -1,0 +1,99 @@
+"""`sheaf sweep`: many runs of one configuration, on this machine or on a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sheafcli.cli.options import FormatOption, SetOption
+from sheafcli.config import load_sweep
+from sheafcli.diagnostics.sweep import by_parameters, read_index
+from sheafcli.errors import InputError
+from sheafcli.render.console import print_error, stdout
+from sheafcli.render.sweep import sweep_table
+from sheafcli.render.sweep_progress import SweepView
+from sheafcli.render.tables import Format, show_frame
+from sheafcli.runs import RunFailed
+from sheafcli.runs.cluster import DaskWorkers
+from sheafcli.runs.sweep import SweepDirectory, conduct_sweep
+from sheafcli.runs.workers import LocalWorkers, Workers
+
+MOST_RUNS = 10_000
+
+
+def sweep(
+    file: Annotated[
+        Path, typer.Argument(metavar="SWEEP", help="The sweep, a YAML file (see docs/sweeps.md).")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="The directory to write.", show_default="results/NAME"),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="Runs at a time on this machine, one thread each.",
+            show_default="one a processor",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler", metavar="ADDRESS", help="Use the workers of the Dask scheduler at this address."
+        ),
+    ] = None,
+    set_: SetOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help=f"Do more than {MOST_RUNS:,} runs.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor the table.")] = False,
+    format_: FormatOption = "table",
+) -> None:
+    """Train many variations of a configuration.
+
+    Writes a run directory for each, and sweep.csv, which lists them. What is done already is not done
+    again: call it anew to continue, or to try again what failed.
+    """
+    if jobs is not None and scheduler is not None:
+        raise typer.BadParameter("--jobs is for this machine and --scheduler for a cluster: give one")
+    planned = load_sweep(file, set_ or ())
+    if planned.count > MOST_RUNS and not yes:
+        raise InputError(
+            f"these are {planned.count:,} runs; give --yes if you mean more than {MOST_RUNS:,}", path=file
+        )
+    runs = planned.runs()
+    directory = SweepDirectory(output or Path("results") / planned.name)
+    directory.begin(planned)
+    workers = _workers(jobs, scheduler, directory)
+    try:
+        with SweepView(quiet=quiet) as view:
+            counts = conduct_sweep(planned, runs, directory, workers, view)
+    except KeyboardInterrupt:
+        print_error(f"interrupted; call it again to continue, what was written is in {directory.path}")
+        raise typer.Exit(1) from None
+    if not quiet:
+        _show(directory, planned.keys, counts, planned.name, format_)
+    if set(counts) != {"finished"}:
+        others = ", ".join(f"{count:,} {status}" for status, count in counts.items() if status != "finished")
+        raise RunFailed(f"{others} of {planned.count:,} runs; {directory.path}/sweep.csv says which and why")
+
+
+def _workers(jobs: int | None, scheduler: str | None, directory: SweepDirectory) -> Workers:
+    if scheduler is not None:
+        return DaskWorkers(scheduler, directory)
+    return LocalWorkers(jobs or len(os.sched_getaffinity(0)))
+
+
+def _show(
+    directory: SweepDirectory, keys: tuple[str, ...], counts: dict[str, int], name: str, format_: Format
+) -> None:
+    index = read_index(directory)
+    if format_ != "table":
+        show_frame(index, format_)
+        return
+    stdout().print(sweep_table(by_parameters(index, list(keys)), list(keys), counts, name))
+    typer.echo(f"\nSweep directory: {directory.path}")

@@ -1,0 +1,45 @@
+"""Ranges of numbers in the file of a sweep: {from: 1.0e-4, to: 0.1, count: 7, scale: log}."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from sheafcli.config.problems import did_you_mean
+
+LONGEST = 1_000_000
+SCALES = ("linear", "log")
+KEYS = ("from", "to", "count", "scale")
+
+
+def range_values(given: dict[str, Any]) -> list[int] | list[float]:
+    """Return the `count` values of a range, both ends among them; ValueError says what is wrong with it.
+
+    On the linear scale, the default, they lie at equal distances, and are integers if the ends and the
+    distance are; on the log scale they are floats of equal ratios.
+    """
+    for key in given:
+        if key not in KEYS:
+            raise ValueError(f"unknown key {key}{did_you_mean(key, KEYS)}")
+    first, last = _end("from", given), _end("to", given)
+    count, scale = given.get("count"), given.get("scale", "linear")
+    if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= LONGEST:
+        raise ValueError(f"count must be an integer from 2 to {LONGEST}")
+    if scale not in SCALES:
+        raise ValueError(f"scale must be {' or '.join(SCALES)}{did_you_mean(str(scale), SCALES)}")
+    if scale == "log":
+        if min(first, last) <= 0:
+            raise ValueError("from and to must be above 0 on a log scale")
+        return [float(value) for value in np.geomspace(first, last, count)]
+    if isinstance(first, int) and isinstance(last, int) and (last - first) % (count - 1) == 0:
+        return [first + i * ((last - first) // (count - 1)) for i in range(count)]
+    return [float(value) for value in np.linspace(first, last, count)]
+
+
+def _end(key: str, given: dict[str, Any]) -> int | float:
+    value = given.get(key)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise ValueError(f"{key} must be a finite number")

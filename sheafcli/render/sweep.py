@@ -1,0 +1,74 @@
+"""The runs of a sweep by what was varied, for people to look at."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from sheafcli.diagnostics.sweep import SEED
+from sheafcli.render.numbers import aligned, percent
+from sheafcli.render.tables import house_table
+
+LONGEST_TABLE = 24
+WIDEST_PARAMETER = 16
+
+
+def sweep_table(table: pd.DataFrame, keys: list[str], counts: dict[str, int], name: str) -> Table:
+    """Return a row for every combination of the parameters, with the medians over its seeds.
+
+    `table` is that of `diagnostics.sweep.by_parameters`. Of more than 24 rows the best by test loss are
+    shown, in their order; the title says so, and how many runs ended how.
+    """
+    by = "test_loss" if "test_loss" in table else "train_loss"
+    shown, note = table, ""
+    if len(table) > LONGEST_TABLE:
+        best = table[by].nsmallest(LONGEST_TABLE).index if by in table else table.index[:LONGEST_TABLE]
+        shown = table.loc[sorted(best)]
+        note = f"; the best {len(shown)} of {len(table)} combinations"
+    statuses = ", ".join(f"{count:,} {status}" for status, count in counts.items())
+    console_table = house_table(f"Sweep {name}: {statuses}{note}")
+    keys = [key for key in keys if key != SEED]
+    for key in keys:
+        console_table.add_column(_header(key, keys), no_wrap=True)
+    cells = [[_shortened(value) for value in _texts(shown[key])] for key in keys]
+    least = shown[by].min() if by in shown else None
+    columns = {"finished": ["" if f == n else f"{f} of {n}" for f, n in _pairs(shown)]}
+    if not any(columns["finished"]):
+        columns.clear()
+    for column, header in (("train_loss", "train\nloss"), ("test_loss", "test\nloss")):
+        if column in shown:
+            columns[header] = aligned(shown[column].tolist(), 5)
+    if "test_loss" in shown and (shown["runs"] > 1).any():
+        columns["from"] = aligned(shown["test_least"].tolist(), 3)
+        columns["to"] = aligned(shown["test_largest"].tolist(), 3)
+    if "test_accuracy" in shown:
+        columns["test\naccuracy"] = [percent(value) for value in shown["test_accuracy"]]
+    for header in columns:
+        console_table.add_column(header, justify="right", no_wrap=True)
+    for i in range(len(shown)):
+        best_of_all = least is not None and shown[by].iloc[i] == least and len(shown) > 1
+        style = "bold" if best_of_all else ""
+        row = [Text(column[i], style) for column in [*cells, *columns.values()]]
+        console_table.add_row(*row)
+    return console_table
+
+
+def _pairs(table: pd.DataFrame) -> list[tuple[int, int]]:
+    return [(int(f), int(n)) for f, n in zip(table["finished"], table["runs"], strict=True)]
+
+
+def _texts(values: pd.Series) -> list[str]:
+    """Return parameters as they were written: numbers in their shortest form."""
+    return [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
+
+
+def _header(key: str, keys: list[str]) -> str:
+    """Return the last part of a dotted key, or all of it where that is not the only one that ends so."""
+    last = key.rpartition(".")[2]
+    return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key.replace(".", ".\n")
+
+
+def _shortened(text: str) -> str:
+    """Return the end of a long text, where the names of files differ."""
+    return text if len(text) <= WIDEST_PARAMETER else f"...{text[3 - WIDEST_PARAMETER :]}"

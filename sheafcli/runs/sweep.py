@@ -1,0 +1,179 @@
+"""The directory of a sweep: its runs, the table that lists them, and conducting them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+from sheafcli.config import Sweep, SweepRun, dump_config
+from sheafcli.config.document import write_value
+from sheafcli.core.training.fit import Record
+from sheafcli.errors import InputError
+from sheafcli.runs.directory import RunDirectory
+from sheafcli.runs.files import csv_line, temporary_of, write_text
+from sheafcli.runs.job import DONE, Job, Outcome
+from sheafcli.runs.lock import is_locked, locked
+from sheafcli.runs.workers import Workers
+
+INDEX, FILE = "sweep.csv", "sweep.yaml"
+INDEX_SECONDS = 1.0
+MISSING = "missing"
+FINAL = ("seconds", *(field.name for field in fields(Record)))
+
+
+@dataclass(frozen=True)
+class SweepDirectory:
+    """A directory that holds the runs of one sweep, each in a directory named by its number."""
+
+    path: Path
+
+    def begin(self, sweep: Sweep) -> None:
+        """Make the directory for a sweep, or take up the one that was begun in it.
+
+        InputError if another sweep is there, a run, or files that are nobody's but the user's.
+        """
+        file = self.path / FILE
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not file.exists():
+                strangers = {child.name for child in self.path.iterdir()} - {temporary_of(file).name}
+                if strangers:
+                    raise InputError(
+                        f"the directory holds files but no sweep ({sorted(strangers)[0]}); choose an empty "
+                        "or new one with --output",
+                        path=self.path,
+                    )
+                write_text(file, sweep.text)
+            elif file.read_text(encoding="utf-8") != sweep.text:
+                raise InputError(
+                    f"another sweep is here (its {FILE} has another base or other values); give this one "
+                    "another name, choose another directory with --output, or remove that one",
+                    path=self.path,
+                )
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else f"{FILE} is damaged"
+            raise InputError(
+                f"a sweep cannot be written here ({reason}); choose another directory with --output",
+                path=self.path,
+            ) from error
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold the directory for this process: while it is held, the sweep lives."""
+        return locked(self.path, "sweep")
+
+    def run(self, number: str) -> RunDirectory:
+        """Return the directory of a run."""
+        return RunDirectory(self.path / number)
+
+
+class SweepObserver(Protocol):
+    """Receives the course of a sweep."""
+
+    def sweep_started(self, directory: SweepDirectory, waiting: Sequence[SweepRun], total: int) -> None:
+        """Note that a sweep of so many runs begins, or goes on, of which some are to be done."""
+
+    def run_ended(self, outcome: Outcome) -> None:
+        """Note that a run has ended."""
+
+
+class Index:
+    """The table sweep.csv: a row a run with its number, its parameters, its status and its final figures."""
+
+    def __init__(self, directory: SweepDirectory, sweep: Sweep, runs: Sequence[SweepRun]):
+        self._directory = directory
+        baseline = any(run.config.baseline is not None for run in runs)
+        figures = [*FINAL, *(f"baseline_{name}" for name in FINAL)] if baseline else FINAL
+        self._columns = ("run", *sweep.keys, "status", *figures, "message")
+        self._runs = {run.number: run for run in runs}
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._written = -INDEX_SECONDS
+        for number in self._runs:
+            self.look(number)
+
+    def status(self, number: str) -> str:
+        """Return the status of a run when it was last looked at."""
+        return str(self._rows[number]["status"])
+
+    def look(self, number: str, outcome: Outcome | None = None) -> None:
+        """Read how a run stands; `outcome` tells what its directory may not say."""
+        parameters = {key: _plain(value) for key, value in self._runs[number].parameters.items()}
+        row: dict[str, Any] = {"run": number, **parameters, "status": MISSING}
+        run = self._directory.run(number)
+        if run.has_run:
+            manifest = run.manifest()
+            row["status"], row["message"] = manifest.get("status"), manifest.get("message")
+            if row["status"] == "running" and not is_locked(run.path):
+                row["status"] = "interrupted"
+            for prefix, phase in (("", "final"), ("baseline_", "baseline")):
+                row |= {f"{prefix}{name}": value for name, value in (manifest.get(phase) or {}).items()}
+        if outcome is not None:
+            row |= {"status": outcome.status, "message": outcome.message}
+        self._rows[number] = row
+
+    def write(self, *, at_once: bool) -> None:
+        """Write the table whole, though not every time within a second unless `at_once`."""
+        if not at_once and monotonic() - self._written < INDEX_SECONDS:
+            return
+        lines = [csv_line(row.get(column) for column in self._columns) for row in self._rows.values()]
+        write_text(self._directory.path / INDEX, "".join([csv_line(self._columns), *lines]))
+        self._written = monotonic()
+
+    def count(self) -> dict[str, int]:
+        """Return how many runs there are of each status."""
+        statuses = [row["status"] for row in self._rows.values()]
+        return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+
+
+def conduct_sweep(
+    sweep: Sweep,
+    runs: Sequence[SweepRun],
+    directory: SweepDirectory,
+    workers: Workers,
+    observer: SweepObserver,
+) -> dict[str, int]:
+    """Do what is missing or failed of a sweep, and return how many runs there are of each status.
+
+    The directory must have been begun. Whatever stops this process, no run that was done is done again by
+    the next call, and one that was under way goes on from its last checkpoint. Ctrl-C raises
+    KeyboardInterrupt once the workers have stopped and the index says so.
+    """
+    with ExitStack() as held:
+        held.enter_context(directory.held())
+        index = Index(directory, sweep, runs)
+        waiting = [run for run in runs if index.status(run.number) not in DONE]
+        observer.sweep_started(directory, waiting, len(runs))
+        try:
+            for outcome in workers.outcomes([_job(run, directory) for run in waiting]):
+                index.look(outcome.number, outcome)
+                index.write(at_once=False)
+                observer.run_ended(outcome)
+        finally:
+            held.close()  # which the workers see
+            workers.close()
+            for run in waiting:
+                if index.status(run.number) not in (*DONE, "failed"):
+                    index.look(run.number)
+            index.write(at_once=True)
+    return index.count()
+
+
+def _job(run: SweepRun, directory: SweepDirectory) -> Job:
+    place = directory.path.resolve()
+    return Job(
+        run.number,
+        run.config.name,
+        dump_config(run.config),
+        str(place / run.number),
+        str(place),
+        version("sheafcli"),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as it stands in a cell of CSV: lists and mappings as YAML on one line."""
+    return write_value(value) if isinstance(value, list | dict | bool | None) else value

@@ -1,0 +1,45 @@
+"""How far a run is that some other process is at work on, from what it has logged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sheafcli.config import Config
+from sheafcli.config.training import DescentSpec, HeatSpec
+from sheafcli.runs.conduct import HISTORY
+from sheafcli.runs.directory import RunDirectory
+
+TAIL = 1024
+
+
+def share_done(run: RunDirectory, config: Config) -> float:
+    """Return the share, from 0 to 1, of a run's steps up to its last logged row, over all its phases."""
+    phases = {"training": config.training, "baseline": config.baseline}
+    shares = [_share(run / HISTORY[name], spec) for name, spec in phases.items() if spec is not None]
+    return sum(shares) / len(shares)
+
+
+def _share(history: Path, spec: HeatSpec | DescentSpec) -> float:
+    row = _last_row(history)
+    length = spec.time if isinstance(spec, HeatSpec) else spec.epochs
+    try:
+        if spec.steps is not None:
+            return min(1.0, float(row["step"]) / spec.steps)
+        return min(1.0, float(row["time"]) / length) if length is not None else 0.0
+    except (KeyError, ValueError):
+        return 0.0
+
+
+def _last_row(history: Path) -> dict[str, str]:
+    """Return the last whole row of a log by column; nothing if there is none yet."""
+    try:
+        with history.open("rb") as file:
+            header = file.readline().decode()
+            file.seek(max(file.tell(), os.fstat(file.fileno()).st_size - TAIL))
+            rows = file.read().decode().splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):
+        return {}
+    whole = [row for row in rows if row.endswith("\n")]
+    columns = header.strip().split(",")
+    return dict(zip(columns, whole[-1].strip().split(","), strict=False)) if whole else {}
