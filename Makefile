@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHEAF := $(BIN)/sheaf
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One installation at a time, also by `make -j`.
+LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
+PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise train compare report imported all-experiments results images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise train train-all sweep compare report runs imported paper paper-quick results images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -39,12 +41,27 @@ train: $(VENV)/.run  ## train CONFIG=file.yaml (continues it if it was begun)
 	$(if $(CONFIG),,$(error give a configuration: make train CONFIG=experiments/saddle.yaml))
 	$(SHEAF) train $(CONFIG) --resume
 
+train-all: $(VENV)/.datasets  ## train every configuration in DIR=experiments that is not done yet
+	$(if $(DIR),,$(error give a folder of configurations: make train-all DIR=experiments))
+	@failed=; for config in $(DIR)/*.yaml; do $(SHEAF) train $$config --resume || failed="$$failed $$config"; done; \
+	[ -z "$$failed" ] || { echo "not trained:$$failed" >&2; exit 1; }
+
+sweep: $(VENV)/.datasets  ## do what is missing of SWEEP=file.yaml, on all processors
+	$(if $(SWEEP),,$(error give a sweep: make sweep SWEEP=experiments/sweeps/beta.yaml))
+	$(SHEAF) sweep $(SWEEP)
+
+paper: $(VENV)/.run  ## all of the paper's experiments into results/paper/ and docs/paper.md (resumable)
+	$(BIN)/python benchmarks/paper/run.py
+
+paper-quick: $(VENV)/.run  ## the same in short, into results/paper-quick/
+	$(BIN)/python benchmarks/paper/run.py --quick
+
+runs: $(VENV)/.run  ## list the runs in results/
+	$(SHEAF) runs
+
 compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
 	$(if $(RUNS),,$(error give run directories: make compare RUNS="results/a results/b"))
 	$(SHEAF) compare $(RUNS)
-
-all-experiments: $(VENV)/.datasets  ## train every file of experiments/ that is not done yet
-	@for config in experiments/*.yaml; do $(SHEAF) train $$config --resume || exit 1; done
 
 results: $(VENV)/.dev  ## measure the eight rows of the paper's table anew, into docs/results.md
 	$(BIN)/python benchmarks/paper_rows.py
@@ -116,7 +133,7 @@ $(VENV)/.models: $(VENV)/.run
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PIP) -e '.[datasets,models,dev]'
+	$(PIP) -e '.[datasets,models,cluster,dev]'
 	@touch $@
 
 # The report is tested in a real browser, from Debian's packages where none is installed.

@@ -17,7 +17,9 @@ from sheafcli.cli.export import export
 from sheafcli.cli.import_ import import_
 from sheafcli.cli.init import init
 from sheafcli.cli.report import report
+from sheafcli.cli.runs import runs
 from sheafcli.cli.spectrum import spectrum
+from sheafcli.cli.sweep import sweep
 from sheafcli.cli.train import train
 from sheafcli.cli.validate import validate
 from sheafcli.cli.verify import verify
@@ -33,7 +35,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, validate, train, diagnose, diffuse, verify, spectrum, compare, report, import_, export):
+for command in (
+    init,
+    validate,
+    train,
+    sweep,
+    diagnose,
+    diffuse,
+    verify,
+    spectrum,
+    runs,
+    compare,
+    report,
+    import_,
+    export,
+):
     app.command(command.__name__.rstrip("_"))(command)
 
 

@@ -67,8 +67,8 @@ def sweep(
         )
     runs = planned.runs()
     directory = SweepDirectory(output or Path("results") / planned.name)
-    directory.begin(planned)
     workers = _workers(jobs, scheduler, directory)
+    directory.begin(planned)
     try:
         with SweepView(quiet=quiet) as view:
             counts = conduct_sweep(planned, runs, directory, workers, view)

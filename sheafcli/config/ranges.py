@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from sheafcli.config.problems import did_you_mean
 
 LONGEST = 1_000_000
+FARTHEST = 1e300  # so that the distance of two ends is finite, too
 SCALES = ("linear", "log")
 KEYS = ("from", "to", "count", "scale")
 
@@ -40,6 +40,6 @@ def range_values(given: dict[str, Any]) -> list[int] | list[float]:
 
 def _end(key: str, given: dict[str, Any]) -> int | float:
     value = given.get(key)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FARTHEST:
         return value
-    raise ValueError(f"{key} must be a finite number")
+    raise ValueError(f"{key} must be a number from {-FARTHEST:g} to {FARTHEST:g}")

@@ -148,6 +148,8 @@ class _Reader:
 
     def _choice(self, key: KeyPath, given: Any, origin: Origin) -> Choice:
         """Make paths of files in a choice absolute, and set what overrides set inside of it."""
+        if not isinstance(given, str | dict):  # such as the numbers of a long range
+            return Choice(given, given, origin)
         alone = Document({}, {(): origin})
         alone.replace(key, deepcopy(given), origin)
         inside = [o for o in self._overrides if _is_inside(overridden_key(o), key)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from threadpoolctl import threadpool_limits
@@ -19,6 +22,7 @@ from sheafcli.runs.conduct import RunFailed
 from sheafcli.runs.job import Job, Outcome, perform
 from sheafcli.runs.sweep import SweepDirectory
 
+SCHEMES, DEFAULT_PORT = ("tcp", "tls"), 8786
 CONNECT_SECONDS = 5
 PATIENCE_SECONDS = 15
 
@@ -37,11 +41,13 @@ class DaskWorkers:
         except ImportError as error:
             raise InputError(str(error)) from error
         try:
-            self._client = self._distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
+            _knock(address, self._distributed)
+            self._client = self._distributed.Client(address, timeout=CONNECT_SECONDS)
+        except (OSError, ValueError) as error:
+            reason = str(error) or f"not within {CONNECT_SECONDS} seconds"
             raise InputError(
-                f"--scheduler {address}: no Dask scheduler answers there; start one with `dask scheduler`, "
-                "and give the address that it prints, such as tcp://127.0.0.1:8786"
+                f"--scheduler {address}: no Dask scheduler answers there ({reason}); start one with `dask "
+                "scheduler`, and give the address that it prints, such as tcp://127.0.0.1:8786"
             ) from error
         self._address, self._directory = address, directory
         self._futures: list[Any] = []
@@ -96,6 +102,22 @@ class DaskWorkers:
         for worker, found in self._client.run(facts, str(place), on_error="return").items():
             if problem := _problem(found, place):
                 raise InputError(f"--scheduler {self._address}: the worker {worker} {problem}")
+
+
+def _knock(address: str, distributed: Any) -> None:
+    """Raise OSError or ValueError where no Dask scheduler listens: a client goes on trying, or waits."""
+    place = urlsplit(address if "://" in address else f"tcp://{address}")
+    if place.scheme not in SCHEMES or not place.hostname:
+        raise ValueError(f"an address is {' or '.join(f'{scheme}://HOST:PORT' for scheme in SCHEMES)}")
+    with socket.create_connection((place.hostname, place.port or DEFAULT_PORT), timeout=CONNECT_SECONDS):
+        pass
+
+    async def shake_hands() -> None:
+        security = distributed.Security().get_connection_args("client")
+        comm = await distributed.core.connect(address, timeout=CONNECT_SECONDS, **security)
+        comm.abort()
+
+    asyncio.run(asyncio.wait_for(shake_hands(), CONNECT_SECONDS))
 
 
 def _problem(found: Mapping[str, Any] | Exception, place: Path) -> str | None:

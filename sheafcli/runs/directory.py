@@ -14,7 +14,7 @@ from sheafcli.core.network import Network
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import network_arrays, read_network
 from sheafcli.runs.files import temporary_of, write_npz, write_text
-from sheafcli.runs.lock import locked
+from sheafcli.runs.lock import is_locked, locked
 
 # Everything that sheafcli itself writes into a run directory; nothing else is ever removed. A directory
 # with the first two holds a run: a config.yaml alone may be one that the user wrote.
@@ -174,6 +174,16 @@ class RunDirectory:
         except (OSError, RecursionError, ValueError) as error:
             raise InputError(f"the manifest cannot be read ({error})", path=path) from error
         return found
+
+    def current_manifest(self) -> dict[str, Any]:
+        """Return the manifest; a run that says it is running, but that no process holds, is interrupted."""
+        manifest = self.manifest()
+        if manifest.get("status") == "running" and not is_locked(self.path):
+            # Whoever held the run ended it before letting go: what the manifest says now is the last word.
+            manifest = self.manifest()
+            if manifest.get("status") == "running":
+                manifest["status"] = "interrupted"
+        return manifest
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write the manifest whole."""

@@ -17,7 +17,7 @@ from sheafcli.errors import InputError
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.files import csv_line, temporary_of, write_text
 from sheafcli.runs.job import DONE, Job, Outcome
-from sheafcli.runs.lock import is_locked, locked
+from sheafcli.runs.lock import locked
 from sheafcli.runs.workers import Workers
 
 INDEX, FILE = "sweep.csv", "sweep.yaml"
@@ -105,10 +105,8 @@ class Index:
         row: dict[str, Any] = {"run": number, **parameters, "status": MISSING}
         run = self._directory.run(number)
         if run.has_run:
-            manifest = run.manifest()
-            row["status"], row["message"] = manifest.get("status"), manifest.get("message")
-            if row["status"] == "running" and not is_locked(run.path):
-                row["status"] = "interrupted"
+            manifest = run.current_manifest()
+            row |= {"status": manifest.get("status"), "message": manifest.get("message")}
             for prefix, phase in (("", "final"), ("baseline_", "baseline")):
                 row |= {f"{prefix}{name}": value for name, value in (manifest.get(phase) or {}).items()}
         if outcome is not None:

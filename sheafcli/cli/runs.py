@@ -1,0 +1,61 @@
+"""`sheaf runs`: a table of the runs below a directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sheafcli.cli.options import FormatOption
+from sheafcli.diagnostics.listing import Condition, Order, find_runs, list_runs
+from sheafcli.render.console import stdout
+from sheafcli.render.listing import listing_table
+from sheafcli.render.progress import working
+from sheafcli.render.tables import show_frame
+
+
+def runs(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to look: here and in all folders below.")
+    ] = Path("results"),
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="COLUMN=VALUE",
+            help="Show the runs that have this, such as status=diverged or task=paraboloid; may be given "
+            "again, and all must hold.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort", metavar="COLUMN", help="By what to sort; -COLUMN for descending, such as -when."
+        ),
+    ] = "name",
+    format_: FormatOption = "table",
+) -> None:
+    """List the runs below a directory, sorted and filtered.
+
+    A run whose process was killed is shown as interrupted, one whose manifest cannot be read as damaged.
+    csv and json have more columns, all of which --where and --sort take: name, directory, task, method,
+    status, seed, steps, seconds, train_loss, test_loss, train_accuracy, test_accuracy,
+    baseline_train_loss, baseline_test_loss, started, ended, when (it ended, or else started), message.
+    """
+    conditions, order = [Condition.read(text) for text in where or ()], Order.read(sort)
+    found = find_runs(directory)
+    with working(len(found.runs)) as advance:
+        listing = list_runs(found, conditions, order, advance)
+    for problem in (*found.problems, *listing.problems):
+        typer.echo(f"note: {problem}", err=True)
+    shown, total = len(listing.table), len(found.runs)
+    if shown == 0:
+        wanted = "".join(f" with {' and '.join(where)}") if where and total else ""
+        typer.echo(f"No runs below {directory}{wanted}.", err=format_ != "table")
+    if format_ != "table":
+        show_frame(listing.table, format_)
+    elif shown > 0:
+        console = stdout()
+        count = f"{shown:,}" if shown == total else f"{shown:,} of {total:,}"
+        console.print(listing_table(listing.table, f"Runs below {directory} ({count})", console.width))
