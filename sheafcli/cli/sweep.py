@@ -6,14 +6,17 @@ import os
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from sheafcli.cli.options import FormatOption, SetOption
-from sheafcli.config import load_sweep
+from sheafcli.config import Sweep, load_sweep
 from sheafcli.diagnostics.sweep import by_parameters, read_index
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_error, stdout
+from sheafcli.render.style import save_figure
 from sheafcli.render.sweep import sweep_table
+from sheafcli.render.sweep_figure import sweep_figure
 from sheafcli.render.sweep_progress import SweepView
 from sheafcli.render.tables import Format, show_frame
 from sheafcli.runs import RunFailed
@@ -75,8 +78,10 @@ def sweep(
     except KeyboardInterrupt:
         print_error(f"interrupted; call it again to continue, what was written is in {directory.path}")
         raise typer.Exit(1) from None
+    index = read_index(directory)
+    _draw(directory, index, planned)
     if not quiet:
-        _show(directory, planned.keys, counts, planned.name, format_)
+        _show(directory, index, planned, counts, format_)
     if set(counts) != {"finished"}:
         others = ", ".join(f"{count:,} {status}" for status, count in counts.items() if status != "finished")
         raise RunFailed(f"{others} of {planned.count:,} runs; {directory.path}/sweep.csv says which and why")
@@ -88,12 +93,19 @@ def _workers(jobs: int | None, scheduler: str | None, directory: SweepDirectory)
     return LocalWorkers(jobs or len(os.sched_getaffinity(0)))
 
 
+def _draw(directory: SweepDirectory, index: pd.DataFrame, planned: Sweep) -> None:
+    figure = sweep_figure(index, list(planned.keys), planned.name)
+    if figure is not None:
+        directory.figures.mkdir(exist_ok=True)
+        save_figure(figure, directory.figures / "sweep.png")
+
+
 def _show(
-    directory: SweepDirectory, keys: tuple[str, ...], counts: dict[str, int], name: str, format_: Format
+    directory: SweepDirectory, index: pd.DataFrame, planned: Sweep, counts: dict[str, int], format_: Format
 ) -> None:
-    index = read_index(directory)
     if format_ != "table":
         show_frame(index, format_)
         return
-    stdout().print(sweep_table(by_parameters(index, list(keys)), list(keys), counts, name))
+    keys = list(planned.keys)
+    stdout().print(sweep_table(by_parameters(index, keys), keys, counts, planned.name))
     typer.echo(f"\nSweep directory: {directory.path}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from sheafcli.config.problems import did_you_mean
 
-LONGEST = 1_000_000
+LONGEST = 100_000
 FARTHEST = 1e300  # so that the distance of two ends is finite, too
 SCALES = ("linear", "log")
 KEYS = ("from", "to", "count", "scale")

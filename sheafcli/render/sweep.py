@@ -29,9 +29,9 @@ def sweep_table(table: pd.DataFrame, keys: list[str], counts: dict[str, int], na
     statuses = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     console_table = house_table(f"Sweep {name}: {statuses}{note}")
     keys = [key for key in keys if key != SEED]
-    for key in keys:
-        console_table.add_column(_header(key, keys), no_wrap=True)
-    cells = [[_shortened(value) for value in _texts(shown[key])] for key in keys]
+    for header in parameter_names(keys):
+        console_table.add_column(header.replace(".", ".\n"), no_wrap=True)
+    cells = [[parameter_text(value) for value in shown[key]] for key in keys]
     least = shown[by].min() if by in shown else None
     columns = {"finished": ["" if f == n else f"{f} of {n}" for f, n in _pairs(shown)]}
     if not any(columns["finished"]):
@@ -58,17 +58,13 @@ def _pairs(table: pd.DataFrame) -> list[tuple[int, int]]:
     return [(int(f), int(n)) for f, n in zip(table["finished"], table["runs"], strict=True)]
 
 
-def _texts(values: pd.Series) -> list[str]:
-    """Return parameters as they were written: numbers in their shortest form."""
-    return [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
+def parameter_names(keys: list[str]) -> list[str]:
+    """Return the last parts of dotted keys, or all of a key where others end as it does."""
+    ends = [key.rpartition(".")[2] for key in keys]
+    return [end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)]
 
 
-def _header(key: str, keys: list[str]) -> str:
-    """Return the last part of a dotted key, or all of it where that is not the only one that ends so."""
-    last = key.rpartition(".")[2]
-    return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key.replace(".", ".\n")
-
-
-def _shortened(text: str) -> str:
-    """Return the end of a long text, where the names of files differ."""
+def parameter_text(value: object) -> str:
+    """Return a parameter in short: six digits of a number, the end of a long text, where files differ."""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= WIDEST_PARAMETER else f"...{text[3 - WIDEST_PARAMETER :]}"

@@ -24,7 +24,7 @@ from sheafcli.runs.under_way import share_done
 LOOKED_AT = 64
 LOOK_AFTER_SECONDS = 1.0
 SHOWN = 8
-LABEL_WIDTH = 34
+LABEL_WIDTH = 38
 
 
 class SweepView:
@@ -120,7 +120,11 @@ def _bar(share: float, style: str) -> ProgressBar:
 
 def _label(run: SweepRun) -> Text:
     """Return a run's number and what is its own, as far as there is room."""
-    own = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in run.parameters.items())
+    own = ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in run.parameters.items())
     label = Text(f"{run.number}  {own}", "dim")
     label.truncate(LABEL_WIDTH, overflow="ellipsis")
     return label
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -32,6 +32,11 @@ class SweepDirectory:
 
     path: Path
 
+    @property
+    def figures(self) -> Path:
+        """The folder of pictures."""
+        return self.path / "figures"
+
     def begin(self, sweep: Sweep) -> None:
         """Make the directory for a sweep, or take up the one that was begun in it.
 
