@@ -108,6 +108,8 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) import experiments/data/sick_digits.npz --data digits --output $$folder/sick >/dev/null && \
 	$(SHEAF) diagnose $$folder/sick --format csv >/dev/null && \
 	cp $$folder/sick/figures/edges.png $$folder/sick/figures/resistance.png docs/images/ && \
+	$(SHEAF) sweep experiments/sweeps/beta.yaml --output $$folder/beta --quiet && \
+	cp $$folder/beta/figures/sweep.png docs/images/ && \
 	rm -rf $$folder
 
 transcripts: $(VENV)/.dev  ## run the transcripts of README.md and docs/ anew

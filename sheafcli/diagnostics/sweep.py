@@ -14,7 +14,7 @@ def read_index(directory: SweepDirectory) -> pd.DataFrame:
     """Return sweep.csv, numbers exactly as they were written; runs are named by text."""
     path = directory.path / INDEX
     try:
-        return pd.read_csv(path, dtype={"run": str}, float_precision="round_trip")
+        return pd.read_csv(path, dtype={"run": str})
     except (OSError, ValueError) as error:
         raise InputError(f"the index cannot be read ({error}); call the sweep again", path=path) from error
 

@@ -110,7 +110,10 @@ class Index:
         row: dict[str, Any] = {"run": number, **parameters, "status": MISSING}
         run = self._directory.run(number)
         if run.has_run:
-            manifest = run.current_manifest()
+            try:
+                manifest = run.current_manifest()
+            except InputError as error:
+                manifest = {"status": "failed", "message": str(error)}
             row |= {"status": manifest.get("status"), "message": manifest.get("message")}
             for prefix, phase in (("", "final"), ("baseline_", "baseline")):
                 row |= {f"{prefix}{name}": value for name, value in (manifest.get(phase) or {}).items()}
