@@ -9,7 +9,7 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise train train-all sweep compare report runs imported paper paper-quick results images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise train train-all sweep compare report runs imported paper paper-quick bench-sweep images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -63,10 +63,6 @@ compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
 	$(if $(RUNS),,$(error give run directories: make compare RUNS="results/a results/b"))
 	$(SHEAF) compare $(RUNS)
 
-results: $(VENV)/.dev  ## measure the eight rows of the paper's table anew, into docs/results.md
-	$(BIN)/python benchmarks/paper_rows.py
-	$(BIN)/python benchmarks/results_page.py
-
 bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside PyTorch, into docs/results.md (80 minutes on two cores)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/variants.py
@@ -75,6 +71,10 @@ bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside Py
 
 bench-localise: $(VENV)/.datasets  ## plant 3,000 faults and see which score finds them, into docs/results.md (an hour)
 	$(BIN)/python benchmarks/localise.py
+	$(BIN)/python benchmarks/results_page.py
+
+bench-sweep: $(VENV)/.dev  ## time a sweep by one job and by two, into docs/results.md
+	$(BIN)/python benchmarks/sweep_jobs.py
 	$(BIN)/python benchmarks/results_page.py
 
 report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html

@@ -5,7 +5,6 @@ python benchmarks/results_page.py
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -76,54 +75,26 @@ def figure(value: float) -> str:
     return f"{value:.3g}" if np.isfinite(value) else "never"
 
 
-def paper_rows() -> list[str]:
-    """Return the eight rows by heat, with the paper's dt and with `dt: auto`."""
-    published = json.loads((ROOT / "tests" / "golden" / "published.json").read_text())["training_results"]
-    found = pd.read_csv(RESULTS / "paper_rows.csv")
-    paper, auto = [], []
-    for row, fixed, free in zip(
-        published, found.iloc[::2].itertuples(), found.iloc[1::2].itertuples(), strict=True
-    ):
-        name = [row["task"], fixed.widths]
-        paper.append([
-            *name, f"{row['steps']:,} of {row['dt']}",
-            f"{fixed.train:.6f}", f"{row['sheaf_train']:.6f}", f"{fixed.train_error:+.4%}",
-            f"{fixed.test:.6f}", f"{row['sheaf_test']:.6f}", f"{fixed.test_error:+.4%}",
-            f"{fixed.seconds:.1f}",
-        ])  # fmt: skip
-        auto.append([
-            *name, f"{free.steps:,}", f"{row['steps'] / free.steps:.1f}",
-            f"{free.train:.6f}", f"{free.train_error:+.2%}", f"{free.test:.6f}", f"{free.test_error:+.2%}",
-            f"{free.seconds:.1f}",
-        ])  # fmt: skip
+def paper() -> list[str]:
+    """Point to the page on the paper's own experiments."""
     return [
-        "## Heat: the paper's own step size",
+        "## Heat, by the paper's own step size and by `dt: auto`",
         "",
-        "Written by `make results`. Each row trains by `sheaf train` from the data, weights (seed 42) and",
-        "the stalks of the reference implementation of arXiv:2603.14831, whose losses stand beside ours.",
-        "The loss is the mean squared error or the mean cross-entropy; float64, one thread.",
+        "The paper's eight training rows, and all else that it measures: [paper.md](paper.md), written by",
+        "`make paper`.",
         "",
-        *table(
-            paper,
-            [
-                "task",
-                "widths",
-                "Euler steps",
-                "train",
-                "reference",
-                "off by",
-                "test",
-                "reference",
-                "off by",
-                "seconds",
-            ],
-        ),
-        "## Heat: `dt: auto`, to the same integration time",
+    ]
+
+
+def sweeps() -> list[str]:
+    """Return how long a sweep takes by one job and by several."""
+    return [
+        "## Jobs side by side",
         "",
-        *table(auto, ["task", "widths", "steps", "fewer by", "train", "off by", "test", "off by", "seconds"]),
-        "The classification rows restart their stalks from the forward pass every 5 or 10 units of time;",
-        "each restart is followed by small steps, so the saving is smaller there.",
+        "A sweep of 24 runs of about two seconds, from nothing to its table: the whole command by `--jobs 1`",
+        "and by more, in turn on the same machine (two processors; medians; `make bench-sweep`).",
         "",
+        *table_of("sweep_jobs.csv"),
     ]
 
 
@@ -401,7 +372,7 @@ def main() -> None:
     """Write the page and the figure."""
     training = Training()
     draw_curves(training)
-    sections: list[Callable[[], list[str]]] = [training.page, localised, real_data, paper_rows, speed]
+    sections: list[Callable[[], list[str]]] = [training.page, localised, real_data, paper, sweeps, speed]
     lines = ["# Results", "", *(line for section in sections for line in section())]
     lines += ["## What was tried beyond", "", variants_tables().strip()]
     (ROOT / "docs" / "results.md").write_text(wrapped("\n".join(lines)).rstrip() + "\n")

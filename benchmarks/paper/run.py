@@ -82,7 +82,7 @@ def make_exhibit(job: tuple[str, Path, bool]) -> dict[str, Any]:
         "key": exhibit.key,
         "title": exhibit.title,
         "text": exhibit.text,
-        "rows": [asdict(row) for row in exhibit.rows],
+        "rows": [asdict(row) | {"holds": bool(row.holds)} for row in exhibit.rows],
         "figures": list(exhibit.figures),
         "tables": list(exhibit.tables),
         "seconds": round(time.monotonic() - begun, 1),

@@ -15,8 +15,9 @@ from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.logged import final_discord, read_log
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_error, stdout
-from sheafcli.render.figures import discord_figure, learned_figure, loss_figure, save_figure
+from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.heat_map import heat_map_figure
+from sheafcli.render.learned import learned_figure
 from sheafcli.render.progress import ProgressView
 from sheafcli.render.tables import ResultRow, discord_tables, result_table
 from sheafcli.runs import Experiment, RunDirectory, conduct

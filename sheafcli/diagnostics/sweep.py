@@ -11,10 +11,11 @@ SEED = "seed"
 
 
 def read_index(directory: SweepDirectory) -> pd.DataFrame:
-    """Return sweep.csv, numbers exactly as they were written; runs are named by text."""
+    """Return sweep.csv, values exactly as they were written; runs are named by text, and null is a value."""
     path = directory.path / INDEX
+    types = {"run": "str", "step": "Int64", "baseline_step": "Int64"}
     try:
-        return pd.read_csv(path, dtype={"run": str})
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise InputError(f"the index cannot be read ({error}); call the sweep again", path=path) from error
 

@@ -115,9 +115,19 @@ def _knock(address: str, distributed: Any) -> None:
     async def shake_hands() -> None:
         security = distributed.Security().get_connection_args("client")
         comm = await distributed.core.connect(address, timeout=CONNECT_SECONDS, **security)
-        comm.abort()
+        try:
+            who = await distributed.core.send_recv(comm, op="identity")
+        finally:
+            comm.abort()
+        if who["type"] != "Scheduler":
+            raise ValueError(f"what listens there is a Dask {who['type']}")
 
-    asyncio.run(asyncio.wait_for(shake_hands(), CONNECT_SECONDS))
+    try:
+        asyncio.run(asyncio.wait_for(shake_hands(), CONNECT_SECONDS))
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # of reading whatever another service answers
+        raise ValueError("what listens there is some other service") from error
 
 
 def _problem(found: Mapping[str, Any] | Exception, place: Path) -> str | None:

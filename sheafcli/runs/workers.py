@@ -104,14 +104,18 @@ class _Process:
 
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sheafcli.runs.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=os.environ | ONE_THREAD,
-            encoding="utf-8",
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "sheafcli.runs.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=os.environ | ONE_THREAD,
+                encoding="utf-8",
+            )
+        except BaseException:
+            self._errors.close()
+            raise
 
     def perform(self, job: Job) -> Outcome:
         """Wait for the outcome of a job; if the process ends before, it is interrupted, and says how."""

@@ -10,7 +10,8 @@ from matplotlib.image import imread
 
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import output_named
-from sheafcli.render.figures import discord_figure, learned_figure, loss_figure, save_figure
+from sheafcli.render.figures import discord_figure, loss_figure, save_figure
+from sheafcli.render.learned import learned_figure
 from sheafcli.render.palette import CLASS_COLOURS, OPERATION_COLOURS
 from sheafcli.tasks.data import TaskData
 
