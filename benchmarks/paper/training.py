@@ -119,10 +119,17 @@ def agreement_rows(trained: Sequence[Trained], method: str) -> Iterator[Row]:
         yield Row(
             f"{row.name}: {what} train / test loss",
             " / ".join(f"{known:.6f}" for known, _ in pairs),
-            " / ".join(f"{loss:.6f} ({error:+.1g})" for (_, loss), error in zip(pairs, errors, strict=True)),
+            " / ".join(f"{loss:.6f} ({error:+.1g})" for (_, loss), error in zip(pairs, errors, strict=True))
+            + (spread(row) if method == "heat" else ""),
             by,
             holds=bool(np.abs(errors).max() <= TOLERANCE),
         )
+
+
+def spread(row: Trained) -> str:
+    """Say how far the train losses from other starts lie apart."""
+    losses = [run.final("train_loss") for run in row.starts]
+    return f"; train from {len(losses)} other starts: {min(losses):.4g} to {max(losses):.4g}"
 
 
 def relative_error(known: float, loss: float) -> float:

@@ -73,13 +73,14 @@ def curves_figure(trained: Sequence[Trained]) -> Figure:
 
 def surfaces_figure(trained: Sequence[Trained]) -> Figure:
     """Draw what regressions have learned, a task a row: sheaf beside SGD, each network in its turn."""
-    figure, rows = learned_grid(trained, "Learned surfaces; dots are test targets, in the same colours")
+    figure, rows = learned_grid(trained, "Learned surfaces; triangles are test targets, in the same colours")
     for panels, of_task in zip(rows, by_task(trained), strict=True):
         runs = [run for row in of_task for run in (row.heat, row.sgd)]
         norm = surface_norm([run.network for run in runs], runs[0].data)
         for axes, run in zip(panels, runs, strict=True):
             surface = draw_surface(axes, run.network, run.data, norm, parts=["test"])
         add_colour_bar(figure, surface, panels, "y")
+        keep_one_label(panels)
     return figure
 
 
@@ -89,6 +90,7 @@ def regions_figure(trained: Sequence[Trained]) -> Figure:
     for panels, of_task in zip(rows, by_task(trained), strict=True):
         for axes, run in zip(panels, (run for row in of_task for run in (row.heat, row.sgd)), strict=True):
             draw_regions(axes, run.network, run.data, parts=["test"])
+        keep_one_label(panels)
     return figure
 
 
@@ -104,6 +106,12 @@ def learned_grid(trained: Sequence[Trained], title: str) -> tuple[Figure, list[l
         for axes, heading in zip(panels, headings, strict=True):
             axes.set_title(heading, color=INK, fontsize=10)
     return figure, rows
+
+
+def keep_one_label(panels: Sequence[Axes]) -> None:
+    """Let the first panel of a row say for all what is on their vertical axes."""
+    for axes in panels[1:]:
+        axes.set_ylabel("")
 
 
 def by_task(trained: Sequence[Trained]) -> list[list[Trained]]:

@@ -124,7 +124,8 @@ def planted_row(loss, sgd_loss):
     row["sheaf_curve_step_train_test"] = [[0, 4.0, 4.0], [1000, 2.0, 2.0]]
     row["sgd_curve_epoch_train_test"] = [[0, 1.0, 1.0], [1000, 0.5, 0.5]]
     heat = fake_run(10.0 - 1e-12, loss)
-    return training.Trained(row, heat, heat, fake_run(1000, sgd_loss), [])
+    starts = [fake_run(10.0, other) for other in (3.0, 1.0, 2.0)]
+    return training.Trained(row, heat, heat, fake_run(1000, sgd_loss), starts)
 
 
 @pytest.mark.parametrize("method", ["heat", "auto"])
@@ -133,6 +134,11 @@ def test_a_loss_holds_within_a_percent_of_the_curve_at_its_time(method, loss, ho
     (row,) = training.agreement_rows([planted_row(loss, 0.5)], method)
     assert row.holds is holds
     assert row.published == "2.000000 / 2.000000"
+
+
+def test_a_row_says_how_far_other_starts_spread():
+    (row,) = training.agreement_rows([planted_row(2.0, 0.5)], "heat")
+    assert row.ours.endswith("; train from 3 other starts: 1 to 3")
 
 
 def test_losses_where_nothing_is_published_are_refused():
