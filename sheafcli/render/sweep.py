@@ -30,7 +30,7 @@ def sweep_table(table: pd.DataFrame, keys: list[str], counts: dict[str, int], na
     console_table = house_table(f"Sweep {name}: {statuses}{note}")
     keys = [key for key in keys if key != SEED]
     for header in parameter_names(keys):
-        console_table.add_column(header.replace(".", ".\n"), no_wrap=True)
+        console_table.add_column(header.replace(".", ".\n"), overflow="fold")  # rather than cut a figure
     cells = [[parameter_text(value) for value in shown[key]] for key in keys]
     least = shown[by].min() if by in shown else None
     columns = {"finished": ["" if f == n else f"{f} of {n}" for f, n in _pairs(shown)]}
@@ -67,4 +67,6 @@ def parameter_names(keys: list[str]) -> list[str]:
 def parameter_text(value: object) -> str:
     """Return a parameter in short: six digits of a number, the end of a long text, where files differ."""
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        text = text.lower()  # as in YAML
     return text if len(text) <= WIDEST_PARAMETER else f"...{text[3 - WIDEST_PARAMETER :]}"

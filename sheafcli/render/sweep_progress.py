@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from threading import Lock
 from types import TracebackType
 
 from rich.console import Group, RenderableType
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.config import SweepRun
+from sheafcli.diagnostics.sweep import SEED
 from sheafcli.render.comparison import STATUS_STYLES
 from sheafcli.render.console import stderr
 from sheafcli.render.progress import APPEARS_AFTER_SECONDS, clock
@@ -24,7 +26,7 @@ from sheafcli.runs.under_way import share_done
 LOOKED_AT = 64
 LOOK_AFTER_SECONDS = 1.0
 SHOWN = 8
-LABEL_WIDTH = 38
+LABEL_WIDTH = 46
 
 
 class SweepView:
@@ -42,6 +44,7 @@ class SweepView:
         self._shares: dict[str, float] = {}
         self._total = self._waiting = 0
         self._began = self._looked = time.monotonic()
+        self._changing = Lock()  # pictures are drawn by another thread than runs end in
 
     def __enter__(self) -> SweepView:
         return self
@@ -72,12 +75,17 @@ class SweepView:
 
     def run_ended(self, outcome: Outcome) -> None:
         """Count a run."""
-        self._left.pop(outcome.number, None)
-        self._shares.pop(outcome.number, None)
-        self._ended[outcome.status] = self._ended.get(outcome.status, 0) + 1
+        with self._changing:
+            self._left.pop(outcome.number, None)
+            self._shares.pop(outcome.number, None)
+            self._ended[outcome.status] = self._ended.get(outcome.status, 0) + 1
 
     def picture(self) -> RenderableType:
         """Draw the sweep as it stands."""
+        with self._changing:
+            return self._picture()
+
+    def _picture(self) -> RenderableType:
         seconds = time.monotonic() - self._began
         if seconds < APPEARS_AFTER_SECONDS:
             return Group()
@@ -95,16 +103,14 @@ class SweepView:
         details = Text("  ").join([Text(f"{share:4.0%}"), Text(f"{done:,}/{self._total:,} runs"), *counts])
         if left:
             details.append(f"  {left}")
-        table = Table.grid(padding=(0, 1), expand=True)
-        table.add_column(no_wrap=True, max_width=LABEL_WIDTH)
-        table.add_column(ratio=1, min_width=4)
-        table.add_column(no_wrap=True)
-        table.add_row(Text("sweep"), _bar(share, "cyan"), details)
+        whole = _line()
+        whole.add_row(Text("sweep"), _bar(share, "cyan"), details)
+        each = _line(LABEL_WIDTH)
         for number, done_there in list(self._shares.items())[:SHOWN]:
-            table.add_row(
+            each.add_row(
                 _label(self._left[number]), _bar(done_there, "dim"), Text(f"{done_there:4.0%}", "dim")
             )
-        return table
+        return Group(whole, each)
 
     def _look(self) -> None:
         """See how far the runs under way are, in what they have logged."""
@@ -114,13 +120,24 @@ class SweepView:
         self._shares = {number: share for number, share in found.items() if share > 0.0}
 
 
+def _line(label_width: int | None = None) -> Table:
+    """Return a table for what is named, a bar, and what is said of it, as wide as the terminal."""
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(no_wrap=True, width=label_width)
+    table.add_column(ratio=1, min_width=4)
+    table.add_column(no_wrap=True)
+    return table
+
+
 def _bar(share: float, style: str) -> ProgressBar:
     return ProgressBar(total=1.0, completed=share, complete_style=style, finished_style=style)
 
 
 def _label(run: SweepRun) -> Text:
     """Return a run's number and what is its own, as far as there is room."""
-    own = ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in run.parameters.items())
+    # The seed first: it tells repeats apart, and must not be cut.
+    parameters = sorted(run.parameters.items(), key=lambda item: item[0] != SEED)
+    own = ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in parameters)
     label = Text(f"{run.number}  {own}", "dim")
     label.truncate(LABEL_WIDTH, overflow="ellipsis")
     return label

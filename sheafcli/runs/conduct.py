@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -23,6 +20,7 @@ from sheafcli.runs.experiment import Experiment, Phase
 from sheafcli.runs.files import GrowingTable, write_npz
 from sheafcli.runs.manifest import now, sizes, versions
 from sheafcli.runs.observer import Observer
+from sheafcli.runs.terminable import terminable
 
 Rows = Callable[[Session, Data], Iterable[Mapping[str, object]]]
 
@@ -87,7 +85,7 @@ def conduct(
     SIGTERM raises KeyboardInterrupt after the manifest says so; a divergence or a full disk raises
     RunFailed. In every case what was written stays readable, and the last good state is kept.
     """
-    with directory.locked(), _terminable():
+    with directory.locked(), terminable():
         if resume:
             directory.status_of(experiment.config)
         checkpoint = Checkpoint.read(directory) if resume else None
@@ -261,21 +259,3 @@ class _Manifest:
             if status == "finished":
                 raise
         return self._content
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers stop jobs, end a run as Ctrl-C does."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread: leave signals alone
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

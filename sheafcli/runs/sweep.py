@@ -18,6 +18,7 @@ from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.files import csv_line, temporary_of, write_text
 from sheafcli.runs.job import DONE, Job, Outcome
 from sheafcli.runs.lock import locked
+from sheafcli.runs.terminable import terminable
 from sheafcli.runs.workers import Workers
 
 INDEX, FILE = "sweep.csv", "sweep.yaml"
@@ -145,10 +146,10 @@ def conduct_sweep(
     """Do what is missing or failed of a sweep, and return how many runs there are of each status.
 
     The directory must have been begun. Whatever stops this process, no run that was done is done again by
-    the next call, and one that was under way goes on from its last checkpoint. Ctrl-C raises
+    the next call, and one that was under way goes on from its last checkpoint. Ctrl-C or SIGTERM raises
     KeyboardInterrupt once the workers have stopped and the index says so.
     """
-    with ExitStack() as held:
+    with terminable(), ExitStack() as held:
         held.enter_context(directory.held())
         index = Index(directory, sweep, runs)
         waiting = [run for run in runs if index.status(run.number) not in DONE]

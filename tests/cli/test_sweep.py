@@ -1,0 +1,238 @@
+"""`sheaf sweep`: what it prints, what it refuses, and that nothing is lost however it is stopped."""
+
+import csv
+import io
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from sheafcli.cli import sweep as command
+from sheafcli.config import dump_config, load_sweep
+from sheafcli.runs.lock import is_locked
+
+BASE = """\
+base:
+  task: {kind: paraboloid, n_train: 20, n_test: 10}
+  network: {hidden: [4]}
+  training: {steps: 60, dt: 0.02, log_every: 20}
+"""
+SWEEP = BASE + "cross: {training.beta: [0.001, 0.01], network.output: [null, identity]}\nseeds: 2\n"
+# Short runs first, then one of seconds: longer than workers take to see that their sweep is over.
+LONG = """\
+base:
+  task: {kind: paraboloid, n_train: 20, n_test: 10}
+  network: {hidden: [4]}
+  training: {dt: 0.02, log_every: 200}
+  diagnostics: {every: 10000}
+cross: {training.steps: [60, 80, 300000, 100]}
+"""
+ENDLESS = LONG.replace("60, 80, 300000", "1000000000")
+
+
+@pytest.fixture
+def given(folder):
+    """Write a sweep as many.yaml, and return its name."""
+
+    def given(text: str) -> str:
+        (folder / "many.yaml").write_text(text)
+        return "many.yaml"
+
+    return given
+
+
+def statuses(directory: Path) -> dict[str, str]:
+    with (directory / "sweep.csv").open(newline="") as file:
+        return {row["run"]: row["status"] for row in csv.DictReader(file)}
+
+
+class TestOutput:
+    """What a sweep prints."""
+
+    def test_a_table_of_80_columns_on_standard_output_alone(self, sheaf, given):
+        outcome = sheaf("sweep", given(SWEEP), "--jobs", 1)
+        assert (outcome.code, outcome.err) == (0, "")
+        lines = outcome.out.splitlines()
+        assert lines[0] == "Sweep many: 8 finished"
+        assert lines[-1] == "Sweep directory: results/many"
+        assert max(map(len, lines)) <= 80
+        assert "\x1b" not in outcome.out
+        parameters = [line.split()[:2] for line in lines[4:-2]]
+        assert parameters == [[b, o] for b in ("0.001", "0.01") for o in ("null", "identity")]
+        again = sheaf("sweep", given(SWEEP))
+        assert again == outcome
+
+    def test_the_index_in_other_formats(self, sheaf, given):
+        # A run that fails has no steps, and the others still have whole ones.
+        text = (
+            BASE
+            + "cross: {training: [{steps: 60, dt: 0.02}, {method: backprop, epochs: 1, batch_size: 21}]}\n"
+        )
+        as_csv = sheaf("sweep", given(text), "--output", "out", "--jobs", 1, "--format", "csv")
+        assert as_csv.code == 1
+        assert as_csv.out == Path("out/sweep.csv").read_text()
+        found = json.loads(sheaf("sweep", given(text), "--output", "out", "--format", "json").out)
+        with Path("out/sweep.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [[str(row["run"]), row["status"]] for row in found] == [
+            ["001", "finished"],
+            ["002", "failed"],
+        ]
+        for shown, row in zip(found, rows, strict=True):
+            for name in ("step", "train_loss", "seconds"):
+                assert shown[name] == (json.loads(row[name]) if row[name] else None)
+            assert shown["training"] == row["training"]
+
+    def test_a_parameter_that_is_null_is_so_in_every_format(self, sheaf, given):
+        name = given(SWEEP)
+        as_csv = sheaf("sweep", name, "--output", "out", "--jobs", 1, "--format", "csv").out
+        assert as_csv == Path("out/sweep.csv").read_text()
+        assert [row["network.output"] for row in csv.DictReader(io.StringIO(as_csv))][:4] == [
+            *["null"] * 2,
+            *["identity"] * 2,
+        ]
+
+    def test_quiet_prints_nothing(self, sheaf, given):
+        assert sheaf("sweep", given(SWEEP), "--jobs", 1, "--quiet") == (type(sheaf("--version"))(0, "", ""))
+        assert statuses(Path("results/many")) == {f"{i:03d}": "finished" for i in range(1, 9)}
+
+    def test_what_diverged_or_failed_makes_it_exit_1_and_is_told(self, sheaf, given):
+        text = BASE + (
+            "cross:\n  training:\n    - {dt: 5.0, steps: 1000}\n    - {dt: 0.02, steps: 9}\n"
+            "    - {method: backprop, epochs: 1, batch_size: 21}\n"
+        )
+        outcome = sheaf("sweep", given(text), "--output", "out", "--jobs", 1)
+        assert outcome.code == 1
+        assert outcome.err == ("error: 1 diverged, 1 failed of 3 runs; out/sweep.csv says which and why\n")
+        assert outcome.out.startswith("Sweep many: 1 diverged, 1 finished, 1 failed\n")
+        assert statuses(Path("out")) == {"001": "diverged", "002": "finished", "003": "failed"}
+        quiet = sheaf("sweep", given(text), "--output", "out", "--jobs", 1, "--quiet")
+        assert (quiet.code, quiet.out, quiet.err) == (1, "", outcome.err)
+
+
+class TestRefused:
+    """Bad input: status 2, nothing written."""
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            (BASE + "cross: {training.betta: [1, 2]}\n", "many.yaml:5: training.betta: unknown key; did you"),
+            (
+                BASE + "zip:\n  training.beta: [1, 2]\n  training.dt: [1]\n",
+                "many.yaml:7: zip.training.dt: has 1 values, and training.beta has 2",
+            ),
+            (BASE, "many.yaml:1: nothing varies; give cross, zip or seeds"),
+            (BASE + "seeds: [-1]\n", "many.yaml:5: seed: given -1"),
+            (BASE + "cross: {training.beta: 0.1}\n", "many.yaml:5: cross.training.beta: given 0.1; must be"),
+        ],
+    )
+    def test_a_wrong_file(self, refused, given, text, words):
+        refused("sweep", given(text), words=words)
+
+    def test_a_file_that_is_missing(self, refused):
+        refused("sweep", "none.yaml", words="none.yaml: cannot be read: No such file or directory")
+
+    def test_too_many_runs_are_not_meant(self, refused, given, monkeypatch):
+        monkeypatch.setattr(command, "conduct_sweep", lambda *_: pytest.fail("they were begun"))
+        text = BASE + "cross: {training.beta: {from: 0.1, to: 1, count: 73}}\nseeds: 137\n"
+        words = "many.yaml: these are 10,001 runs; give --yes if you mean more than 10,000\n"
+        refused("sweep", given(text), words=words)
+
+    def test_unless_one_says_so(self, refused, sheaf, given, monkeypatch):
+        monkeypatch.setattr(command, "MOST_RUNS", 3)
+        refused("sweep", given(BASE + "seeds: 4\n"), words="these are 4 runs; give --yes")
+        assert sheaf("sweep", given(BASE + "seeds: 4\n"), "--yes", "--jobs", 1, "--output", "a").code == 0
+        assert sheaf("sweep", given(BASE + "seeds: 3\n"), "--jobs", 1, "--output", "b").code == 0
+
+    def test_the_directory_of_another_sweep(self, sheaf, refused, given):
+        assert sheaf("sweep", given(BASE + "seeds: 1\n"), "--jobs", 1).code == 0
+        name = given(BASE + "seeds: 2\n")
+        refused("sweep", name, words="error: results/many: another sweep is here")
+        refused(
+            "sweep", given(BASE + "seeds: 1\n"), "--set", "training.steps=9", words="another sweep is here"
+        )
+
+    def test_the_directory_of_a_run(self, refused, run, given):
+        refused("sweep", given(SWEEP), "--output", run, words="error: run: the directory holds files but no")
+
+    def test_nobody_at_the_address_of_the_scheduler(self, refused, given):
+        began = time.monotonic()
+        words = "error: --scheduler tcp://127.0.0.1:1: no Dask scheduler answers there"
+        refused("sweep", given(SWEEP), "--scheduler", "tcp://127.0.0.1:1", words=words)
+        assert time.monotonic() - began < 15
+
+    def test_this_machine_and_a_cluster(self, refused, given):
+        options = ("--jobs", 2, "--scheduler", "tcp://127.0.0.1:1")
+        refused("sweep", given(SWEEP), *options, words="--jobs is for this machine and --scheduler")
+
+    def test_no_jobs(self, refused, given):
+        refused("sweep", given(SWEEP), "--jobs", 0, words="'--jobs'")
+
+    def test_a_sweep_that_is_under_way(self, start, sheaf, given, folder):
+        name = given(ENDLESS)
+        process = start("sweep", name, "--jobs", 1, "--quiet", "--output", "out")
+        wait_until((folder / "out" / "001" / "manifest.json").exists)
+        outcome = sheaf("sweep", name, "--output", "out")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err == "error: out: another process is working on this sweep\n"
+        assert process.poll() is None
+
+
+def wait_until(condition) -> None:
+    """Return once a condition holds; fail if it does not in a while."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def content_and_time(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def own_group() -> None:
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+STOPS = {
+    "Ctrl-C, to all processes": lambda pid: os.killpg(pid, signal.SIGINT),
+    "SIGTERM, to the sweep alone": lambda pid: os.kill(pid, signal.SIGTERM),
+    "SIGKILL, to the sweep alone": lambda pid: os.kill(pid, signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("how", STOPS)
+def test_a_sweep_stopped_in_the_middle_goes_on_where_it_was(start, finish, given, folder, train_once, how):
+    out, run = folder / "out", folder / "out" / "003"
+    arguments = ("sweep", given(LONG), "--output", "out", "--jobs", 1)
+    process = start(*arguments, prepare=own_group)
+    wait_until((run / "checkpoint.npz").exists)
+    done = {number: content_and_time(out / number) for number in ("001", "002")}
+    began = time.monotonic()
+    STOPS[how](process.pid)
+    stopped = finish(process)
+    wait_until(lambda: not is_locked(run))
+    assert time.monotonic() - began < 10, "the worker stops by itself"
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["status"] == "interrupted"
+    if "KILL" in how:
+        assert (stopped.code, stopped.out, stopped.err) == (-signal.SIGKILL, "", "")
+    else:
+        message = "error: interrupted; call it again to continue, what was written is in out\n"
+        assert (stopped.code, stopped.out, stopped.err) == (1, "", message)
+        assert list(statuses(out).values()) == ["finished", "finished", "interrupted", "missing"]
+    assert not (out / "004").exists(), "no further run was begun"
+    again = finish(start(*arguments))
+    assert (again.code, again.err) == (0, "")
+    assert {number: content_and_time(out / number) for number in done} == done, "what was done is not redone"
+    assert statuses(out) == {f"{i:03d}": "finished" for i in range(1, 5)}
+    assert json.loads((run / "manifest.json").read_text())["started"] == manifest["started"]
+    for one in load_sweep(folder / "many.yaml").runs():
+        undisturbed = train_once(dump_config(one.config))
+        for name in ("network.npz", "config.yaml"):
+            assert (out / one.number / name).read_bytes() == (undisturbed / name).read_bytes()
