@@ -24,7 +24,7 @@ name: short
 base:
   task: {kind: saddle}
   network: {hidden: [30]}
-  training: {method: heat, steps: 20000, dt: 0.005}
+  training: {method: heat, steps: 50000, dt: 0.005}
 cross:
   training.beta: {from: 1.0e-3, to: 0.1, count: 4, scale: log}
   network.hidden: [[20], [30]]

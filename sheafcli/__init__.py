@@ -9,6 +9,9 @@ sc.discord(fit.network, X, settled.cochain)
 sc.NeuralSheaf(fit.network).laplacian(pattern, block="free")
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import diffuse
 from sheafcli.core.extension import extend
@@ -22,7 +25,9 @@ from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import train
 from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.optimizers import SGD, Adam, Momentum
-from sheafcli.diagnostics.discord import discord_table as discord
+
+if TYPE_CHECKING:
+    from sheafcli.diagnostics.discord import discord_table as discord
 
 __all__ = [
     "SGD",
@@ -44,3 +49,10 @@ __all__ = [
     "extend",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the table of discord with the first use of it: pandas is slow to begin with."""
+    if name == "discord":
+        return import_module("sheafcli.diagnostics.discord").discord_table
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,53 +4,41 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
+from keyword import iskeyword
 from typing import Annotated
 
 import typer
 from threadpoolctl import threadpool_limits
 
-from sheafcli.cli.compare import compare
-from sheafcli.cli.diagnose import diagnose
-from sheafcli.cli.diffuse import diffuse
-from sheafcli.cli.export import export
-from sheafcli.cli.import_ import import_
-from sheafcli.cli.init import init
-from sheafcli.cli.report import report
-from sheafcli.cli.runs import runs
-from sheafcli.cli.spectrum import spectrum
-from sheafcli.cli.sweep import sweep
-from sheafcli.cli.train import train
-from sheafcli.cli.validate import validate
-from sheafcli.cli.verify import verify
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_error
 from sheafcli.runs import RunFailed
 
 THREADS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+# The commands in the order of the help, each a module of this package with a function of its name.
+COMMANDS = (
+    *("init", "validate", "train", "sweep", "diagnose", "diffuse", "verify", "spectrum"),
+    *("runs", "compare", "report", "import", "export"),
 )
-for command in (
-    init,
-    validate,
-    train,
-    sweep,
-    diagnose,
-    diffuse,
-    verify,
-    spectrum,
-    runs,
-    compare,
-    report,
-    import_,
-    export,
-):
-    app.command(command.__name__.rstrip("_"))(command)
+
+
+def command_line(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with some of the commands; only what those need is imported."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(options)
+    for name in names:
+        own = f"{name}_" if iskeyword(name) else name
+        app.command(name)(getattr(import_module(f"sheafcli.cli.{own}"), own))
+    return app
 
 
 def _show_version(asked: bool) -> None:
@@ -59,7 +47,6 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     show_version: Annotated[
         bool,
@@ -73,6 +60,11 @@ def options(
     """
 
 
+def _asked_for(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the command that is called; all of them if none is, or one that does not exist."""
+    return arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
+
+
 def main() -> None:
     """Run the command line; errors go to standard error, with the exit status that fits them."""
     # One BLAS thread unless the user says otherwise: small products gain nothing from more, jobs side by
@@ -80,7 +72,7 @@ def main() -> None:
     threads = None if THREADS & set(os.environ) else 1
     try:
         with threadpool_limits(threads, user_api="blas"):
-            app()
+            command_line(_asked_for(sys.argv[1:]))()
     except InputError as error:
         print_error(str(error))
         sys.exit(2)

@@ -20,7 +20,6 @@ from sheafcli.render.sweep_figure import sweep_figure
 from sheafcli.render.sweep_progress import SweepView
 from sheafcli.render.tables import Format, show_frame
 from sheafcli.runs import RunFailed
-from sheafcli.runs.cluster import DaskWorkers
 from sheafcli.runs.sweep import SweepDirectory, conduct_sweep
 from sheafcli.runs.workers import LocalWorkers, Workers
 
@@ -89,6 +88,8 @@ def sweep(
 
 def _workers(jobs: int | None, scheduler: str | None, directory: SweepDirectory) -> Workers:
     if scheduler is not None:
+        from sheafcli.runs.cluster import DaskWorkers  # noqa: PLC0415  # for which others need not wait
+
         return DaskWorkers(scheduler, directory)
     return LocalWorkers(jobs or len(os.sched_getaffinity(0)))
 

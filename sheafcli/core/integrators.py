@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
-import scipy.integrate
+import scipy  # whose integrate is imported where it is used: others need not wait for it
 import scipy.sparse as sp
 
 from sheafcli.core.cochain import Cochain

@@ -38,7 +38,6 @@ class LocalWorkers:
         self._n = n
         self._closing = Event()
         self._threads: list[Thread] = []
-        self._workers: list[_Worker] = []
 
     def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Perform jobs; see `Workers`."""
@@ -46,27 +45,26 @@ class LocalWorkers:
         for job in jobs:
             waiting.put(job)
         ended: Queue[Outcome] = Queue()
-        self._workers = [_Worker(self._closing) for _ in range(min(self._n, len(jobs)))]
-        for worker in self._workers:
-            thread = Thread(target=self._serve, args=(worker, waiting, ended), daemon=True)
+        for _ in range(min(self._n, len(jobs))):
+            thread = Thread(target=self._serve, args=(waiting, ended), daemon=True)
             self._threads.append(thread)
             thread.start()
         for _ in jobs:
             yield ended.get()
 
     def close(self) -> None:
-        """End the processes; see `Workers`."""
+        """Wait until the processes have ended; see `Workers`. One that takes longer ends by itself later."""
         self._closing.set()
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
-        for worker in self._workers:
-            worker.end()
 
-    def _serve(self, worker: _Worker, waiting: SimpleQueue[Job], ended: Queue[Outcome]) -> None:
-        """Let a worker do what is waiting, until nothing is."""
+    def _serve(self, waiting: SimpleQueue[Job], ended: Queue[Outcome]) -> None:
+        """Let a worker do what is waiting, until nothing is, and end it."""
+        worker = _Worker(self._closing)
         with suppress(Empty):
             while not self._closing.is_set():
                 ended.put(worker.perform(waiting.get_nowait()))
+        worker.end()
 
 
 class _Worker:

@@ -13,18 +13,19 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
-from sheafcli.cli.app import app
+from sheafcli.cli.app import command_line
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
 BLOCK = re.compile(r"^<!-- sheaf ([a-z ]*)--help -->\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-COMMANDS = typer.main.get_command(app).commands
+APP = command_line()
+COMMANDS = typer.main.get_command(APP).commands
 
 
 def help_text(command: str) -> str:
     """Return what `sheaf COMMAND --help` prints on a terminal of 80 columns; "" is `sheaf` itself."""
     arguments = [*command.split(), "--help"]
-    return CliRunner().invoke(app, arguments, prog_name="sheaf", terminal_width=78).output
+    return CliRunner().invoke(APP, arguments, prog_name="sheaf", terminal_width=78).output
 
 
 def with_help_texts(document: str) -> str:
