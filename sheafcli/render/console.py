@@ -6,12 +6,15 @@ Colours and other escape codes go to capable terminals only, and nowhere if NO_C
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
-from rich.console import Console, ConsoleDimensions
+from rich.console import Console, ConsoleDimensions, RenderableType
+from rich.live import Live
 from rich.text import Text
 
 WIDEST = 100
 WIDTH_OF_A_PIPE = 80
+REFRESHES_A_SECOND = 5
 
 
 class _HouseConsole(Console):
@@ -36,6 +39,17 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Return the console for errors, notes and progress."""
     return _HouseConsole(stderr=True)
+
+
+def live_view(picture: Callable[[], RenderableType], console: Console) -> Live:
+    """Return what draws a picture a few times a second, and leaves no trace of it in the end."""
+    return Live(
+        get_renderable=picture,
+        console=console,
+        transient=True,
+        refresh_per_second=REFRESHES_A_SECOND,
+        redirect_stdout=False,  # what goes to standard output must stay there
+    )
 
 
 def print_error(message: str) -> None:

@@ -24,7 +24,7 @@ from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import Diffusion
 from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import patterns_for_bound
-from sheafcli.render.console import stderr
+from sheafcli.render.console import live_view, stderr
 from sheafcli.render.numbers import MISSING
 from sheafcli.render.palette import CLASS_COLOURS, PART_COLOURS
 from sheafcli.render.style import INK, add_legend, new_figure
@@ -36,7 +36,6 @@ Array = NDArray[np.float64]
 INTEGRATED = 0.95
 # A diffusion that is over before anybody waits is not shown under way.
 APPEARS_AFTER_SECONDS = 0.5
-REFRESHES_A_SECOND = 8
 # More crossings than that are drawn by their density, in so many bins.
 MOST_TICKS, BINS = 200, 200
 # The share of the height that crossings take, at the bottom, and that is kept free for them.
@@ -62,13 +61,7 @@ class LiveTrace:
         console = stderr()
         self._live: Live | None = None
         if console.file.isatty() and not quiet:
-            self._live = Live(
-                get_renderable=self.view,
-                console=console,
-                transient=True,
-                refresh_per_second=REFRESHES_A_SECOND,
-                redirect_stdout=False,  # what goes to standard output must stay there
-            )
+            self._live = live_view(self.view, console)
 
     def __enter__(self) -> Recorder:
         if self._live is not None:

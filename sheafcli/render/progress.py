@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.core.training.fit import Record
-from sheafcli.render.console import stderr
+from sheafcli.render.console import live_view, stderr
 from sheafcli.render.numbers import duration
 
 # A phase that is over before anybody waits shows no bar, only its line.
@@ -128,13 +128,7 @@ class ProgressView:
             return
         share_done = step / total if total else (None if step else 0.0)
         self._phase = _Phase(phase, total, step, share_done)
-        self._live = Live(
-            get_renderable=self._phase.bar,
-            console=self._console,
-            transient=True,
-            refresh_per_second=5,
-            redirect_stdout=False,  # what goes to standard output must stay there
-        )
+        self._live = live_view(self._phase.bar, self._console)
         self._live.start()
 
     def progressed(self, step: int, share_done: float) -> None:

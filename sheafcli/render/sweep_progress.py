@@ -16,7 +16,7 @@ from rich.text import Text
 from sheafcli.config import SweepRun
 from sheafcli.diagnostics.sweep import SEED
 from sheafcli.render.comparison import STATUS_STYLES
-from sheafcli.render.console import stderr
+from sheafcli.render.console import live_view, stderr
 from sheafcli.render.progress import APPEARS_AFTER_SECONDS, clock
 from sheafcli.runs.job import Outcome
 from sheafcli.runs.sweep import SweepDirectory
@@ -64,13 +64,7 @@ class SweepView:
         self._left = {run.number: run for run in waiting}
         self._began = time.monotonic()
         if self._shown and waiting:
-            self._live = Live(
-                get_renderable=self.picture,
-                console=self._console,
-                transient=True,
-                refresh_per_second=4,
-                redirect_stdout=False,  # what goes to standard output must stay there
-            )
+            self._live = live_view(self.picture, self._console)
             self._live.start()
 
     def run_ended(self, outcome: Outcome) -> None:
