@@ -8,7 +8,6 @@ Times the whole command, from nothing to the table, and writes benchmarks/result
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
+
+from sheafcli.runs.workers import processors
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SHEAF = Path(sys.executable).with_name("sheaf")
@@ -46,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="how often each is timed")
     repeats = parser.parse_args().repeats
-    jobs = sorted({1, 2, len(os.sched_getaffinity(0))})
+    jobs = sorted({1, 2, processors()})
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "short.yaml"
         file.write_text(SWEEP)

@@ -31,6 +31,7 @@ from rich.progress import track
 
 from sheafcli.runs.files import write_text
 from sheafcli.runs.manifest import now, versions
+from sheafcli.runs.workers import processors
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "experiments" / "paper"
@@ -103,7 +104,7 @@ def main() -> None:
     """Run everything and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a reduced version, in a few minutes")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time")
+    parser.add_argument("--jobs", type=int, default=processors(), help="runs at a time")
     parser.add_argument("--output", type=Path, help="where to write")
     given = parser.parse_args()
     name = "paper-quick" if given.quick else "paper"
@@ -125,7 +126,7 @@ def main() -> None:
             "run_seconds": round(run_seconds, 1),
             "seconds": round(time.monotonic() - begun, 1),
             "jobs": given.jobs,
-            "processors": len(os.sched_getaffinity(0)),
+            "processors": processors(),
             **versions(),
         },
         "exhibits": exhibits,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,7 @@ from sheafcli.render.sweep_progress import SweepView
 from sheafcli.render.tables import Format, show_frame
 from sheafcli.runs import RunFailed
 from sheafcli.runs.sweep import SweepDirectory, conduct_sweep
-from sheafcli.runs.workers import LocalWorkers, Workers
+from sheafcli.runs.workers import LocalWorkers, Workers, processors
 
 MOST_RUNS = 10_000
 
@@ -91,7 +90,7 @@ def _workers(jobs: int | None, scheduler: str | None, directory: SweepDirectory)
         from sheafcli.runs.cluster import DaskWorkers  # noqa: PLC0415  # for which others need not wait
 
         return DaskWorkers(scheduler, directory)
-    return LocalWorkers(jobs or len(os.sched_getaffinity(0)))
+    return LocalWorkers(jobs or processors())
 
 
 def _draw(directory: SweepDirectory, index: pd.DataFrame, planned: Sweep) -> None:

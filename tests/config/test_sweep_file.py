@@ -404,3 +404,16 @@ def test_the_folder_of_a_sweep_may_be_left(tmp_path, sweep_of, monkeypatch):
     sweep_of(VARIED)
     monkeypatch.chdir(tmp_path / "sweeps")
     assert [run.config.seed for run in load_sweep(Path("many.yaml")).runs()] == [1, 2] * 4
+
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+FILES = sorted([*(EXPERIMENTS / "sweeps").glob("*.yaml"), *(EXPERIMENTS / "paper").glob("*.yaml")])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_experiment_that_is_shipped_is_valid(path):
+    if "base" in parse(path.read_text(encoding="utf-8")).value:
+        sweep = load_sweep(path)
+        assert len(sweep.runs()) == sweep.count > 1
+    else:
+        load_config(path)
