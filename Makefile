@@ -41,10 +41,16 @@ train: $(VENV)/.run  ## train CONFIG=file.yaml (continues it if it was begun)
 	$(if $(CONFIG),,$(error give a configuration: make train CONFIG=experiments/saddle.yaml))
 	$(SHEAF) train $(CONFIG) --resume
 
-train-all: $(VENV)/.datasets  ## train every configuration in DIR=experiments that is not done yet
+# A target for each configuration, so that `make -j 4 -k` trains four at a time and goes on after a failure.
+TRAINED := $(if $(DIR),$(addprefix trained/,$(wildcard $(DIR)/*.yaml)))
+.PHONY: $(TRAINED)
+
+train-all: $(TRAINED)  ## train every configuration in DIR=experiments that is not done yet (-j 4: at a time)
 	$(if $(DIR),,$(error give a folder of configurations: make train-all DIR=experiments))
-	@failed=; for config in $(DIR)/*.yaml; do $(SHEAF) train $$config --resume || failed="$$failed $$config"; done; \
-	[ -z "$$failed" ] || { echo "not trained:$$failed" >&2; exit 1; }
+	$(if $(TRAINED),,$(error no configuration, *.yaml, is in $(DIR)))
+
+$(TRAINED): trained/%: | $(VENV)/.datasets
+	$(SHEAF) train $* --resume
 
 sweep: $(VENV)/.datasets  ## do what is missing of SWEEP=file.yaml, on all processors
 	$(if $(SWEEP),,$(error give a sweep: make sweep SWEEP=experiments/sweeps/beta.yaml))
