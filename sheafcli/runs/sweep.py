@@ -55,16 +55,15 @@ class SweepDirectory:
                         path=self.path,
                     )
                 write_text(file, sweep.text)
-            elif file.read_text(encoding="utf-8") != sweep.text:
+            elif not _holds(file, sweep.text):
                 raise InputError(
                     f"another sweep is here (its {FILE} has another base or other values); give this one "
                     "another name, choose another directory with --output, or remove that one",
                     path=self.path,
                 )
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else f"{FILE} is damaged"
+        except OSError as error:
             raise InputError(
-                f"a sweep cannot be written here ({reason}); choose another directory with --output",
+                f"a sweep cannot be written here ({error.strerror}); choose another directory with --output",
                 path=self.path,
             ) from error
 
@@ -167,6 +166,13 @@ def conduct_sweep(
                     index.look(run.number)
             index.write(at_once=True)
     return index.count()
+
+
+def _holds(file: Path, text: str) -> bool:
+    """Say whether a file holds a text, however long the file is."""
+    expected = text.encode()
+    with file.open("rb") as content:
+        return content.read(len(expected) + 1) == expected
 
 
 def _job(run: SweepRun, directory: SweepDirectory) -> Job:

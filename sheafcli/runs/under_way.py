@@ -35,7 +35,7 @@ def _last_row(history: Path) -> dict[str, str]:
     """Return the last whole row of a log by column; nothing if there is none yet."""
     try:
         with history.open("rb") as file:
-            header = file.readline().decode()
+            header = file.readline(TAIL).decode()
             file.seek(max(file.tell(), os.fstat(file.fileno()).st_size - TAIL))
             rows = file.read().decode().splitlines(keepends=True)
     except (OSError, UnicodeDecodeError):

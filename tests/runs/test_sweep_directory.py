@@ -74,7 +74,7 @@ class TestBegin:
         directory = SweepDirectory(tmp_path / "out")
         directory.path.mkdir()
         (directory.path / "sweep.yaml").write_bytes(b"name: \xff\n")
-        with pytest.raises(InputError, match=r"sweep\.yaml is damaged"):
+        with pytest.raises(InputError, match=r"another sweep is here"):
             directory.begin(sweep_in(tmp_path, QUICK))
 
     def test_two_sweeps_at_a_time_are_one_too_many(self, tmp_path):
