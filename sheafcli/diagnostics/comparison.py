@@ -70,7 +70,7 @@ class _Source:
         run = RunDirectory.existing(path)
         if not _has_begun(run, "history.csv"):
             raise InputError("the run has logged nothing yet; train it first", path=path)
-        manifest = run.manifest()
+        manifest = run.current_manifest()
         for key in ("name", "task", "method", "output", "status"):
             if not isinstance(manifest.get(key), str):
                 raise _damaged(run / "manifest.json", f"no {key}")

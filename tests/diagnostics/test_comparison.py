@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sheafcli.diagnostics.comparison import COLUMNS, Comparison, compare
 from sheafcli.errors import InputError
+from sheafcli.runs.lock import locked
 
 HISTORY = "step,seconds,train_loss,test_loss,energy,train_accuracy,test_accuracy,time\n"
 DISCORD = "step,layer,operation,edge,discord,share\n"
@@ -115,7 +116,13 @@ def test_the_status_is_that_of_the_phase(begin, status, final, baseline, expecte
     folder = begin("a", status=status, final=final, baseline=baseline)
     if len(expected) == 1:
         (folder / "baseline.csv").unlink()
-    assert compare([folder]).table["status"].tolist() == expected
+    with locked(folder, "run"):
+        assert compare([folder]).table["status"].tolist() == expected
+
+
+def test_a_run_that_nobody_holds_is_not_running(begin):
+    folder = begin("a", status="running", final={"step": 20}, baseline=None)
+    assert compare([folder]).table["status"].tolist() == ["finished", "interrupted"]
 
 
 def test_a_baseline_that_has_logged_nothing_yet_has_no_row(begin):
