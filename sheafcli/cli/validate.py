@@ -1,19 +1,46 @@
-"""`sheaf validate`: check a configuration, its data and its start weights without training."""
+"""`sheaf validate`: check a configuration, its data and its start weights, or a sweep, without training."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from sheafcli.cli.options import ConfigArgument, SetOption
+from sheafcli.cli.options import SetOption
+from sheafcli.config import load_sweep
+from sheafcli.config.load import is_sweep, read_document
 from sheafcli.runs import Experiment
 
 
-def validate(config: ConfigArgument, set_: SetOption = None) -> None:
-    """Check a configuration and the files it names, without training."""
-    experiment = Experiment.load(config, set_ or ())
+def validate(
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG|SWEEP",
+            help="A configuration or a sweep, a YAML file (see docs/configuration.md, docs/sweeps.md).",
+        ),
+    ],
+    set_: SetOption = None,
+) -> None:
+    """Check a configuration and the files it names, without training.
+
+    Of a sweep all configurations are checked, and none of the data.
+    """
+    told = _of_sweep(config, set_ or []) if is_sweep(read_document(config)) else _of_one(config, set_ or [])
+    typer.echo(f"{config}: valid. {told}")
+
+
+def _of_one(path: Path, overrides: list[str]) -> str:
+    experiment = Experiment.load(path, overrides)
     task, network = experiment.task, experiment.network
     widths = ", ".join(str(n) for n in network.widths)
-    typer.echo(
-        f"{config}: valid. Task {experiment.config.task.kind}: {task.n_train} training and "
+    return (
+        f"Task {experiment.config.task.kind}: {task.n_train} training and "
         f"{len(task.X_test)} test samples; network [{widths}], output {network.output.name}."
     )
+
+
+def _of_sweep(path: Path, overrides: list[str]) -> str:
+    sweep = load_sweep(path, overrides)
+    return f"A sweep of {len(sweep.runs()):,} runs over {', '.join(sweep.keys)}."

@@ -53,6 +53,8 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     document = read_document(path)
+    if is_sweep(document):
+        raise InputError("this is a sweep, not a configuration; `sheaf sweep` does its runs", path=path)
     apply_overrides(document, overrides)
     if "name" not in document.value:
         document.replace(("name",), path.stem, Origin(given=shown(path.stem)))
@@ -97,6 +99,11 @@ def read_document(path: Path, gives: str = "a configuration gives at least `task
     if not isinstance(document.value, dict):
         raise input_error([_not_a_mapping(document, gives)], path)
     return document
+
+
+def is_sweep(document: Document) -> bool:
+    """Tell the file of a sweep from a configuration: it has a base, and what varies."""
+    return "base" in document.value and not {"cross", "zip", "seeds"}.isdisjoint(document.value)
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:

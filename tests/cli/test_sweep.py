@@ -236,3 +236,14 @@ def test_a_sweep_stopped_in_the_middle_goes_on_where_it_was(start, finish, given
         undisturbed = train_once(dump_config(one.config))
         for name in ("network.npz", "config.yaml"):
             assert (out / one.number / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+def test_a_sweep_is_validated_without_a_run(sheaf, given):
+    file = given(LONG)
+    outcome = sheaf("validate", file)
+    assert (outcome.code, outcome.err) == (0, "")
+    runs = load_sweep(file)
+    assert outcome.out == f"{file}: valid. A sweep of {runs.count} runs over {', '.join(runs.keys)}.\n"
+    outcome = sheaf("validate", file, "--set", "training.betta=1")
+    assert outcome.code == 2
+    assert "betta: unknown key; did you mean beta?" in outcome.err

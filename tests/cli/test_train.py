@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sheafcli.config import load_config
+from sheafcli.config import load_config, load_sweep
 from sheafcli.runs import Experiment
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -46,7 +46,7 @@ def test_every_experiment_is_valid(sheaf, path):
     outcome = sheaf("validate", path)
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.startswith(f"{path}: valid. ")
-    assert load_config(path).name == path.stem
+    assert (load_sweep if "A sweep of" in outcome.out else load_config)(path).name == path.stem
 
 
 def test_validating_writes_nothing_and_says_what_would_be_trained(sheaf, folder, read):

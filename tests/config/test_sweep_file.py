@@ -406,14 +406,8 @@ def test_the_folder_of_a_sweep_may_be_left(tmp_path, sweep_of, monkeypatch):
     assert [run.config.seed for run in load_sweep(Path("many.yaml")).runs()] == [1, 2] * 4
 
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-FILES = sorted([*(EXPERIMENTS / "sweeps").glob("*.yaml"), *(EXPERIMENTS / "paper").glob("*.yaml")])
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_experiment_that_is_shipped_is_valid(path):
-    if "base" in parse(path.read_text(encoding="utf-8")).value:
-        sweep = load_sweep(path)
-        assert len(sweep.runs()) == sweep.count > 1
-    else:
+def test_a_sweep_is_no_configuration(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(INLINE + "seeds: 3\n")
+    with pytest.raises(InputError, match="this is a sweep, not a configuration; `sheaf sweep`"):
         load_config(path)
