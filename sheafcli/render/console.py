@@ -15,6 +15,8 @@ from rich.text import Text
 WIDEST = 100
 WIDTH_OF_A_PIPE = 80
 REFRESHES_A_SECOND = 5
+# Of Ctrl-C a terminal shows ^C where the cursor is: it must not begin a line below what is to be erased.
+ROOM_FOR_ECHO = 2
 
 
 class _HouseConsole(Console):
@@ -28,6 +30,8 @@ class _HouseConsole(Console):
     def size(self) -> ConsoleDimensions:
         """The width and height to draw in, in characters."""
         width, height = super().size
+        if self.stderr:
+            width -= ROOM_FOR_ECHO
         return ConsoleDimensions(min(width, WIDEST) if self.is_terminal else WIDTH_OF_A_PIPE, height)
 
 

@@ -14,10 +14,11 @@ from sheafcli.render.console import print_error, stdout
 
 SHOW = """
 from rich.text import Text
-from sheafcli.render.console import stdout
+from sheafcli.render.console import stderr, stdout
 console = stdout()
 console.print(Text("word", "bold red"))
 console.print(Text(str(console.width)))
+console.print(Text(str(stderr().width)))
 """
 
 
@@ -49,16 +50,17 @@ def on_a_terminal(columns, **environment):
     return written.decode().split()
 
 
-@pytest.mark.parametrize(("columns", "width"), [(60, "60"), (250, "100")])
-def test_a_terminal_gets_colours_and_at_most_100_columns(columns, width):
-    word, shown_width = on_a_terminal(columns)
+@pytest.mark.parametrize(("columns", "width", "stderr_width"), [(60, "60", "58"), (250, "100", "100")])
+def test_a_terminal_gets_colours_and_at_most_100_columns(columns, width, stderr_width):
+    word, shown_width, progress_width = on_a_terminal(columns)
     assert word.startswith("\x1b[1;31m")
     assert shown_width == width
+    assert progress_width == stderr_width, "^C is shown behind a bar, not below it"
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_no_escape_codes_where_they_are_not_wanted(environment):
-    assert on_a_terminal(80, **environment) == ["word", "80"]
+    assert on_a_terminal(80, **environment) == ["word", "80", "78"]
 
 
 def test_a_pipe_is_80_columns_whatever_the_window(capsys, monkeypatch):
