@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Protocol
 
 from sheafcli.config import Sweep, SweepRun, dump_config
@@ -23,6 +23,8 @@ from sheafcli.runs.workers import Workers
 
 INDEX, FILE = "sweep.csv", "sweep.yaml"
 INDEX_SECONDS = 1.0
+# Workers that nobody can wait for, of a scheduler that is lost, notice the end of their sweep by themselves.
+SETTLE_SECONDS = 10.0
 MISSING = "missing"
 FINAL = ("seconds", *(field.name for field in fields(Record)))
 
@@ -121,6 +123,17 @@ class Index:
             row |= {"status": outcome.status, "message": outcome.message}
         self._rows[number] = row
 
+    def settle(self, numbers: Iterable[str]) -> None:
+        """Look at the runs that have not ended; at those still under way until they stop, or for a while."""
+        end = monotonic() + SETTLE_SECONDS
+        for number in numbers:
+            if self.status(number) in (*DONE, "failed"):
+                continue
+            self.look(number)
+            while self.status(number) == "running" and monotonic() < end:
+                sleep(0.1)
+                self.look(number)
+
     def write(self, *, at_once: bool) -> None:
         """Write the table whole, though not every time within a second unless `at_once`."""
         if not at_once and monotonic() - self._written < INDEX_SECONDS:
@@ -161,9 +174,7 @@ def conduct_sweep(
         finally:
             held.close()  # which the workers see
             workers.close()
-            for run in waiting:
-                if index.status(run.number) not in (*DONE, "failed"):
-                    index.look(run.number)
+            index.settle(run.number for run in waiting)
             index.write(at_once=True)
     return index.count()
 

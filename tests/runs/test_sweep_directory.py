@@ -2,12 +2,16 @@
 
 import csv
 import json
+import time
+from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from sweeps import MIXED, QUICK, Here, Noted, begun, check_index, check_networks, files_of, rows_of, sweep_in
 
 from sheafcli.config.document import parse
 from sheafcli.errors import InputError
+from sheafcli.runs import RunDirectory, RunFailed
 from sheafcli.runs.job import Outcome
 from sheafcli.runs.lock import Busy, is_locked
 from sheafcli.runs.sweep import Index, SweepDirectory, conduct_sweep
@@ -301,6 +305,39 @@ cross:
         assert row["message"].startswith(f"{manifest}: the manifest cannot be read")
         manifest.write_bytes(before["002/manifest.json"][0])
         assert conduct(sweep, directory) == {"finished": 4}
+
+
+class LostWorkers:
+    """Workers whose scheduler is gone at once, while one is at work for half a second more."""
+
+    def outcomes(self, jobs):
+        run = RunDirectory(Path(jobs[0].directory))
+        run.begin(jobs[0].name, jobs[0].config, overwrite=False)
+        at_work = Event()
+
+        def work():
+            with run.locked():
+                at_work.set()
+                time.sleep(0.5)
+                run.write_manifest({"name": jobs[0].name, "status": "interrupted"})
+
+        Thread(target=work).start()
+        assert at_work.wait(5)
+        raise RunFailed("the scheduler went away")
+        yield
+
+    def close(self):
+        pass
+
+
+def test_the_index_waits_for_a_run_that_nobody_can_wait_for_otherwise(tmp_path):
+    sweep = sweep_in(tmp_path, QUICK)
+    directory = begun(tmp_path, sweep)
+    with pytest.raises(RunFailed, match="the scheduler went away"):
+        conduct(sweep, directory, LostWorkers())
+    first, *others = [row["status"] for row in rows_of(directory.path / "sweep.csv")]
+    assert first == "interrupted"
+    assert set(others) == {"missing"}
 
 
 def test_the_index_is_read_by_others(tmp_path):
