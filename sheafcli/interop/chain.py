@@ -53,11 +53,21 @@ Step = Affine | Scale | Relu | Ending
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """What a file holds: its steps in order, the output it states beside them, what reading it assumed."""
+    """What a file holds: its steps in order, the output it states beside them, what reading it assumed.
+
+    `features` and `classes` are the names of the inputs and of the classes, in the file's order, empty where
+    it has none; of two classes and one output the second is the one whose probability the output is.
+    `scales_inputs` and `scales_targets` say that the steps take data as it is, and predict targets as
+    they are: a scaler of them is among the steps.
+    """
 
     steps: tuple[Step, ...]
     output: str | None = None
     notes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    scales_inputs: bool = False
+    scales_targets: bool = False
 
     def __post_init__(self) -> None:
         endings = [step for step in self.steps if isinstance(step, Ending)]

@@ -31,13 +31,18 @@ class Model:
 
     `format` is one of the values of FORMATS. `says_output` tells whether the file itself says which
     output function ends the network; where it does not, the output is the one asked for, or the
-    identity. `notes` are what was assumed or done to make it a network of ours, a sentence each.
+    identity. `notes` are what was assumed or done to make it a network of ours, a sentence each. The
+    others are as in `Chain`: what the file calls inputs and classes, and whether it scales data itself.
     """
 
     network: Network
     format: str
     says_output: bool
     notes: tuple[str, ...]
+    features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    scales_inputs: bool = False
+    scales_targets: bool = False
 
 
 READERS: dict[str, Callable[[Path], Chain]] = {
@@ -70,15 +75,21 @@ def read_model(path: Path, output: str | None = None) -> Model:
             arrays = read_npz(path)
             said = str(arrays["output"]) if "output" in arrays else None
             network = network_from(arrays, path, _agreed(said, output))
-            notes: tuple[str, ...] = ()
-        else:
-            chain = READERS[format](path)
-            said = chain.says
-            network, folded = to_network(chain.steps, _agreed(said, output))
-            notes = chain.notes + folded
+            return Model(network, format, said is not None, ())
+        chain = READERS[format](path)
+        network, folded = to_network(chain.steps, _agreed(chain.says, output))
     except (ImportError, ValueError, MemoryError) as error:
         raise InputError(str(error) or "the file needs more memory than there is", path=path) from error
-    return Model(network, format, said is not None, notes)
+    return Model(
+        network,
+        format,
+        chain.says is not None,
+        chain.notes + folded,
+        chain.features,
+        chain.classes,
+        chain.scales_inputs,
+        chain.scales_targets,
+    )
 
 
 def model_bytes(path: Path, network: Network) -> bytes:

@@ -24,6 +24,7 @@ from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
 from sheafcli.runs.files import write_npz
 from sheafcli.runs.manifest import now, sizes, versions
+from sheafcli.runs.matching import matched, meanings
 from sheafcli.tasks import TASKS, TaskData
 
 START = "imported.npz"
@@ -84,7 +85,9 @@ class DataSource:
             return cls({"kind": "npz", "path": str(path.resolve())})
         if suffix in (".yaml", ".yml"):
             config = load_config(path)
-            return cls(config.task.model_dump(mode="json"), config.seed, config.network.output)
+            task = config.task
+            standardizes = "standardize" in set(type(task).model_fields) - task.model_fields_set
+            return cls(task.model_dump(mode="json"), config.seed, config.network.output, standardizes)
         kinds = [
             kind
             for kind, task in TASKS.items()
@@ -141,28 +144,28 @@ class Imported:
             "training": TRAINING,
         }
         asked = model.network.output.name if model.says_output or ending else None
-        notes, task = list(model.notes), None
+        notes, task, network = list(model.notes), None, model.network
         if source is None:
             if asked is None:
                 notes.append(f"{UNSAID}: identity is assumed")
+            notes += meanings(model.features, model.classes, network)
         else:
-            values["task"] = source.section
+            values["task"], scaling = _scaled_once(source, model)
             task = _fitting_task(values, directory, model, path, asked or source.output)
-            notes += task.notes
             values["network"]["output"] = task.output
             if asked is None:
                 notes.append(f"{UNSAID}: it is {task.output}, which the targets ask for")
-            if source.standardizes:
-                notes.append(
-                    "the data is standardised; if the network was trained on data as it is, give --data a "
-                    ".yaml configuration with task.standardize: false"
-                )
+            try:
+                network, matching = matched(model, task)
+            except InputError as error:
+                raise InputError(error.message, path=path) from error
+            notes += [*task.notes, *scaling, *matching]
         values["network"]["start"] = START
         config = _checked(values, directory)
         about = {"file": path.name, "format": model.format, "sha256": _sha256(path)}
         return cls(
             name=values["name"],
-            network=replace(model.network, output=output_named(values["network"]["output"])),
+            network=replace(network, output=output_named(values["network"]["output"])),
             task=task,
             configuration=NO_TASK + write(values) if config is None else dump_config(config),
             kind=None if config is None else config.task.kind,
@@ -224,6 +227,27 @@ def _column(text: str) -> str | int:
     return int(text) if text.removeprefix("-").isdecimal() else text
 
 
+def _scaled_once(source: DataSource, model: Model) -> tuple[dict[str, Any], list[str]]:
+    """Return the task's section, so that not both it and the model scale the data, and what to say of it."""
+    section = source.section
+    if not (model.scales_inputs or model.scales_targets):
+        advice = (
+            "the data is standardised; if the network was trained on data as it is, give --data a .yaml "
+            "configuration with task.standardize: false (inputs leaves the targets as they are)"
+        )
+        return section, [advice] if source.standardizes else []
+    scaler = f"the file holds a scaler of the {'inputs' if model.scales_inputs else 'target'}"
+    if source.standardizes:
+        # A regressor behind a scaler of its inputs predicts the target as it is.
+        standardize, what = (False, "data") if model.scales_inputs else ("inputs", "target")
+        note = f"the {what} is taken as it is (task.standardize: {str(standardize).lower()})"
+        return section | {"standardize": standardize}, [f"{scaler}: {note}"]
+    given = section.get("standardize", False)
+    if given is True or (given and model.scales_inputs):
+        return section, [f"{scaler}, and task.standardize: {str(given).lower()} scales it before that"]
+    return section, []
+
+
 def _fitting_task(
     values: dict[str, Any], directory: RunDirectory, model: Model, path: Path, asked: str | None
 ) -> TaskData:
@@ -245,12 +269,12 @@ def _fitting_task(
         task = load(None)  # raises the same error, unless it was the output that did not fit
         advice = "" if model.says_output else ", or another --ending"
         raise InputError(
-            f"the network ends in {asked}, and the data asks for {task.output}: "
+            f"the network ends in {asked}, and the data asks for {task.output} ({error.message}): "
             f"give the data that it was trained on{advice}",
             path=path,
         ) from error
-    if asked is None and task.output == "sigmoid" and widths[-1] == 2:
-        with suppress(InputError):  # two classes that only a single output fits
+    if asked is None and task.n_outputs != widths[-1]:
+        with suppress(InputError):  # two classes as two outputs, or numbers that are classes
             task = load("softmax")
     if widths[0] != task.n_features:
         raise InputError(

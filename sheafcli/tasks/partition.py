@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,10 @@ TestFraction: TypeAlias = Annotated[
     Field(gt=0, lt=1, description="Share of the samples held out as the test part."),
 ]
 Standardize: TypeAlias = Annotated[
-    bool,
+    bool | Literal["inputs"],
     Field(
         description="Whether features, and the targets of a regression, are shifted and scaled to "
-        "mean 0 and standard deviation 1 on the training part."
+        "mean 0 and standard deviation 1 on the training part; inputs leaves the targets as they are."
     ),
 ]
 
@@ -56,7 +56,7 @@ class Partition:
         y: Array,
         *,
         output: OutputName,
-        standardize: bool,
+        standardize: Standardize,
         features: tuple[str, ...],
         targets: tuple[str, ...],
         classes: tuple[str, ...],
@@ -64,12 +64,13 @@ class Partition:
     ) -> TaskData:
         """Cut encoded tables, samples x features and samples x outputs, into a task's data.
 
-        With `standardize`, the targets of a regression are standardised too, so that losses read
-        in units of the target's variance: predicting the training mean costs 1.
+        With `standardize` True, the targets of a regression are standardised too, so that losses read
+        in units of the target's variance: predicting the training mean costs 1. With "inputs" they keep
+        their unit.
         """
         if standardize:
             X = self.standardize(X)
-            if output == "identity":
+            if output == "identity" and standardize != "inputs":
                 y = self.standardize(y)
         return TaskData(
             X_train=X[self.train],
