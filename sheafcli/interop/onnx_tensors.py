@@ -171,7 +171,8 @@ def _whole_number(name: str, key: str, text: str) -> int:
     """Return an offset or a length, which the format writes as decimal digits."""
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise ValueError(
-            f"the weights {name!r} have the {key} {text!r} in another file; it must be 0 or more"
+            f"the weights {name!r} are in another file, at the {key} {text[:40]!r}; "
+            "it must be a whole number, 0 or more"
         )
     return int(text)
 

@@ -1,4 +1,4 @@
-"""Tensors in the file and beside it: onnx's own reader is the oracle, and nothing outside the folder is read."""
+"""Tensors in the file and beside it: onnx's own reader is the oracle, and what else is there stays shut."""
 
 import os
 
@@ -63,10 +63,10 @@ def test_a_part_that_two_weights_share_is_read_once(tmp_path):
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ({"offset": "-4"}, "has the offset '-4' in another file; it must be 0 or more"),
-        ({"length": "-80"}, "has the length '-80'"),
-        ({"offset": "a lot"}, "has the offset 'a lot'"),
-        ({"offset": "9" * 400}, "has the offset"),
+        ({"offset": "-4"}, "in another file, at the offset '-4'; it must be a whole number"),
+        ({"length": "-80"}, "at the length '-80'"),
+        ({"offset": "a lot"}, "at the offset 'a lot'"),
+        ({"offset": "9" * 400}, "at the offset '999"),
         ({"offset": "9" * 18}, "of model.onnx.data, which has 80"),
         ({"offset": "4"}, "are bytes 4 to 84 of model.onnx.data, which has 80; it is cut short"),
         ({"length": "1000000000000"}, "needs 80 bytes, and 1000000000000 are said to be"),
