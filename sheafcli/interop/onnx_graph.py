@@ -10,6 +10,9 @@ from typing import Any
 MAX_NODES = 2**16
 """The most nodes of a graph that is read."""
 
+MAX_LINKS = 2**20
+"""The most inputs and outputs of all nodes; and outputs of a graph, times its nodes."""
+
 OLDEST_OPSET = 7
 """The operator set from which on arrays broadcast as NumPy's do; older ones are refused."""
 
@@ -106,6 +109,15 @@ class Graph:
         graph = model.graph
         if len(graph.node) > MAX_NODES:
             raise ValueError(f"the graph has {len(graph.node):,} nodes, and at most {MAX_NODES:,} are read")
+        if sum(len(node.input) + len(node.output) for node in graph.node) > MAX_LINKS:
+            raise ValueError(
+                f"the nodes of the graph have more than {MAX_LINKS:,} inputs and outputs together"
+            )
+        if len(graph.output) * (1 + len(graph.node)) > MAX_LINKS:
+            raise ValueError(
+                f"the graph has {len(graph.output):,} outputs, too many to be one network; "
+                "export a model that gives what its last layer does"
+            )
         self.opset = self._opset(model, onnx)
         self.tensors = {tensor.name: tensor for tensor in graph.initializer}
         self.sparse = {tensor.values.name for tensor in graph.sparse_initializer}

@@ -38,7 +38,7 @@ def network_of(graph: Graph, values: Values, entries: int, file: str) -> Chain:
     others = [repr(output) for output in graph.outputs if output != best.output]
     if not others:
         return best.chain
-    note = f"of the graph's outputs, {best.output!r} is read; {', '.join(others)} came of the same numbers"
+    note = f"the graph's output {best.output!r} is read; it has all that is in {' and '.join(others)}"
     return replace(best.chain, notes=(note, *best.chain.notes))
 
 

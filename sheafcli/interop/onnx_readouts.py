@@ -73,12 +73,12 @@ def left_out(behind: Sequence[Node], shape: Shape) -> Iterator[str]:
     for node in behind:
         if node.kind == "ai.onnx.ml.ZipMap":
             names = _names(node)
-            yield f"{node.label} is left out; it names what is given, in this order: {', '.join(names)}"
+            yield f"{node.label} is left out; it names the classes, in this order: {', '.join(names)}"
     for node in behind:
         if node.kind in LABELLING or node.kind == "Slice":
             _check_axis(node, shape)
             what = "makes labels of" if node.kind in LABELLING else "takes a part of"
-            yield f"{node.label} {what} what the network gives, and is left out with all behind it"
+            yield f"{node.label} {what} what the network gives; it is left out, with all behind it"
 
 
 def _names(node: Node) -> list[str]:

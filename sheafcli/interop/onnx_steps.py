@@ -58,7 +58,7 @@ class Steps:
             raise ValueError(f"the shape of what {node.label} gives cannot be told; export the model again")
         self.before, self.after = self.values.shapes[node.inputs[slot]], self.values.shapes[name]
         if SAMPLES in self.before and SAMPLES not in self.after and self.values.sizes.batch is None:
-            self.notes.append(f"{node.label} is made for one sample at a time, and so the graph is read")
+            self.notes.append(f"{node.label} is made for one sample at a time: the graph is read for one")
         operator(self, node, slot)
 
     def _no_constant(self, node: Node, slot: int) -> str:

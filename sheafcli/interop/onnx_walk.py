@@ -87,7 +87,7 @@ class Walk:
         found = self.users[at]
         node, slot = found[0]
         if len(found) > 1 or at == self.output:
-            where = ", ".join(node.label for node, _ in found)
+            where = ", ".join(node.label for node, _ in found[:9]) + ", ..." * (len(found) > 9)
             raise ValueError(
                 f"the graph is no chain: {at!r} goes to {where}; "
                 "sheafcli reads networks whose layers stand one behind the other"

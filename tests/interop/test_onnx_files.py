@@ -405,7 +405,7 @@ ENDINGS = {
         "y = Softmax<axis: int = 1>(s)",
         gives="float[] s, float[] y",
         output="softmax",
-        notes="of the graph's outputs, 'y' is read",
+        notes="the graph's output 'y' is read",
         compare=lambda f, o: (f, o[1]),
     ),
     "a hidden layer beside": Accepted(

@@ -182,6 +182,19 @@ def test_operator_sets_that_are_not_known_are_named(tmp_path, opset, words):
     assert words in refusal(saved(tmp_path / "model.onnx", model))
 
 
+def test_an_old_operator_set_is_read_once_it_is_converted_as_the_message_says(tmp_path):
+    model = graph(
+        "z = Gemm<broadcast: int = 1>(x, A, a) y = Relu(z)", "float[1,4] x", "float[1,5] y", opset=6
+    )
+    for tensor in model.graph.initializer:  # which older files list among the inputs
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    path = saved(tmp_path / "model.onnx", model)
+    message = refusal(path)
+    call = message[message.index("onnx.version_converter") : message.index(" makes it")]
+    saved(path, eval(call, {"onnx": onnx, "model": onnx.load(path)}))
+    assert read_model(path).network.widths == (4, 5, 5)
+
+
 @pytest.mark.parametrize("change", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_refused(tmp_path, change):
     model = graph(FIRST, gives="float[] z", arrays={"A": np.full((4, 5), change, np.float32)})
