@@ -10,6 +10,7 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    import onnx
     import onnxruntime
     import safetensors.torch
     import skops.io
@@ -103,6 +104,37 @@ def test_an_onnx_graph_that_says_its_output_predicts_what_onnxruntime_does(sheaf
     assert (outcome.code, outcome.err) == (0, "")
     (expected,) = onnxruntime.InferenceSession("model.onnx").run(None, {"input": X})
     assert_agrees(predicted(), expected)
+
+
+def test_weights_beside_an_onnx_file_come_along_or_are_missed(sheaf, refused, folder):
+    """As torch.onnx.export writes them by default."""
+    save_torch(Path("model.onnx"), nn.Softmax(dim=1))
+    onnx.save(
+        onnx.load("model.onnx"), "model.onnx", save_as_external_data=True, size_threshold=0, location="w"
+    )
+    outcome = sheaf("import", "model.onnx", "--output", "run")
+    assert (outcome.code, outcome.err) == (0, "")
+    (expected,) = onnxruntime.InferenceSession("model.onnx").run(None, {"input": X})
+    assert_agrees(predicted(), expected)
+    Path("w").unlink()
+    refused("import", "model.onnx", "--output", "other", words="in another file, 'w', which is not there")
+
+
+def test_labels_behind_an_onnx_graph_are_left_out_aloud(sheaf, data, folder):
+    save_torch(Path("model.onnx"), nn.Softmax(dim=1))
+    model = onnx.load("model.onnx")
+    scores = model.graph.output[0].name
+    model.graph.node.append(onnx.helper.make_node("ArgMax", [scores], ["label"], name="pick", axis=1))
+    model.graph.output[0].name = "label"
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    onnx.save(model, "model.onnx")
+    outcome = sheaf("import", "model.onnx", "--data", data, "--output", "run")
+    assert outcome.code == 0
+    assert "note: ArgMax 'pick' makes labels" in outcome.err
+    assert "ArgMax 'pick'" in json.loads(Path("run/manifest.json").read_text())["source"]["notes"]
+    (expected,) = onnxruntime.InferenceSession("model.onnx").run(None, {"input": X})
+    assert np.array_equal(predicted().argmax(axis=1), expected[:, 0])
 
 
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
