@@ -74,6 +74,7 @@ def examine_run(
             history=_history(run),
             status=run.manifest().get("status"),
             training=_training(run),
+            start=samples.start,
         )
     )
     return Examination(network, samples, diagnosis, diagnosis.layers.merge(fault, on="layer"), findings)

@@ -38,10 +38,21 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
                 f"A fault in this layer, {where}, explains the error by {row['evidence']:.0f} nats better "
                 f"than none, and by {row['evidence'] - evidence[-2]:.0f} better than the next best layer; "
                 f"repaired alone it takes the loss from {row['loss']:.3g} to {row['repaired_loss']:.3g}.",
-                "Look at what was done to its weights, and train the network further."
+                _advice(int(row["layer"]))
                 if broken
                 else "With so small a loss nothing is broken: train further, this layer has most to gain.",
             )
+
+
+def _advice(layer: int) -> str:
+    """Name what feeds the layer, too: inputs in another scale or order are as good a fault of layer 1."""
+    before = (
+        "Look first at what feeds it, the inputs: their order, their units, their scaling. If these are as "
+        "in training, look"
+        if layer == 1
+        else f"Look at what layer {layer - 1} gives it, and"
+    )
+    return f"{before} at what was done to its weights; then train the network further."
 
 
 def vanishing_updates(examined: Examined) -> Iterator[Finding]:

@@ -1,0 +1,141 @@
+"""Rules on the fit: a network that has learnt nothing, too little, or its samples by heart.
+
+All compare the share u of the targets' variance that is missed (see `reference` beside this): that of the
+network with that of a constant, which is 1, with a simple predictor's, and between parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sheafcli.core.outputs import Array
+from sheafcli.diagnostics.findings.causes import likeliest_cause
+from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined
+from sheafcli.diagnostics.findings.finding import Finding
+from sheafcli.diagnostics.findings.reference import missed
+
+# Of what there is to learn nine tenths are missed.
+NO_BETTER = 0.9
+# A tenth of the variance more than a simple predictor misses on samples that it has not seen, and more than
+# chance by so many standard errors.
+MORE, ERRORS = 0.1, 3.0
+# Means this much apart are errors twice as large, discord being a square; heavy tails are in the errors.
+APART, PART_ERRORS = 4.0, 3.0
+# What the better part has of the targets' variance, the worse one lacks: a quarter of all there is.
+LACKING = 0.25
+TINY = float(np.finfo(np.float64).tiny)
+
+
+def no_better_than_constant(examined: Examined) -> Iterator[Finding]:
+    """Find a network that predicts what it was trained on no better than a constant would, and say why.
+
+    An error; a warning where nothing simple does better, since then there may be nothing to learn.
+    """
+    X, y = examined.taught
+    share = examined.misses(examined.taught)
+    if len(X) < FEWEST_SAMPLES or share < NO_BETTER or not y.std(axis=0).any():
+        return
+    simple, rows = examined.reference
+    attained = missed(simple.predicted, y[rows])
+    cause = likeliest_cause(examined, attained)
+    yield Finding(
+        "error" if attained < NO_BETTER else "warning",
+        "no-better-than-constant",
+        None,
+        None,
+        (),
+        f"Of the variance of the targets of {examined.taught_part} the network misses {share:.0%}, a "
+        f"constant 100%, {simple.name} {attained:.0%}. {cause.evidence}",
+        cause.advice,
+    )
+
+
+def underfit(examined: Examined) -> Iterator[Finding]:
+    """Find a network that misses more of its own training samples than a simple predictor of new ones.
+
+    Not where training left a better one: what became of that is another matter.
+    """
+    X, y = examined.taught
+    share = examined.misses(examined.taught)
+    if len(X) < FEWEST_SAMPLES or not MORE <= share < NO_BETTER or examined.was_better:
+        return
+    simple, rows = examined.reference
+    attained = missed(simple.predicted, y[rows])
+    more = _squares(examined.network.predict(X[rows]), y[rows]) - _squares(simple.predicted, y[rows])
+    if share - attained < MORE or more.mean() < ERRORS * _error(more):
+        return
+    cause = likeliest_cause(examined, attained)
+    yield Finding(
+        "warning",
+        "underfit",
+        None,
+        None,
+        (),
+        f"Of the variance of the targets of {examined.taught_part} the network misses {share:.0%}; "
+        f"{simple.name} misses {attained:.0%}, on samples that it has not seen. {cause.evidence}",
+        cause.advice,
+    )
+
+
+def parts_apart(examined: Examined) -> Iterator[Finding]:
+    """Find a mean discord of one part that is far above the other's; a warning if the network fails there.
+
+    Fails means: it lacks there a quarter of the targets' variance that it has on the other part. The ratio
+    alone says nothing: it is largest where training samples are met to the last digit, and new ones
+    well. Parts whose inputs differ are another matter.
+    """
+    here, there = examined.discord, examined.other_discord
+    if min(len(here), len(there)) < FEWEST_SAMPLES or examined.other is None or examined.shift is not None:
+        return
+    here_is_worse = here.mean() > there.mean()
+    low, high = (there, here) if here_is_worse else (here, there)
+    if high.mean() < APART * low.mean() or _errors_apart(high, low) < PART_ERRORS:
+        return
+    names = (examined.part, examined.other_part)
+    worse, better = names if here_is_worse else names[::-1]
+    shares = [examined.misses(samples) for samples in ((examined.X, examined.y), examined.other)]
+    missing, kept = shares if here_is_worse else shares[::-1]
+    base = max(float(low.mean()), TINY)
+    ratio = float(high.mean()) / base
+    # Of independent means: the relative variances add up.
+    error = ratio * float(np.hypot(_error(high) / high.mean(), _error(low) / base))
+    lacking = missing - kept >= LACKING
+    yield Finding(
+        "warning" if lacking else "info",
+        "parts-apart",
+        None,
+        None,
+        (),
+        f"The discord of {worse} is {ratio:.3g} +- {error:.2g} times that of {better} ({high.mean():.3g} "
+        f"against {low.mean():.3g}); of the variance of the targets the network misses {missing:.0%} on "
+        f"{worse}, {kept:.0%} on {better}.",
+        _advice(worse, lacking),
+    )
+
+
+def _advice(worse: str, lacking: bool) -> str:
+    if worse == "train":
+        return "Look for wrong targets among the training samples, and for test samples that are easier."
+    if lacking:
+        return (
+            "The network is overfitted: it has learnt its training samples by heart. Use more of them, "
+            "weight_decay, fewer neurons, or fewer epochs."
+        )
+    return "Nothing is the matter: it meets its training samples closely, and new ones well."
+
+
+def _squares(predicted: Array, y: Array) -> Array:
+    return np.asarray(np.sum((predicted - y) ** 2, axis=1))
+
+
+def _error(values: Array) -> float:
+    """Return the standard error of a mean."""
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _errors_apart(high: Array, low: Array) -> float:
+    """Return how many standard errors two means are apart."""
+    error = np.hypot(_error(high), _error(low))
+    return float((high.mean() - low.mean()) / max(error, TINY))
