@@ -102,13 +102,13 @@ def healthy(name: str, seed: int) -> Planted:
     """Return a run that goes well, by equilibrium or backprop, with two hidden layers or three."""
     hidden = ((32, 16), (24, 24), (24, 16, 16))[seed % 3]
     method = ("equilibrium", "backprop")[seed % 2]
-    training = {"method": method, "learning_rate": 0.01, "schedule": "cosine", "batch_size": 64}
+    training = {"method": method, "optimizer": "adam", "learning_rate": 0.01, "schedule": "cosine"}
     epochs = {"digits": 15, "diabetes": 8}.get(name, 40)
     if name in ("paraboloid", "saddle", "circular", "blobs"):
         epochs = 100
     if name == "diabetes":
         training |= {"weight_decay": 0.01}
-    return Planted(table(name, seed), hidden, training | {"epochs": epochs})
+    return Planted(table(name, seed), hidden, training | {"batch_size": 64, "epochs": epochs})
 
 
 def label_noise(name: str, seed: int) -> Planted:
@@ -121,11 +121,18 @@ def label_noise(name: str, seed: int) -> Planted:
 
 
 def at_chance(name: str, seed: int) -> Planted:
-    """Train at a learning rate a hundred to a thousand times too high."""
-    run = healthy(name, seed)
-    rate, optimizer = ((1.0, "adam"), (10.0, "adam"), (30.0, "sgd"))[seed % 3]
-    more = {"learning_rate": rate, "optimizer": optimizer, "schedule": "constant"}
-    return replace(run, training=run.training | more)
+    """Train at a learning rate so high that the network ends no better than a constant."""
+    run, optimizer = healthy(name, seed), ("adam", "momentum", "sgd")[seed % 3]
+    X, y = run.arrays["X_train"], run.arrays["y_train"]
+    for rate in 10.0 ** np.arange(6):
+        more = {"learning_rate": float(rate), "optimizer": optimizer, "schedule": "constant"}
+        planted = replace(run, training=run.training | more)
+        with tempfile.TemporaryDirectory() as folder:
+            directory = trained(planted, Path(folder), "tried", seed)
+            lost = directory.manifest()["status"] == "diverged"
+            if lost or np.mean((directory.network().predict(X) - y) ** 2) >= 0.95 * np.mean(y.var(axis=0)):
+                return planted
+    raise RuntimeError(f"{name}, seed {seed}: no learning rate is too high")
 
 
 def underfit(name: str, seed: int) -> Planted:

@@ -20,7 +20,12 @@ from sheafcli.diagnostics.findings.neurons import (
     held_at_kink,
     unread_neurons,
 )
-from sheafcli.diagnostics.findings.output import constant_output, out_of_range, saturated_output
+from sheafcli.diagnostics.findings.output import (
+    constant_output,
+    out_of_range,
+    saturated_output,
+    unsettled_samples,
+)
 from sheafcli.diagnostics.findings.training import (
     diverging_run,
     exploding_resistance,
@@ -60,6 +65,7 @@ SYMPTOMS: tuple[Rule, ...] = (
     class_discord,
     sample_discord,
     constant_inputs,
+    unsettled_samples,
 )
 
 RULES: tuple[Rule, ...] = (*DATA_AND_STEPS, *TRAINING, *WEIGHTS, *GENERALISATION, *SYMPTOMS)

@@ -88,6 +88,7 @@ class Examined:
     status : the run's status, as in its manifest; None likewise.
     training : how the run trains; None likewise.
     start : the network that its training began from; None likewise.
+    unsettled : the numbers of samples that were left out, since their equilibrium was not found.
     """
 
     network: Network
@@ -103,6 +104,7 @@ class Examined:
     status: str | None = None
     training: TrainingSpec | None = None
     start: Network | None = None
+    unsettled: tuple[int, ...] = ()
 
     @property
     def n_samples(self) -> int:

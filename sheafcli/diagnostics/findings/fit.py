@@ -80,28 +80,31 @@ def underfit(examined: Examined) -> Iterator[Finding]:
 
 
 def parts_apart(examined: Examined) -> Iterator[Finding]:
-    """Find a mean discord of one part that is far above the other's; a warning if the network fails there.
+    """Find parts of which one is met far worse than the other, in discord or in squared errors.
 
-    Fails means: it lacks there a quarter of the targets' variance that it has on the other part. The ratio
-    alone says nothing: it is largest where training samples are met to the last digit, and new ones
-    well. Parts whose inputs differ are another matter.
+    A warning if the network fails there: it lacks a quarter of the targets' variance that it has on the other
+    part. The ratio alone says nothing: it is largest where training samples are met to the last digit,
+    and new ones well. Parts whose inputs differ are another matter.
     """
     here, there = examined.discord, examined.other_discord
     if min(len(here), len(there)) < FEWEST_SAMPLES or examined.other is None or examined.shift is not None:
         return
-    here_is_worse = here.mean() > there.mean()
-    low, high = (there, here) if here_is_worse else (here, there)
-    if high.mean() < APART * low.mean() or _errors_apart(high, low) < PART_ERRORS:
+    parts = ((examined.X, examined.y), examined.other)
+    squares = [_squares(examined.network.predict(X), y) for X, y in parts]
+    shares = [examined.misses(part) for part in parts]
+    here_is_worse = shares[0] >= shares[1]
+    order = slice(None) if here_is_worse else slice(None, None, -1)
+    (missing, kept), (high, low) = shares[order], (here, there)[order]
+    tense = high.mean() >= APART * low.mean() and _errors_apart(high, low) >= PART_ERRORS
+    wrong = missing >= APART * kept and _errors_apart(*squares[order]) >= PART_ERRORS
+    lacking = missing - kept >= LACKING
+    if not (tense or (wrong and lacking)):
         return
-    names = (examined.part, examined.other_part)
-    worse, better = names if here_is_worse else names[::-1]
-    shares = [examined.misses(samples) for samples in ((examined.X, examined.y), examined.other)]
-    missing, kept = shares if here_is_worse else shares[::-1]
+    worse, better = [examined.part, examined.other_part][order]
     base = max(float(low.mean()), TINY)
     ratio = float(high.mean()) / base
     # Of independent means: the relative variances add up.
     error = ratio * float(np.hypot(_error(high) / high.mean(), _error(low) / base))
-    lacking = missing - kept >= LACKING
     yield Finding(
         "warning" if lacking else "info",
         "parts-apart",
