@@ -14,7 +14,6 @@ from sheafcli.core.sheaf import NeuralSheaf
 from sheafcli.core.training.heat import CHEBYSHEV_PAIR
 from sheafcli.diagnostics.findings import COLUMNS, RULES, Examined, Finding, examine, findings_frame, neurons
 from sheafcli.diagnostics.findings.data import class_discord, sample_discord
-from sheafcli.diagnostics.findings.examined import spread_evenly
 from sheafcli.diagnostics.findings.fit import parts_apart
 from sheafcli.diagnostics.findings.inputs import constant_inputs, unread_inputs
 from sheafcli.diagnostics.findings.layers import exploding_updates, vanishing_updates
@@ -26,6 +25,7 @@ from sheafcli.diagnostics.findings.neurons import (
     unread_neurons,
 )
 from sheafcli.diagnostics.findings.output import constant_output, out_of_range, saturated_output
+from sheafcli.diagnostics.findings.rows import spread_evenly
 from sheafcli.diagnostics.findings.training import (
     diverging_run,
     exploding_resistance,

@@ -29,10 +29,14 @@ HARDLY_MOVED = 0.1
 
 @dataclass(frozen=True)
 class Cause:
-    """A sentence with the figures that point to a cause, and one that says what to do."""
+    """A sentence with the figures that point to a cause, and one that says what to do.
+
+    `unfinished` says that training went well as far as it went.
+    """
 
     evidence: str
     advice: str
+    unfinished: bool = False
 
 
 def likeliest_cause(examined: Examined, attained: float) -> Cause:
@@ -128,6 +132,7 @@ def _stopped_early(examined: Examined) -> Cause | None:
     return Cause(
         f"Training stopped too early: {'; '.join(figures)}.",
         "Train longer, or with a larger learning rate.",
+        unfinished=True,
     )
 
 
@@ -137,6 +142,7 @@ def _too_small(examined: Examined) -> Cause:
     return Cause(
         f"The network has {sum(hidden):,} hidden neurons; {narrowest}.",
         "Train longer, or give it more neurons; check that its inputs are scaled as in training.",
+        unfinished=examined.as_trained,
     )
 
 

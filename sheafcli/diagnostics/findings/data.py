@@ -24,13 +24,15 @@ FEWEST_OUTLIERS = 3
 # With a loss below this share of a constant prediction's there is nothing to explain.
 MATERIAL = 0.01
 MOST_SAMPLES_NAMED = 20
+# Beyond this nobody counts.
+MOST_GAP = 1e6
 TINY = float(np.finfo(np.float64).tiny)
 
 
 def class_discord(examined: Examined) -> Iterator[Finding]:
     """Find classes that carry most of the discord, with a mean far above all others'."""
     table = examined.diagnosis.classes
-    if table is None or examined.relative_loss < MATERIAL:
+    if table is None or examined.relative_loss < MATERIAL or examined.is_shifted:
         return
     targets = examined.diagnosis.samples["target"].to_numpy()
     columns = (table[name].tolist() for name in ("class", "share", "accuracy"))
@@ -57,7 +59,7 @@ def class_discord(examined: Examined) -> Iterator[Finding]:
 def sample_discord(examined: Examined) -> Iterator[Finding]:
     """Find a few samples that carry most of the discord, with a wide gap to all others: label noise."""
     discord = examined.discord
-    if len(discord) < FEWEST_SAMPLES or examined.relative_loss < MATERIAL:
+    if len(discord) < FEWEST_SAMPLES or examined.relative_loss < MATERIAL or examined.is_shifted:
         return
     order = np.argsort(-discord, kind="stable")
     sizes = discord[order]
@@ -75,7 +77,7 @@ def sample_discord(examined: Examined) -> Iterator[Finding]:
         None,
         (),
         f"{count_of(samples, len(discord), 'sample')} {verb(samples, 'carries', 'carry')} {share:.0%} of the "
-        f"discord, {gaps[count - 1]:.0f} times or more what any other has: "
+        f"discord, {min(gaps[count - 1], MOST_GAP):,.0f} times or more what any other has: "
         f"{listed(samples, MOST_SAMPLES_NAMED)}.",
         "Look at their targets first: labels that are wrong look like this.",
     )

@@ -20,6 +20,7 @@ from sheafcli.core.sheaf import pattern_of
 from sheafcli.core.spectrum import Spectrum, spectrum
 from sheafcli.diagnostics.discord import squared_residuals
 from sheafcli.diagnostics.findings.reference import Reference, missed, reference
+from sheafcli.diagnostics.findings.rows import spread_evenly, spread_rows
 from sheafcli.diagnostics.findings.shift import Shift, shift_between
 from sheafcli.diagnostics.pinned import BLOCK_ENTRIES, Diagnosis
 
@@ -161,6 +162,11 @@ class Examined:
         X_fresh, y_fresh = (spread_evenly(array, MOST_SAMPLES) for array in self.fresh)
         return shift_between(X, X_fresh, (y, y_fresh))
 
+    @property
+    def is_shifted(self) -> bool:
+        """Whether the diagnosed samples are those whose inputs differ: it is not they that are tense."""
+        return self.part == self.fresh_part and self.shift is not None
+
     @cached_property
     def reference(self) -> tuple[Reference, NDArray[np.intp]]:
         """What a simple predictor makes of taught samples, and which rows these are."""
@@ -300,19 +306,13 @@ def _together(parts: Sequence[Values], counts: Sequence[int]) -> Values:
 
 def relative_loss(output: Output, z: Array, y: Array) -> float:
     """Return the loss of predictions phi(z) over that of the best constant one, the mean of the targets."""
-    tiny = np.finfo(np.float64).tiny
+    return output.loss(z, y) / max(loss_of_constant(output, y), np.finfo(np.float64).tiny)
+
+
+def loss_of_constant(output: Output, y: Array) -> float:
+    """Return the loss of the best constant prediction, the mean of the targets."""
     best = y.mean(axis=0)
     if output.classifies:
         chance = np.clip(best, 1e-12, 1.0 - 1e-12)
         best = np.log(chance) - (np.log1p(-chance) if output.name == "sigmoid" else 0.0)
-    return output.loss(z, y) / max(output.loss(np.broadcast_to(best, y.shape), y), tiny)
-
-
-def spread_evenly(array: Array, most: int) -> Array:
-    """Return so many rows of an array, spread evenly over all, or all if there are no more."""
-    return array if len(array) <= most else array[spread_rows(len(array), most)]
-
-
-def spread_rows(count: int, most: int) -> NDArray[np.intp]:
-    """Return the numbers of so many of `count` rows, spread evenly, or of all if there are no more."""
-    return np.arange(min(count, most)) * count // min(count, most)
+    return output.loss(np.broadcast_to(best, y.shape), y)

@@ -7,11 +7,12 @@ network with that of a constant, which is 1, with a simple predictor's, and betw
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from sheafcli.core.outputs import Array
-from sheafcli.diagnostics.findings.causes import likeliest_cause
+from sheafcli.diagnostics.findings.causes import Cause, likeliest_cause
 from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined
 from sheafcli.diagnostics.findings.finding import Finding
 from sheafcli.diagnostics.findings.reference import missed
@@ -31,24 +32,18 @@ TINY = float(np.finfo(np.float64).tiny)
 def no_better_than_constant(examined: Examined) -> Iterator[Finding]:
     """Find a network that predicts what it was trained on no better than a constant would, and say why.
 
-    An error; a warning where nothing simple does better, since then there may be nothing to learn.
+    An error; a warning where nothing simple does better, since then there may be nothing to learn. Where its
+    training has not gone far enough, it is underfit.
     """
-    X, y = examined.taught
-    share = examined.misses(examined.taught)
-    if len(X) < FEWEST_SAMPLES or share < NO_BETTER or not y.std(axis=0).any():
+    fit = _Fit.of(examined)
+    if fit is None or fit.share < NO_BETTER or fit.cause.unfinished:
         return
-    simple, rows = examined.reference
-    attained = missed(simple.predicted, y[rows])
-    cause = likeliest_cause(examined, attained)
     yield Finding(
-        "error" if attained < NO_BETTER else "warning",
+        "error" if fit.attained < NO_BETTER else "warning",
         "no-better-than-constant",
-        None,
-        None,
-        (),
-        f"Of the variance of the targets of {examined.taught_part} the network misses {share:.0%}, a "
-        f"constant 100%, {simple.name} {attained:.0%}. {cause.evidence}",
-        cause.advice,
+        *(None, None, ()),
+        f"{fit.told}, a constant 100%, {fit.simple} {fit.attained:.0%}. {fit.cause.evidence}",
+        fit.cause.advice,
     )
 
 
@@ -57,26 +52,48 @@ def underfit(examined: Examined) -> Iterator[Finding]:
 
     Not where training left a better one: what became of that is another matter.
     """
-    X, y = examined.taught
-    share = examined.misses(examined.taught)
-    if len(X) < FEWEST_SAMPLES or not MORE <= share < NO_BETTER or examined.was_better:
+    fit = _Fit.of(examined)
+    if fit is None or fit.share - fit.attained < MORE or fit.errors < ERRORS or examined.was_better:
         return
-    simple, rows = examined.reference
-    attained = missed(simple.predicted, y[rows])
-    more = _squares(examined.network.predict(X[rows]), y[rows]) - _squares(simple.predicted, y[rows])
-    if share - attained < MORE or more.mean() < ERRORS * _error(more):
+    lost = fit.share >= NO_BETTER
+    if lost and not fit.cause.unfinished:
         return
-    cause = likeliest_cause(examined, attained)
     yield Finding(
-        "warning",
+        "error" if lost else "warning",
         "underfit",
-        None,
-        None,
-        (),
-        f"Of the variance of the targets of {examined.taught_part} the network misses {share:.0%}; "
-        f"{simple.name} misses {attained:.0%}, on samples that it has not seen. {cause.evidence}",
-        cause.advice,
+        *(None, None, ()),
+        f"{fit.told}; {fit.simple} {fit.attained:.0%}, on samples that it has not seen. {fit.cause.evidence}",
+        fit.cause.advice,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """What a network misses of the samples it was trained on, beside a simple predictor, and why.
+
+    `errors` says by how many standard errors it is worse, a mean over the samples.
+    """
+
+    told: str
+    share: float
+    simple: str
+    attained: float
+    errors: float
+    cause: Cause
+
+    @classmethod
+    def of(cls, examined: Examined) -> _Fit | None:
+        """Compare them; None where there is little to learn from, or little that is missed."""
+        X, y = examined.taught
+        share = examined.misses(examined.taught)
+        if len(X) < FEWEST_SAMPLES or share < MORE or not y.std(axis=0).any():
+            return None
+        simple, rows = examined.reference
+        attained = missed(simple.predicted, y[rows])
+        more = _squares(examined.network.predict(X[rows]), y[rows]) - _squares(simple.predicted, y[rows])
+        told = f"Of the variance of the targets of {examined.taught_part} the network misses {share:.0%}"
+        errors = float(more.mean()) / max(_error(more), TINY)
+        return cls(told, share, simple.name, attained, errors, likeliest_cause(examined, attained))
 
 
 def parts_apart(examined: Examined) -> Iterator[Finding]:

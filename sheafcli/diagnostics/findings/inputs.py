@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined
+from sheafcli.core.outputs import Array
+from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined, loss_of_constant
 from sheafcli.diagnostics.findings.finding import Finding, Severity, count_of, graded, listed, verb
 from sheafcli.diagnostics.findings.shift import Shift
 
@@ -16,8 +17,9 @@ NEGLIGIBLE = 1e-3
 # At so many inputs unread, a good part of the data is lost.
 GRAVE = 0.25
 MOST_NAMES = 8
-# With the columns put back, a twentieth of the targets' variance less is missed: that is what it costs.
-COSTS = 0.05
+# With the columns put back, a fiftieth of the targets' variance less is missed, beyond chance, or a quarter
+# of a constant prediction's loss is saved: that is what it costs.
+COSTS, ERRORS, DEARER = 0.02, 3.0, 0.25
 # Or it cannot be put back, three tenths of the samples lie elsewhere, and a quarter of the variance is lost.
 ELSEWHERE, LOST = 0.3, 0.25
 # A factor so near to 1, and an offset of so few standard deviations, are not worth a word.
@@ -39,7 +41,9 @@ def inputs_shifted(examined: Examined) -> Iterator[Finding]:
     X, y = examined.fresh
     mended = min(((again, y) for again in shift.undone(X)), key=examined.misses)
     now, then, taught = (examined.misses(some) for some in (examined.fresh, mended, examined.taught))
-    puts_right = now - then >= COSTS
+    constant = loss_of_constant(examined.network.output, y)
+    cheaper = examined.loss(examined.fresh) - examined.loss(mended) >= DEARER * constant
+    puts_right = cheaper or (now - then >= COSTS and _errors_better(examined, mended) >= ERRORS)
     costs = puts_right or (shift.distance.max() >= ELSEWHERE and now - taught >= LOST)
     severity: Severity = "info" if not costs else "error" if now >= 1.0 else "warning"
     here, there = examined.fresh_part, examined.taught_part
@@ -63,6 +67,16 @@ def inputs_shifted(examined: Examined) -> Iterator[Finding]:
     )
 
 
+def _errors_better(examined: Examined, mended: tuple[Array, Array]) -> float:
+    """Return by how many standard errors the mean squared error falls."""
+    assert examined.fresh is not None
+    before, after = (
+        np.sum((examined.network.predict(X) - y) ** 2, axis=1) for X, y in (examined.fresh, mended)
+    )
+    gain = before - after
+    return float(gain.mean() / max(gain.std(ddof=1) / np.sqrt(len(gain)), np.finfo(np.float64).tiny))
+
+
 def _difference(examined: Examined, shift: Shift, here: str, there: str) -> str:
     columns, width = shift.columns.tolist(), examined.network.widths[0]
     if shift.order is not None:
@@ -73,11 +87,9 @@ def _difference(examined: Examined, shift: Shift, here: str, there: str) -> str:
         return (
             f"{count_of(columns, width, 'input')} of {here} stand in another order than in {there}: {named}."
         )
-    if (factor := shift.common_factor) is not None:
-        names = listed([examined.name_of_input(i) for i in columns], MOST_NAMES)
+    if shift.common is not None:
         return (
-            f"{count_of(columns, width, 'input')} of {here} {verb(columns, 'has', 'have')} "
-            f"{_times(factor)} the scale of {there}: {names}."
+            f"All inputs of {here} that vary have about {_times(shift.common)} the scale of those of {there}."
         )
     worst = np.argsort(-shift.distance, kind="stable")
     told = [

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.outputs import Array
-from sheafcli.diagnostics.findings.examined import FEWEST_OF_CLASS, MOST_REFERENCES, Examined, spread_rows
+from sheafcli.diagnostics.findings.examined import FEWEST_OF_CLASS, MOST_REFERENCES, Examined
 from sheafcli.diagnostics.findings.finding import Finding, listed
 from sheafcli.diagnostics.findings.reference import neighbours
+from sheafcli.diagnostics.findings.rows import spread_rows
 from sheafcli.diagnostics.pinned import class_codes
 
 # The samples that voters are surest of, and the next, and the next: shares of all, by the class voted for.

@@ -16,13 +16,14 @@ to d^2, a mean over samples, is beyond chance.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from sheafcli.core.outputs import Array
+from sheafcli.diagnostics.findings.rows import spread_rows
 
 # Two parts of one table are told apart by chance less often than in one of a thousand tables.
 CHANCE = 1e-3
@@ -32,6 +33,9 @@ APART = 0.1
 TAILS = (0.01, 0.99)
 # Columns whose factors are within this share of their median, three in four at least, have one factor.
 ALIKE, MOST = 0.15, 0.75
+# Else one that all columns have is looked for so far around the median of theirs, in steps of a fiftieth,
+# on so many of them.
+NEARBY, N_TRIED, MOST_ASKED = 0.3, 31, 32
 # An exchange costs d^3: of wider tables the order is not asked.
 WIDEST = 256
 # What is added to the variances of the first part's Gaussian, which may be singular, in units of their own.
@@ -50,8 +54,9 @@ class Shift:
     """How the columns of a second part differ from those of the first.
 
     `factor` and `offset` say of each of `columns` that it has the values offset + factor x; `distance` is its
-    D, `spread` its standard deviation in the first part. `order` is None, or says which column of the
-    second part is column i of the first.
+    D, `spread` its standard deviation in the first part. `common` is the one factor that explains all
+    columns, None if none does. `order` is None, or says which column of the second part is column i of the
+    first.
     """
 
     columns: NDArray[np.intp]
@@ -59,24 +64,16 @@ class Shift:
     factor: Array
     offset: Array
     spread: Array
+    common: float | None = None
     order: NDArray[np.intp] | None = None
-
-    @property
-    def common_factor(self) -> float | None:
-        """The one factor of all columns that differ, if they have one and are not moved beside that."""
-        middle = float(np.median(self.factor))
-        alike = np.abs(self.factor / middle - 1.0) <= ALIKE
-        still = np.abs(self.offset) <= ALIKE * max(middle, 1.0) * self.spread
-        off_one = abs(np.log(middle)) > ALIKE
-        return middle if off_one and len(alike) > 1 and np.mean(alike & still) >= MOST else None
 
     def undone(self, X: Array) -> Iterator[Array]:
         """Yield samples of the second part as they may be in the first: by one factor, or by columns."""
         if self.order is not None:
             yield X[:, self.order]
             return
-        if self.common_factor is not None:
-            yield X / self.common_factor
+        if self.common is not None:
+            yield X / self.common
         scaled = X.copy()
         scaled[:, self.columns] = (X[:, self.columns] - self.offset) / self.factor
         yield scaled
@@ -95,11 +92,12 @@ def shift_between(first: Array, second: Array, targets: tuple[Array, Array]) -> 
     if order is not None and 2 * np.sum(distances(first, second[:, order]) > bound) <= len(columns):
         moved = np.flatnonzero(order != np.arange(len(order)))
         none = np.zeros(len(moved))
-        return Shift(moved, distance[moved], none + 1.0, none, none, order)
+        return Shift(moved, distance[moved], none + 1.0, none, none, order=order)
     if len(columns) == 0:
         return None
     factor, offset, spread = _scales(first[:, columns], second[:, columns])
-    return Shift(columns, distance[columns], factor, offset, spread)
+    shift = Shift(columns, distance[columns], factor, offset, spread)
+    return replace(shift, common=_common_factor(first, second, shift))
 
 
 def _bound(first: Array, second: Array) -> float:
@@ -120,6 +118,25 @@ def distances(first: Array, second: Array) -> Array:
         below = [np.searchsorted(part, at, side="right") / len(part) for part in (a, b)]
         found[i] = np.max(np.abs(below[0] - below[1]))
     return found
+
+
+def _common_factor(first: Array, second: Array, shift: Shift) -> float | None:
+    """Return the one factor that explains how columns differ; None if there is none.
+
+    By it, all columns must be distributed as in the first part, or nearly all must have it for their own and
+    not be moved beside that: values that come in steps are distributed alike only if it is exact.
+    """
+    middle = float(np.median(shift.factor))
+    alike = np.abs(shift.factor / middle - 1.0) <= ALIKE
+    still = np.abs(shift.offset) <= ALIKE * max(middle, 1.0) * shift.spread
+    if first.shape[1] == 1 or abs(np.log(middle)) <= ALIKE:
+        return None
+    if len(alike) > 1 and np.mean(alike & still) >= MOST:
+        return middle
+    some = spread_rows(first.shape[1], MOST_ASKED)
+    tried = middle * np.exp(np.linspace(-NEARBY, NEARBY, N_TRIED))
+    factor = min(tried, key=lambda f: float(np.sum(distances(first[:, some], second[:, some] / f))))
+    return None if (distances(first, second / factor) > _bound(first, second)).any() else float(factor)
 
 
 def _scales(first: Array, second: Array) -> tuple[Array, Array, Array]:
