@@ -124,7 +124,7 @@ def _print_tables(directory: RunDirectory, found: Examination) -> None:
         f"Pinned discord of {len(found.samples.X)} samples ({found.samples.part}): "
         "input and true output pinned"
     )
-    trained_on = "train" if found.samples.other is not None else found.samples.part
+    trained_on = found.samples.other_part if found.samples.part == "test" else found.samples.part
     shown = [blame_table(found.layers, trained_on)]
     if found.findings:
         shown.append(findings_table(found.findings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sheafcli.core.network import Network
@@ -21,8 +21,9 @@ PARTS = ("test", "train")
 class Samples:
     """Inputs X, samples x n_0, and targets y, samples x n_{k+1}, called `part`.
 
-    `other` is the other part of the task, called `other_part`; None for a file. `features` and `classes`
-    are the names of inputs and classes, empty where nobody names them.
+    `other` is the other part of the task, called `other_part`: for a file what the run was trained on, None
+    where that is not known. `start` is the network that training began from, None likewise. `features`
+    and `classes` are the names of inputs and classes, empty where nobody names them.
     """
 
     X: Array
@@ -32,6 +33,7 @@ class Samples:
     other_part: str = ""
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    start: Network | None = None
 
     @property
     def trained_on(self) -> tuple[Array, Array]:
@@ -44,11 +46,17 @@ class Samples:
         if data in PARTS:
             return cls._of_task(run, network, data, limit)
         X, y = _read(Path(data), network)
-        return cls(X[:limit], y[:limit], Path(data).name)
+        try:
+            task = cls._of_task(run, network, "train", None)
+        except InputError:  # a run without data, or whose data has gone
+            return cls(X[:limit], y[:limit], Path(data).name)
+        taught = (task.X, task.y)
+        return replace(task, X=X[:limit], y=y[:limit], part=Path(data).name, other=taught, other_part="train")
 
     @classmethod
     def _of_task(cls, run: RunDirectory, network: Network, part: str, limit: int | None) -> Samples:
-        task = Experiment.load(run / "config.yaml").task
+        experiment = Experiment.load(run / "config.yaml")
+        task = experiment.task
         if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
             raise InputError(
                 f"the network has {network.widths[0]} inputs and {network.widths[-1]} outputs, "
@@ -58,7 +66,8 @@ class Samples:
         other_part = PARTS[1 - PARTS.index(part)]
         X, y = _part(task, part)
         other = _part(task, other_part)
-        return cls(X[:limit], y[:limit], part, other, other_part, task.features, task.classes)
+        names = task.features, task.classes
+        return cls(X[:limit], y[:limit], part, other, other_part, *names, experiment.network)
 
 
 def _part(task: TaskData, part: str) -> tuple[Array, Array]:
