@@ -73,10 +73,11 @@ def forward(graph: Graph, X: Array, held: Stalks = NOTHING) -> Iterator[Step]:
 
     Values are let go when the last vertex that reads them has done so.
     """
-    values = {0: as_samples(graph, X)}
+    X = as_samples(graph, X)
+    values = {0: X}
     for vertex in graph.vertices[1:]:
         if vertex.operation is None:
-            constant = np.asarray(vertex.constant).astype(values[0].dtype, copy=False)
+            constant = np.asarray(vertex.constant).astype(X.dtype, copy=False)
             values[vertex.index] = np.broadcast_to(constant, (len(X), *vertex.shape))
             continue
         parents = tuple(values[p] for p in vertex.parents)

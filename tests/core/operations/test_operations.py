@@ -234,3 +234,16 @@ def test_large_values_neither_overflow_nor_lose_their_slopes():
                 y, slope = case.operation.forward(far), case.operation.at(far).jvp(np.ones_like(far))
             assert np.isfinite(y).all()
             assert np.isfinite(slope).all()
+
+
+def test_equal_entries_give_the_maximum_to_the_first():
+    x = np.ones((1, 1, 4, 4))
+    (pulled,) = BY_NAME["max pooling"].operation.at(x).vjp(np.ones((1, 1, 2, 2)))
+    expected = np.zeros((4, 4))
+    expected[::2, ::2] = 1.0
+    np.testing.assert_array_equal(pulled[0, 0], expected)
+
+
+def test_padding_is_never_the_maximum():
+    x = np.full((1, 2, 6, 8), -5.0)
+    assert np.all(BY_NAME["max pooling, ceil"].operation.forward(x) == -5.0)
