@@ -1,8 +1,9 @@
-"""Convolutions over one to three axes, by products of matrices.
+"""Convolutions over one to three axes, by products of matrices, in blocks that stay in a processor's cache.
 
-What the windows see is laid out as columns, in blocks of about a million entries, and multiplied by the
-weights, image by image; the transposed map multiplies first and adds the columns where they came from. Where
-every group is one channel (depthwise), each entry of the kernel scales a shifted image instead.
+A kernel that moves by one entry at a time is multiplied with shifted copies of the image, and so is its
+transpose, the kernel turned round (`slide`). Else what the windows see is laid out as columns and multiplied
+by the weights, image by image; the transposed map multiplies first and adds the columns where they came from.
+Where every group is one channel (depthwise), each entry of the kernel scales a shifted image.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from sheafcli.core.operations.parameters import as_parameter, like
 from sheafcli.core.operations.windows import Index, Padding, PerAxis, Windows, columns
 from sheafcli.core.types import Array, Shape
 
-# Columns at a time: they should stay in a processor's cache.
-ENTRIES = 1 << 20
+# Entries of the arrays that are multiplied at a time.
+ENTRIES = 1 << 18
+# Channels times the last length of the kernel: below, products are too narrow to be fast.
+WORTH_SLIDING = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,30 +117,26 @@ class Correlation:
 
     def jvp(self, dx: Array) -> Array:
         """Return the correlation with the kernel."""
-        before = dx.shape[: dx.ndim - len(self.spatial) - 1]
-        out, W = self.windows.out(self.spatial), self._matrix()
-        images = dx.reshape(-1, W.shape[0] * self.weight.shape[1], *self.spatial)
-        y = np.empty((len(images), *W.shape[:2], math.prod(out)), dtype=dx.dtype)
-        for block in blocks(len(images), W.shape[0] * W.shape[2] * y.shape[-1], ENTRIES):
-            np.matmul(W, self._columns(images[block]), out=y[block])
+        images = self._by_group(dx, self.spatial)
+        before, out = dx.shape[: dx.ndim - len(self.spatial) - 1], self.windows.out(self.spatial)
+        if self._slides(images.shape[2]):
+            y = slide(self._kernel(), images, self.windows.padding, self.windows.dilation)
+        else:
+            y = self._multiply(images)
         return y.reshape(*before, len(self.weight), *out)
 
     def vjp(self, v: Array) -> tuple[Array]:
-        """Return the transposed correlation."""
+        """Return the transposed correlation; where it can slide, that with the kernel turned round."""
+        values = self._by_group(v, self.windows.out(self.spatial))
         before = v.shape[: v.ndim - len(self.spatial) - 1]
-        out, W = self.windows.out(self.spatial), self._matrix()
-        channels = self.groups * self.weight.shape[1]
-        flat = v.reshape(-1, *W.shape[:2], math.prod(out))
-        transposed = np.ascontiguousarray(np.swapaxes(W, 1, 2))
-        if self._is_plain():
-            return (np.matmul(transposed, flat).reshape(*before, channels, *self.spatial),)
-        x = np.zeros((len(flat), channels, *self.spatial), dtype=v.dtype)
-        taps = list(self.windows.taps(self.spatial))
-        for block in blocks(len(flat), W.shape[0] * W.shape[2] * flat.shape[-1], ENTRIES):
-            seen = np.matmul(transposed, flat[block]).reshape(-1, channels, len(taps), *out)
-            for k, (image, place) in enumerate(taps):
-                x[block][image] += seen[:, :, k][place]
-        return (x.reshape(*before, channels, *self.spatial),)
+        reach = [d * (k - 1) for k, d in zip(self.windows.kernel, self.windows.dilation, strict=True)]
+        padding = tuple((n - a, n - b) for n, (a, b) in zip(reach, self.windows.padding, strict=True))
+        if self._slides(values.shape[2]) and np.min(padding) >= 0:
+            turned = np.flip(np.swapaxes(self._kernel(), 1, 2), axis=tuple(range(3, 3 + len(self.spatial))))
+            x = slide(turned, values, padding, self.windows.dilation)
+        else:
+            x = self._multiply_transposed(values)
+        return (x.reshape(*before, -1, *self.spatial),)
 
     def matrix(self, sample: int) -> tuple[sp.csr_array]:
         """Return the correlation as a matrix; it is the same for all samples."""
@@ -148,19 +147,90 @@ class Correlation:
         largest = max(float(np.linalg.norm(W, 2)) for W in self._matrix())
         return (math.sqrt(self.windows.overlap) * largest,)
 
+    def _kernel(self) -> Array:
+        """Return the weights as groups x outputs a group x channels a group x kernel."""
+        return self.weight.reshape(self.groups, -1, *self.weight.shape[1:])
+
     def _matrix(self) -> Array:
         """Return the weights as groups x outputs a group x (channels a group x kernel)."""
         return self.weight.reshape(self.groups, len(self.weight) // self.groups, -1)
 
-    def _is_plain(self) -> bool:
-        """Return whether every window is one entry, and every entry has one."""
-        windows = self.windows
-        ones = (1,) * len(self.spatial)
-        return (windows.kernel, windows.stride) == (ones, ones) and not np.any(windows.padding)
+    def _by_group(self, x: Array, spatial: Shape) -> Array:
+        """Return x, (...) x channels x spatial, as images x groups x channels a group x spatial."""
+        channels = x.shape[x.ndim - len(spatial) - 1]
+        return x.reshape(-1, self.groups, channels // self.groups, *spatial)
 
-    def _columns(self, images: Array) -> Array:
-        seen = images if self._is_plain() else columns(self.windows, images)
-        return seen.reshape(len(images), self.groups, -1, math.prod(self.windows.out(self.spatial)))
+    def _slides(self, channels: int) -> bool:
+        """Return whether the kernel moves by one entry, and reads enough channels for `slide` to pay."""
+        return max(self.windows.stride) == 1 and channels * self.windows.kernel[-1] >= WORTH_SLIDING
+
+    def _multiply(self, images: Array) -> Array:
+        """Return the weights times what the windows see."""
+        W, places = self._matrix(), math.prod(self.windows.out(self.spatial))
+        y = np.empty((len(images), *W.shape[:2], places), dtype=images.dtype)
+        flat = images.reshape(len(images), -1, *self.spatial)
+        for block in blocks(len(flat), W.shape[0] * W.shape[2] * places, ENTRIES):
+            seen = columns(self.windows, flat[block])
+            np.matmul(W, seen.reshape(len(seen), self.groups, -1, places), out=y[block])
+        return y
+
+    def _multiply_transposed(self, values: Array) -> Array:
+        """Return the transposed weights times the values, added up where the windows looked."""
+        W, out = np.swapaxes(self._matrix(), 1, 2), self.windows.out(self.spatial)
+        channels = self.groups * self.weight.shape[1]
+        taps = list(self.windows.taps(self.spatial))
+        x = np.zeros((len(values), channels, *self.spatial), dtype=values.dtype)
+        flat = values.reshape(*values.shape[:3], -1)
+        for block in blocks(len(x), channels * len(taps) * math.prod(out), ENTRIES):
+            seen = np.matmul(W, flat[block]).reshape(-1, channels, len(taps), *out)
+            for k, (image, place) in enumerate(taps):
+                x[block][image] += seen[:, :, k][place]
+        return x
+
+
+def slide(kernel: Array, images: Array, padding: tuple[tuple[int, int], ...], dilation: Shape) -> Array:
+    """Return the correlation of a kernel that moves by one entry: images x groups x outputs a group x places.
+
+    `kernel` is groups x outputs a group x channels a group x axes, `images` are images x groups x channels a
+    group x axes. In a padded image laid out as one row, what an entry of the kernel meets is the same row,
+    shifted. So the last axis of the kernel is laid out as shifted copies, and along its other axes products
+    with parts of the same copies are added up. Places where the kernel would stand over the end of a line are
+    computed in vain and left out.
+    """
+    g, o, c, *size = kernel.shape
+    spatial = images.shape[3:]
+    padded = [n + low + high for n, (low, high) in zip(spatial, padding, strict=True)]
+    places = [n - d * (k - 1) for n, k, d in zip(padded, size, dilation, strict=True)]
+    # How far apart neighbours along an axis are in the row, how long it is, and where the last place is.
+    apart = [math.prod(padded[axis + 1 :]) for axis in range(len(padded))]
+    length, last = math.prod(padded), sum(step * (n - 1) for step, n in zip(apart, places, strict=True))
+    inside: Index = (..., *(slice(low, low + n) for n, (low, _) in zip(spatial, padding, strict=True)))
+    # Entries of the kernel but for its last axis x groups x outputs x (last axis x channels).
+    weights = np.moveaxis(kernel, -1, 2).reshape(g, o, size[-1], c, -1)
+    weights = np.ascontiguousarray(np.moveaxis(weights, -1, 0)).reshape(-1, g, o, size[-1] * c)
+    steps = [step * d for step, d in zip(apart[:-1], dilation[:-1], strict=True)]
+    shifts = [sum(k * step for k, step in zip(tap, steps, strict=True)) for tap in np.ndindex(*size[:-1])]
+    whole: Index = (..., *(slice(n) for n in places))
+    y = np.empty((len(images), g, o, *places), dtype=images.dtype)
+    for block in blocks(len(images), g * length * (size[-1] * c + o), ENTRIES):
+        part = images[block]
+        n = len(part)
+        if np.any(padding):
+            part = np.zeros((n, g, c, *padded), dtype=images.dtype)
+            part[inside] = images[block]
+        rows = part.reshape(n, g, c, length)
+        if size[-1] > 1:
+            copies = np.empty((n, g, size[-1], c, length), dtype=images.dtype)
+            for k in range(size[-1]):
+                copies[:, :, k, :, : length - k * dilation[-1]] = rows[..., k * dilation[-1] :]
+            rows = copies.reshape(n, g, size[-1] * c, length)
+        wide = np.empty((n, g, o, places[0] * apart[0]), dtype=images.dtype)
+        total = wide[..., : last + 1]
+        np.matmul(weights[0], rows[..., : last + 1], out=total)
+        for W, shift in zip(weights[1:], shifts[1:], strict=True):
+            total += np.matmul(W, rows[..., shift : shift + last + 1])
+        y[block] = wide.reshape(n, g, o, places[0], *padded[1:])[whole]
+    return y
 
 
 @dataclass(frozen=True, eq=False)
