@@ -9,7 +9,7 @@ import typer
 
 from sheafcli.cli.options import FormatOption
 from sheafcli.diagnostics.listing import Condition, Order, find_runs, list_runs
-from sheafcli.render.console import stdout
+from sheafcli.render.console import print_note, stdout
 from sheafcli.render.listing import listing_table
 from sheafcli.render.progress import working
 from sheafcli.render.tables import show_frame
@@ -48,7 +48,7 @@ def runs(
     with working(len(found.runs)) as advance:
         listing = list_runs(found, conditions, order, advance)
     for problem in (*found.problems, *listing.problems):
-        typer.echo(f"note: {problem}", err=True)
+        print_note(str(problem))
     shown, total = len(listing.table), len(found.runs)
     if shown == 0:
         wanted = "".join(f" with {' and '.join(where)}") if where and total else ""

@@ -14,7 +14,7 @@ from sheafcli.cli.options import ConfigArgument, SetOption
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.logged import final_discord, read_log
 from sheafcli.errors import InputError
-from sheafcli.render.console import print_error, stdout
+from sheafcli.render.console import print_error, print_note, stdout
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.heat_map import heat_map_figure
 from sheafcli.render.learned import learned_figure
@@ -42,6 +42,8 @@ def train(
     if resume and overwrite:
         raise typer.BadParameter("--resume keeps the run that is there and --overwrite replaces it: give one")
     experiment = Experiment.load(config, set_ or ())
+    for note in experiment.task.notes:
+        print_note(note)
     run = RunDirectory(output or Path("results") / experiment.config.name)
     resume = resume and run.has_run
     if resume and run.status_of(experiment.config) == "finished":

@@ -56,6 +56,11 @@ def live_view(picture: Callable[[], RenderableType], console: Console) -> Live:
     )
 
 
+def print_note(note: str) -> None:
+    """Print a note on standard error: what was assumed, or looks wrong, where a command goes on."""
+    stderr().print(Text.assemble(("note:", "bold"), " ", note), soft_wrap=True)
+
+
 def print_error(message: str) -> None:
     """Print an error on standard error: its lines as they are, long ones left for the terminal to wrap."""
     stderr().print(Text.assemble(("error:", "bold red"), " ", message), soft_wrap=True)

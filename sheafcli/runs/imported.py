@@ -148,6 +148,7 @@ class Imported:
         else:
             values["task"] = source.section
             task = _fitting_task(values, directory, model, path, asked or source.output)
+            notes += task.notes
             values["network"]["output"] = task.output
             if asked is None:
                 notes.append(f"{UNSAID}: it is {task.output}, which the targets ask for")

@@ -29,6 +29,7 @@ class TaskData:
     features : the name of each input column.
     targets : the name of each output column (identity), or the one name of what the classes say.
     classes : the name of each class, in the order of the codes 0, 1, ...; empty for identity.
+    notes : how the data was read where it could be read otherwise, a sentence each, to be said aloud.
     """
 
     X_train: Array
@@ -39,6 +40,7 @@ class TaskData:
     features: tuple[str, ...]
     targets: tuple[str, ...]
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("X_train", "y_train", "X_test", "y_test"):

@@ -60,6 +60,7 @@ class Partition:
         features: tuple[str, ...],
         targets: tuple[str, ...],
         classes: tuple[str, ...],
+        notes: tuple[str, ...] = (),
     ) -> TaskData:
         """Cut encoded tables, samples x features and samples x outputs, into a task's data.
 
@@ -79,4 +80,5 @@ class Partition:
             features=features,
             targets=targets,
             classes=classes,
+            notes=notes,
         )

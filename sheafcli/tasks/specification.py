@@ -26,8 +26,9 @@ class TaskSpecification(BaseModel, ABC):
     def load(self, seed: np.random.SeedSequence, output: str | None) -> TaskData:
         """Draw or read the data, with targets encoded for a network output.
 
-        All randomness derives from `seed`: equal seeds give equal data. `output` is the network
-        output that the configuration asks for; None leaves the choice to the task.
+        What could be read otherwise is said in the notes of the data. All randomness derives from
+        `seed`: equal seeds give equal data. `output` is the network output that the configuration
+        asks for; None leaves the choice to the task.
 
         Raises
         ------

@@ -10,7 +10,7 @@ from termios import TIOCSWINSZ
 
 import pytest
 
-from sheafcli.render.console import print_error, stdout
+from sheafcli.render.console import print_error, print_note, stdout
 
 SHOW = """
 from rich.text import Text
@@ -77,3 +77,10 @@ def test_an_error_is_printed_to_the_letter_on_standard_error(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"error: {message}\n"
+
+
+def test_a_note_is_one_line_on_standard_error_whatever_it_names(capsys):
+    print_note("column '[red]' is " + "long " * 40)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "note: column '[red]' is " + "long " * 40 + "\n"

@@ -47,3 +47,18 @@ def test_a_constant_column_becomes_zeros_throughout(value):
     parts = Partition(train=np.array([0, 1, 2]), test=np.array([3]))
     table = np.array([[value], [value], [value], [16.0]])
     np.testing.assert_array_equal(parts.standardize(table), 0)
+
+
+def test_what_was_read_one_way_of_several_is_passed_on_to_be_said():
+    parts = Partition.draw(4, 0.25, np.random.SeedSequence(0))
+    task = parts.task(
+        np.arange(4.0)[:, None],
+        np.arange(4.0)[:, None],
+        output="identity",
+        standardize=False,
+        features=("a",),
+        targets=("t",),
+        classes=(),
+        notes=("one row was read so",),
+    )
+    assert task.notes == ("one row was read so",)
