@@ -397,7 +397,7 @@ def test_what_is_wrong_in_the_base_is_named_with_its_file_and_line(problems_of, 
         ),
         (
             "cross:\n  training: [{method: heat, dt: 1},\n    {steps: 100000, dt: 1.0}]\n",
-            "many.yaml:6: training: given {steps: 100000, dt: 1.0}; the same value as {method: heat, dt: 1} on",
+            "many.yaml:6: training: given {steps: 100000, dt: 1.0}; the same value as {method: heat, dt: 1}",
         ),
         (
             "zip:\n  training.dt: [1, 2, 1.0]\n  training.alpha: [3, 3,\n    3]\n",
