@@ -36,7 +36,7 @@ class Output(Protocol):
         """Return the loss in units of the mean potential, for so many outputs."""
 
     def accuracy(self, z: Array, y: Array) -> float | None:
-        """Return the share of samples whose class is right; None where there are no classes."""
+        """Return the share of samples whose class, or every label, is right; None for a regression."""
 
     def discord(self, z: Array, y: Array) -> float:
         """Return what the output edge counts in a training discord, a mean over samples."""
@@ -90,7 +90,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """phi(z) = 1 / (1 + exp(-z)) with the binary cross-entropy, summed over outputs."""
+    """phi(z) = 1 / (1 + exp(-z)) by output, with the binary cross-entropy, summed over outputs.
+
+    One output tells two classes apart; several are as many labels, of which a sample may have any.
+    """
 
     name: ClassVar[str] = "sigmoid"
     classifies: ClassVar[bool] = True
@@ -113,8 +116,8 @@ class Sigmoid:
         return 1.0
 
     def accuracy(self, z: Array, y: Array) -> float:
-        """Return the share of outputs on the right side of 1/2."""
-        return float(np.mean((z >= 0) == (y >= 0.5)))
+        """Return the share of samples all of whose outputs are on the right side of 1/2."""
+        return float(np.mean(np.all((z >= 0) == (y >= 0.5), axis=1)))
 
     def discord(self, z: Array, y: Array) -> float:
         """Return the mean cross-entropy."""

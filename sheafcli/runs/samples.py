@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
 from sheafcli.errors import InputError
@@ -14,6 +12,7 @@ from sheafcli.interop.npz import read_npz
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
 from sheafcli.tasks import TaskData
+from sheafcli.tasks.targets import encoded, inputs_of, targets_of
 
 PARTS = ("test", "train")
 
@@ -71,11 +70,13 @@ def _read(path: Path, network: Network) -> tuple[Array, Array]:
     if not {"X", "y"} <= set(arrays):
         found = ", ".join(arrays) or "nothing"
         raise InputError(f"needs the arrays X and y; found {found}", path=path)
-    X, y = arrays["X"], arrays["y"]
-    y = y[:, None] if y.ndim == 1 else y
-    for name, array, width in (("X", X, network.widths[0]), ("y", y, network.widths[-1])):
-        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-            raise InputError(f"{name} must hold finite numbers", path=path)
-        if array.ndim != 2 or array.shape[1] != width or len(array) != len(X) or len(array) == 0:
-            raise InputError(f"{name} must be samples x {width}, got shape {array.shape}", path=path)
-    return X.astype(np.float64), y.astype(np.float64)
+    n_inputs, n_outputs = network.widths[0], network.widths[-1]
+    try:
+        X, y = inputs_of(arrays["X"], "X"), targets_of(arrays["y"], "y")
+        if X.shape[1] != n_inputs:
+            raise ValueError(f"X must be samples x {n_inputs}, got shape {X.shape}")
+        if len(X) != len(y):
+            raise ValueError(f"X has {len(X)} samples and y has {len(y)}; they must agree")
+        return X, encoded(y, network.output.name, n_outputs, "y")
+    except ValueError as error:
+        raise InputError(str(error), path=path) from error

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from sheafcli.core.network import is_finite
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
 from sheafcli.tasks.data import Array, OutputName, TaskData, encoding_of
 from sheafcli.tasks.specification import TaskSpecification, choose_output
+from sheafcli.tasks.table import MAX_CLASSES
+from sheafcli.tasks.targets import encoded, inputs_of, note_on_quantities, targets_of
 
 KEYS = ("X_train", "y_train", "X_test", "y_test")
 
@@ -23,7 +23,9 @@ class NpzArrays(TaskSpecification):
 
     X is samples x features, y is samples x outputs (or one value a sample). By default the output
     is read off the targets: one column of 0 and 1 is sigmoid, one-hot rows are softmax, all else
-    is identity. Other arrays in the file are left alone.
+    is identity. With output softmax, whole numbers 0, ..., k - 1, one a sample, are classes, and rows
+    may be shares; with output sigmoid, several columns of 0 and 1 are so many yes-or-no targets.
+    Other arrays in the file are left alone.
     """
 
     kind: Literal["npz"] = Field("npz", description="Arrays from an .npz file.")
@@ -38,16 +40,26 @@ class NpzArrays(TaskSpecification):
                 f"no {', '.join(missing)} among its keys ({', '.join(arrays) or 'none'}); "
                 f"needed: {', '.join(KEYS)}"
             )
-        # One by one, so that what is converted is let go before the next.
-        X_train, y_train, X_test, y_test = (self._matrix(key, arrays.pop(key)) for key in KEYS)
-        self._check_agreement("X_train", X_train, "y_train", y_train, axis=0, what="samples")
-        self._check_agreement("X_test", X_test, "y_test", y_test, axis=0, what="samples")
-        self._check_agreement("X_train", X_train, "X_test", X_test, axis=1, what="features")
-        self._check_agreement("y_train", y_train, "y_test", y_test, axis=1, what="outputs")
-
-        chosen = choose_output(output, self._fitting(y_train, y_test, output), "these targets")
-        n_outputs = y_train.shape[1]
+        try:
+            # One by one, so that what is converted is let go before the next.
+            X_train, X_test = (inputs_of(arrays.pop(key), key) for key in ("X_train", "X_test"))
+            y_train, y_test = (targets_of(arrays.pop(key), key) for key in ("y_train", "y_test"))
+            _check_agreement("X_train", X_train, "y_train", y_train, axis=0, what="samples")
+            _check_agreement("X_test", X_test, "y_test", y_test, axis=0, what="samples")
+            _check_agreement("X_train", X_train, "X_test", X_test, axis=1, what="features")
+            _check_agreement("y_train", y_train, "y_test", y_test, axis=1, what="outputs")
+            notes = _constant_columns(y_train)
+            fitting = get_args(OutputName) if output else (_default_output(y_train, y_test),)
+            chosen = choose_output(output, fitting, "arrays")
+            n_outputs = _n_outputs(chosen, y_train, y_test)
+            y_train = encoded(y_train, chosen, n_outputs, "y_train")
+            y_test = encoded(y_test, chosen, n_outputs, "y_test")
+        except ValueError as error:
+            raise self._error(str(error)) from error
+        if output is None and chosen == "identity" and (note := note_on_quantities(y_train)):
+            notes.append(note)
         n_classes = {"identity": 0, "sigmoid": 2, "softmax": n_outputs}[chosen]
+        classifies_once = chosen == "softmax" or (chosen == "sigmoid" and n_outputs == 1)
         return TaskData(
             X_train,
             y_train,
@@ -55,53 +67,59 @@ class NpzArrays(TaskSpecification):
             y_test,
             chosen,
             features=_numbered("x", X_train.shape[1]),
-            targets=_numbered("y", n_outputs) if chosen == "identity" else ("class",),
+            targets=("class",) if classifies_once else _numbered("y", n_outputs),
             classes=tuple(str(code) for code in range(n_classes)),
+            named=False,
+            notes=tuple(notes),
         )
-
-    def _matrix(self, key: str, array: NDArray[Any]) -> Array:
-        """Check one array and return it as a float64 matrix; a vector of targets is one column."""
-        if array.dtype.kind not in "biuf":
-            raise self._error(f"{key} has dtype {array.dtype}; save it with a real numeric dtype")
-        is_target = key.startswith("y")
-        if is_target and array.ndim == 1:
-            array = array[:, np.newaxis]
-        if array.ndim != 2 or array.size == 0:
-            raise self._error(
-                f"{key} has shape {array.shape}; it must be samples x "
-                f"{'outputs, or one value a sample' if is_target else 'features'}, and not empty"
-            )
-        with np.errstate(over="ignore"):  # a wider float may become infinite: refused just below
-            matrix = array.astype(np.float64, copy=False)
-        if not is_finite(matrix):
-            row, column = np.argwhere(~np.isfinite(matrix))[0]
-            raise self._error(f"{key}[{row}, {column}] is {matrix[row, column]}; every value must be finite")
-        return matrix
-
-    def _check_agreement(
-        self, one: str, first: Array, other: str, second: Array, *, axis: int, what: str
-    ) -> None:
-        if first.shape[axis] != second.shape[axis]:
-            raise self._error(
-                f"{one} has {first.shape[axis]} {what} and {other} has {second.shape[axis]}; they must agree"
-            )
-
-    def _fitting(self, y_train: Array, y_test: Array, asked: str | None) -> tuple[OutputName, ...]:
-        """Name the outputs that the targets of both parts are encoded for, the default first."""
-        encoding, encoding_test = encoding_of(y_train), encoding_of(y_test)
-        if encoding == "identity":
-            return ("identity",)
-        if encoding == encoding_test:
-            return (encoding, "identity")
-        if asked is None:
-            raise self._error(
-                f"y_train is encoded for output {encoding} and y_test is not; "
-                "correct y_test, or set output: identity if this is a regression"
-            )
-        return ("identity",)
 
     def _error(self, message: str) -> InputError:
         return InputError(message, path=self.path)
+
+
+def _check_agreement(one: str, first: Array, other: str, second: Array, *, axis: int, what: str) -> None:
+    if first.shape[axis] != second.shape[axis]:
+        raise ValueError(
+            f"{one} has {first.shape[axis]} {what} and {other} has {second.shape[axis]}; they must agree"
+        )
+
+
+def _constant_columns(y_train: Array) -> list[str]:
+    """Raise ValueError if the training targets are all the same; say which of several columns are."""
+    constant = np.flatnonzero(np.ptp(y_train, axis=0) == 0)
+    if len(constant) == y_train.shape[1]:
+        value = f"is {y_train[0, 0]:g}" if len(constant) == 1 else "is the same"
+        raise ValueError(
+            f"y_train {value} in all of the training part: there is nothing to predict; give other samples"
+        )
+    if len(constant) == 0 or encoding_of(y_train) == "softmax":
+        return []
+    names = ", ".join(f"y{column + 1}" for column in constant)
+    return [f"{names} of y_train is the same in all of the training part: there is nothing to learn of it"]
+
+
+def _default_output(y_train: Array, y_test: Array) -> OutputName:
+    """Name the output that the targets of both parts are encoded for."""
+    encoding = encoding_of(y_train)
+    if encoding not in ("identity", encoding_of(y_test)):
+        raise ValueError(
+            f"y_train is encoded for output {encoding} and y_test is not; "
+            "correct y_test, or set output: identity if this is a regression"
+        )
+    return encoding
+
+
+def _n_outputs(output: OutputName, y_train: Array, y_test: Array) -> int:
+    """Return the number of outputs: columns, or of class numbers one more than the largest."""
+    if output != "softmax" or y_train.shape[1] > 1:
+        return int(y_train.shape[1])
+    largest = max(float(y_train.max()), float(y_test.max()))
+    if largest >= MAX_CLASSES:
+        raise ValueError(
+            f"y goes up to {largest:g}, too many for class numbers (at most {MAX_CLASSES} classes); "
+            "number the classes from 0, or set output: identity if this is a regression"
+        )
+    return max(2, int(largest) + 1)
 
 
 def _numbered(letter: str, count: int) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ from sheafcli.core.network import is_finite
 OutputName: TypeAlias = Literal["identity", "sigmoid", "softmax"]
 Array: TypeAlias = NDArray[np.float64]
 
+ROUNDING = 1e-12
+"""Shares that were divided by their sum differ from 1 by less."""
+
 
 @dataclass(frozen=True, eq=False)
 class TaskData:
@@ -24,11 +27,14 @@ class TaskData:
     ----------
     X_train, X_test : inputs, n_train x n_features and n_test x n_features.
     y_train, y_test : targets, n_train x n_outputs and n_test x n_outputs: real numbers (identity),
-        one column of 0 and 1 (sigmoid, two classes), or one-hot rows (softmax).
+        a column of 0 and 1 for each yes-or-no target (sigmoid; one column for two classes), or rows of
+        shares that sum to 1, one-hot unless the data says otherwise (softmax).
     output : the network output that the targets are encoded for.
     features : the name of each input column.
-    targets : the name of each output column (identity), or the one name of what the classes say.
+    targets : the name of each output column (identity, sigmoid), or the one name of what the classes
+        say (softmax, and sigmoid with one output).
     classes : the name of each class, in the order of the codes 0, 1, ...; empty for identity.
+    named : whether the names of features and classes come with the data; else they are numbers only.
     notes : how the data was read where it could be read otherwise, a sentence each, to be said aloud.
     """
 
@@ -40,6 +46,7 @@ class TaskData:
     features: tuple[str, ...]
     targets: tuple[str, ...]
     classes: tuple[str, ...]
+    named: bool = True
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -64,7 +71,7 @@ class TaskData:
                     f"{y.shape[1]} target columns in the {part} part do not agree with output "
                     f"{self.output}, {len(self.targets)} targets and {len(self.classes)} classes"
                 )
-            if self.output != "identity" and encoding_of(y) != self.output:
+            if not is_encoded(y, self.output):
                 raise ValueError(f"the {part} targets are not encoded for output {self.output}")
 
     def _expected_outputs(self) -> int:
@@ -72,9 +79,11 @@ class TaskData:
         n_classes = len(self.classes)
         if self.output == "identity":
             return len(self.targets) if n_classes == 0 else -1
-        if len(self.targets) != 1 or self.output not in class_outputs(n_classes):
+        if self.output not in class_outputs(n_classes):
             return -1
-        return 1 if self.output == "sigmoid" else n_classes
+        if self.output == "sigmoid":
+            return len(self.targets)
+        return n_classes if len(self.targets) == 1 else -1
 
     @property
     def n_train(self) -> int:
@@ -104,6 +113,15 @@ def encode_classes(labels: NDArray[np.intp], n_classes: int, output: OutputName)
     one_hot = np.zeros((len(labels), n_classes))
     one_hot[np.arange(len(labels)), labels] = 1.0
     return one_hot
+
+
+def is_encoded(y: Array, output: OutputName) -> bool:
+    """Tell whether targets, samples x outputs, are what `TaskData` says of those for an output."""
+    if output == "sigmoid":
+        return bool(np.isin(y, (0.0, 1.0)).all())
+    if output == "softmax":
+        return bool((y >= 0.0).all() and np.allclose(y.sum(axis=1), 1.0, rtol=0.0, atol=ROUNDING))
+    return True
 
 
 def encoding_of(y: Array) -> OutputName:

@@ -1,5 +1,6 @@
 """npz tasks: the golden files as they stand, and every way an array can be wrong."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +68,8 @@ def test_classes_may_be_taken_as_quantities(tmp_path):
     assert load(tmp_path, **codes).classes == ("0", "1")
     task = load(tmp_path, "identity", **codes)
     assert (task.output, task.targets, task.classes) == ("identity", ("y1", "y2"), ())
-    with pytest.raises(InputError, match=r"'sigmoid' does not fit .* allowed: softmax, identity"):
-        load(tmp_path, "sigmoid", **codes)
+    task = load(tmp_path, "sigmoid", **codes)  # as labels, of which every sample happens to have one
+    assert (task.targets, task.classes) == (("y1", "y2"), ("0", "1"))
 
 
 def test_both_parts_must_be_encoded_alike(tmp_path):
@@ -79,6 +80,88 @@ def test_both_parts_must_be_encoded_alike(tmp_path):
     # A small test part of a regression may hold nothing but 0 and 1.
     task = load(tmp_path, y_train=np.array([0, 1, 2, 3, 4]), y_test=np.array([0, 1, 1, 0]))
     assert task.output == "identity"
+
+
+LABELS = {"y_train": [[1, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [1, 1, 1]], "y_test": [[1, 0, 0]] * 4}
+
+
+@pytest.mark.parametrize("dtype", [int, float, bool, np.uint8])
+def test_several_columns_of_0_and_1_are_labels_when_asked_for(tmp_path, dtype):
+    labels = {key: np.array(rows, dtype=dtype) for key, rows in LABELS.items()}
+    task = load(tmp_path, "sigmoid", **labels)
+    assert (task.output, task.targets, task.classes) == ("sigmoid", ("y1", "y2", "y3"), ("0", "1"))
+    np.testing.assert_array_equal(task.y_train, LABELS["y_train"])
+    assert task.notes == ()
+    unasked = load(tmp_path, **labels)
+    assert unasked.output == "identity"
+    assert "the 3 columns of y are 0 and 1" in unasked.notes[0]
+    assert "output: sigmoid" in unasked.notes[0]
+
+
+@pytest.mark.parametrize("dtype", [int, float, np.uint8])
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_class_numbers_are_classes_when_asked_for(tmp_path, dtype, shape):
+    numbers = {"y_train": [2, 0, 1, 0, 2], "y_test": [0, 3, 0, 1]}  # a class of the test part alone
+    codes = {key: np.array(values, dtype=dtype).reshape(shape) for key, values in numbers.items()}
+    task = load(tmp_path, "softmax", **codes)
+    assert (task.output, task.targets, task.classes) == ("softmax", ("class",), ("0", "1", "2", "3"))
+    np.testing.assert_array_equal(task.y_train, np.eye(4)[numbers["y_train"]])
+    np.testing.assert_array_equal(task.y_test, np.eye(4)[numbers["y_test"]])
+    assert task.notes == ()
+
+
+def test_two_classes_may_be_two_outputs(tmp_path):
+    task = load(tmp_path, "softmax", y_train=np.array([0, 1, 0, 1, 1]), y_test=np.array([False] * 4))
+    np.testing.assert_array_equal(task.y_train, np.eye(2)[[0, 1, 0, 1, 1]])
+    np.testing.assert_array_equal(task.y_test, np.eye(2)[[0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0, 1, 2], "whole numbers from 0 to 2 and is read as a quantity; .* set output: softmax"),
+        ([-1, 1], "one of -1, 1 and is read as a quantity; .* two classes are 0 and 1"),
+        ([1, 2], "one of 1, 2 and is read as a quantity"),
+        ([0, 255], "one of 0, 255 and is read as a quantity"),
+        ([1, 2, 3], "one of 1, 2, 3 and is read as a quantity"),
+        ([0.5, 1.5], None),
+        (range(10), None),  # as many values as samples
+        (range(-30, 30), None),
+    ],
+)
+def test_a_regression_of_what_may_be_classes_is_said_to_be_one(tmp_path, values, words):
+    y_train = np.resize(np.array(values), max(10, len(values)))
+    rows = {"X_train": np.ones((len(y_train), 3)), "y_train": y_train, "y_test": y_train[:4]}
+    task = load(tmp_path, **rows)
+    assert task.output == "identity"
+    if words is None:
+        assert task.notes == ()
+    else:
+        assert re.search(words, *task.notes)
+    assert load(tmp_path, "identity", **rows).notes == ()
+
+
+def test_rows_of_shares_are_classes_when_asked_for(tmp_path):
+    shares = np.array([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0, 0, 1], [1 / 3] * 3, [0.9, 0.1, 0.0]])
+    single = {"y_train": shares.astype(np.float32), "y_test": shares[:4].astype(np.float32)}
+    task = load(tmp_path, "softmax", **single)
+    assert task.classes == ("0", "1", "2")
+    np.testing.assert_allclose(task.y_train, shares, atol=1e-7)
+    np.testing.assert_allclose(task.y_train.sum(axis=1), 1.0, rtol=0, atol=1e-15)
+    assert load(tmp_path, **single).output == "identity"
+
+
+@pytest.mark.parametrize("output", [None, "identity", "sigmoid", "softmax"])
+@pytest.mark.parametrize("y", [np.zeros(5), np.ones(5, dtype=int), np.eye(3)[[1] * 5]])
+def test_targets_that_are_all_the_same_leave_nothing_to_predict(tmp_path, y, output):
+    with pytest.raises(InputError, match="there is nothing to predict"):
+        load(tmp_path, output, y_train=y, y_test=y[:4])
+
+
+def test_a_target_among_others_that_does_not_vary_is_told(tmp_path):
+    y_train = np.array([[0, 1, 7.5], [1, 1, 7.5], [0, 1, 7.5], [1, 1, 7.5], [1, 1, 7.5]])
+    note = load(tmp_path, y_train=y_train, y_test=y_train[:4]).notes[0]
+    assert "y2, y3 of y_train is the same" in note
 
 
 def with_bad(shape, index, value):
@@ -106,6 +189,10 @@ def with_bad(shape, index, value):
         ({"X_train": np.full((5, 3), "1.0")}, "X_train has dtype <U3"),
         ({"X_train": np.ones((5, 3), complex)}, "X_train has dtype complex128"),
         ({"X_train": np.full((5, 3), np.longdouble("1e4000"))}, r"X_train\[0, 0\] is inf"),
+        (
+            {"y_train": np.array([1, 2]), "y_test": np.array([1, 2])},
+            "X_train has 5 samples and y_train has 2",
+        ),
         ({"y_test": np.array([["a"], [None]], dtype=object)}, "'y_test' holds Python objects"),
     ],
 )
