@@ -14,6 +14,7 @@ from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
+from sheafcli.core.reach import check_reach
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
@@ -75,6 +76,8 @@ class Experiment:
         task_seed, weights_seed, stalks_seed = np.random.SeedSequence(config.seed).spawn(3)
         task = config.task.load(task_seed, config.network.output)
         network = _start_network(config, task, weights_seed)
+        source = config.network.start if isinstance(config.network.start, Path) else None
+        check_parts(network, task, source or getattr(config.task, "path", None))
         phases = [_training_phase(config, task, network, stalks_seed)]
         if config.baseline is not None:
             phases.append(_descent_phase("baseline", config.baseline, task, stalks_seed))
@@ -84,6 +87,15 @@ class Experiment:
     def data(self) -> Data:
         """The task's arrays as training takes them."""
         return Data(self.task.X_train, self.task.y_train, self.task.X_test, self.task.y_test)
+
+
+def check_parts(network: Network, task: TaskData, path: Path | None) -> None:
+    """Refuse a network, of the file at `path`, in which the samples of a task grow out of range."""
+    for X, y in ((task.X_train, task.y_train), (task.X_test, task.y_test)):
+        try:
+            check_reach(network, X, y)
+        except ValueError as error:
+            raise InputError(str(error), path=path) from error
 
 
 def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence) -> Network:

@@ -21,7 +21,7 @@ from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
 from sheafcli.runs.directory import RunDirectory
-from sheafcli.runs.experiment import Experiment
+from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.runs.files import write_npz
 from sheafcli.runs.manifest import now, sizes, versions
 from sheafcli.tasks import TASKS, TaskData
@@ -148,6 +148,7 @@ class Imported:
         else:
             values["task"] = source.section
             task = _fitting_task(values, directory, model, path, asked or source.output)
+            check_parts(model.network, task, path)
             notes += task.notes
             values["network"]["output"] = task.output
             if asked is None:

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from sheafcli.core.magnitude import beyond
 from sheafcli.errors import InputError
 from sheafcli.tasks.csv_file import Column, read_table
 from sheafcli.tasks.data import Array, TaskData
 from sheafcli.tasks.partition import Partition, Standardize, TestFraction
 from sheafcli.tasks.separators import CHARACTERS, Decimal, Delimiter
 from sheafcli.tasks.specification import TaskSpecification
-from sheafcli.tasks.target import read_target
+from sheafcli.tasks.table_target import read_target
 
 SMALLEST_RANGE = 1e-100
 """Below this the variance of a column leaves the range of floating point."""
@@ -28,7 +29,7 @@ def _by_name(names: dict[str, str]) -> BeforeValidator:
 class CsvTable(TaskSpecification):
     """A CSV file, cut at random into a training and a test part.
 
-    `sheafcli.tasks.target.read_target` says when the target is a quantity and when classes,
+    `sheafcli.tasks.table_target.read_target` says when the target is a quantity and when classes,
     `sheafcli.tasks.csv_file.read_table` when the first row is taken for a header, and
     `sheafcli.tasks.separators.recognise` what separates values.
     """
@@ -92,7 +93,7 @@ class CsvTable(TaskSpecification):
                 f"target {table.targets[0]!r} has the same class in all of the training part: "
                 "there is nothing to predict; give more samples, or another seed"
             )
-        return partition.task(
+        task = partition.task(
             table.X,
             y,
             output=chosen,
@@ -102,6 +103,10 @@ class CsvTable(TaskSpecification):
             classes=target.classes,
             notes=(*table.notes, *target.notes),
         )
+        self._check_outliers(task.X_test, table.features)
+        if chosen == "identity":
+            self._check_outliers(task.y_test, table.targets)
+        return task
 
     def _check_range(self, name: str, column: Array, partition: Partition, verdict: str) -> None:
         """Refuse a column that is constant on the training part or cannot be standardised."""
@@ -114,6 +119,15 @@ class CsvTable(TaskSpecification):
             raise self._error(
                 f"column {name!r} has values too close together for floating point, {spread:g} apart at most "
                 "in the training part; give it in another unit"
+            )
+
+    def _check_outliers(self, part: Array, names: tuple[str, ...]) -> None:
+        """Refuse test values that standardising by the training part puts out of range."""
+        place = beyond(part)
+        if place is not None:
+            raise self._error(
+                f"column {names[place[1]]!r} has a test value that is {abs(part[place]):.3g} standard "
+                "deviations of the training part from its mean; correct it, or take out the row"
             )
 
     def _error(self, message: str) -> InputError:

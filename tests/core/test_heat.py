@@ -365,10 +365,13 @@ def test_options_of_the_wrong_kind_are_refused(options):
         Heat(**({"steps": 10} | options))
 
 
-def test_inputs_beyond_floating_point_are_refused_at_the_start():
+def test_inputs_and_weights_beyond_floating_point_are_refused_at_the_start():
     network, X, y = problem()
-    with pytest.raises(ValueError, match="too stiff"):
+    with pytest.raises(ValueError, match=r"X\[0, 0\] is .*e\+1.., beyond 1e\+70: .* another unit"):
         Heat(steps=10).start(network, X * 1e160, y)
+    stiff = Network(tuple(W * 1e160 for W in network.weights), network.biases, network.output)
+    with pytest.raises(ValueError, match="too stiff"):
+        Heat(steps=10).start(stiff, X, y)
 
 
 def test_an_automatic_step_that_fails_is_found_at_its_own_step(monkeypatch):
