@@ -18,6 +18,10 @@ squared residual in a variance). A sum of N of them stays below the largest doub
 more terms than any machine holds. Weights multiply along a chain: see `sheafcli.core.reach`.
 """
 
+SMALLEST = 1e-70
+"""Where no value of the inputs, the targets or a layer's weights is as large, and not all are zero, the same
+products of four vanish below 2.2e-308, the smallest normal double, and all would seem to agree."""
+
 LARGEST_WHOLE = 2**53
 """Integers below this are doubles; of those beyond it the last digits may be lost."""
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheafcli.core.magnitude import LARGEST
+from sheafcli.core.magnitude import LARGEST, SMALLEST
 from sheafcli.core.network import BLOCK, Network
 from sheafcli.core.outputs import Array
 from sheafcli.core.stability import spectral_norm
@@ -34,7 +34,18 @@ def reach(network: Network, X: Array, y: Array) -> float:
 
 
 def check_reach(network: Network, X: Array, y: Array) -> None:
-    """Raise ValueError, which names the largest of weights and inputs, where reach is beyond LARGEST."""
+    """Raise ValueError where reach is beyond LARGEST, or where inputs, targets or weights all but vanish.
+
+    It names the largest of weights and inputs.
+    """
+    parts = {"inputs": X, "targets": y}
+    parts |= {f"entries of W{i}": W for i, W in enumerate(network.weights, start=1)}
+    for name, array in parts.items():
+        if 0.0 < (top := float(np.abs(array).max())) < SMALLEST:
+            raise ValueError(
+                f"all {name} are at most {top:.3g} in size, below {SMALLEST:g}: squares and products of such "
+                "numbers vanish; give them in another unit"
+            )
     total = reach(network, X, y)
     if total <= LARGEST:
         return

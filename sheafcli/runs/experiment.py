@@ -21,7 +21,7 @@ from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.optimizers import OPTIMIZERS
-from sheafcli.core.training.protocol import Method
+from sheafcli.core.training.protocol import MOST_STEPS, Method
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import read_network, read_stalks
 from sheafcli.tasks import TaskData
@@ -126,7 +126,27 @@ def _training_phase(config: Config, task: TaskData, network: Network, seed: np.r
         reset_every=spec.reset_every,
         reset_time=spec.reset_time,
     )
+    _check_pace(method, network, task, seed)
     return Phase("training", method, spec.log_every, spec.steps, seed)
+
+
+def _check_pace(method: Heat, network: Network, task: TaskData, seed: np.random.SeedSequence) -> None:
+    """Refuse automatic steps that a restart cuts short every time, or that do not reach the end some day."""
+    if method.dt != "auto" or (method.time is None and method.reset_time is None):
+        return
+    first, mean = method.start(network, task.X_train, task.y_train, seed).step_sizes()
+    if method.reset_time is not None and method.reset_time < first:
+        raise _Unfit(
+            ("training", "reset_time"),
+            f"must be at least {first:.3g}, the first step after a restart here: stalks that restart within "
+            "a step never settle",
+        )
+    if method.time is not None and method.time / mean > MOST_STEPS:
+        raise _Unfit(
+            ("training", "time"),
+            f"takes about {method.time / mean:.1e} steps here, of {mean:.1e} each; at most {MOST_STEPS:.0e} "
+            "are begun: scale the inputs and the weights down, or choose a shorter time",
+        )
 
 
 def _start_stalks(path: Path, task: TaskData, network: Network) -> dict[str, Array]:

@@ -205,7 +205,17 @@ def test_ten_thousand_epochs_where_no_end_is_given():
     assert Descent(batch_size=4).total_steps(10) == 30_000
 
 
-def test_progress_is_told():
+@pytest.mark.parametrize("method", METHODS)
+def test_a_slow_step_is_told_at_once(monkeypatch, method):
+    network, X, y = problem()
+    monkeypatch.setattr(descent, "TELL_SECONDS", -1.0)  # every step takes longer than that
+    told = []
+    method(epochs=30).start(network, X, y).advance(30, lambda step, share: told.append(step))
+    assert sorted(set(told)) == list(range(1, 31))
+
+
+def test_progress_is_told(monkeypatch):
+    monkeypatch.setattr(descent, "TELL_SECONDS", np.inf)
     told = []
     session = numbered(5, Constant(), epochs=250)
     session.advance(120, lambda *news: told.append(news))

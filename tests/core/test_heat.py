@@ -297,7 +297,8 @@ def test_divergence_beyond_all_numbers_is_still_named(dt):
     assert_same(session.state(), before)
 
 
-def test_progress_is_told():
+def test_progress_is_told(monkeypatch):
+    monkeypatch.setattr(heat, "TELL_SECONDS", np.inf)
     network, X, y = problem()
     told = []
     Heat(steps=250, dt=0.01, reset_every=60).start(network, X, y).advance(
@@ -307,6 +308,19 @@ def test_progress_is_told():
     assert [step for step, _ in told] == sorted({step for step, _ in told})
     assert all(share == step / 250 for step, share in told)
     assert max(np.diff([step for step, _ in told])) <= 100
+
+
+def test_a_slow_step_is_told_at_once_and_changes_nothing(monkeypatch):
+    network, X, y = problem()
+    method = Heat(steps=30, dt="auto", reset_every=12)
+    silent = method.start(network, X, y)
+    silent.advance(30)
+    monkeypatch.setattr(heat, "TELL_SECONDS", -1.0)  # every step takes longer than that
+    told = []
+    watched = method.start(network, X, y)
+    watched.advance(30, lambda step, share: told.append(step))
+    assert sorted(set(told)) == list(range(1, 31))
+    assert_same(watched.state(), silent.state())
 
 
 def test_the_network_and_data_given_are_left_alone():

@@ -86,9 +86,23 @@ def test_what_grows_out_of_range_is_refused_by_the_name_of_the_largest(network, 
         check_reach(network, np.array([[X]]), np.array([[1.0]]))
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-300, 1e-160, 1.0, 1e20])
+@pytest.mark.parametrize("scale", [0.0, 1e-60, 1.0, 1e20])
 def test_what_stays_in_range_passes(scale):
     check_reach(chain(scale, 1.0), np.array([[scale]]), np.array([[scale]]))
+
+
+@pytest.mark.parametrize(
+    ("weight", "X", "y", "words"),
+    [
+        (1.0, 1e-300, 1.0, "all inputs are at most 1e-300 in size, below 1e-70: .* vanish"),
+        (1.0, 1.0, -1e-80, "all targets are at most 1e-80"),
+        (1e-160, 1.0, 1.0, "all entries of W2 are at most 1e-160"),
+        (1.0, 5e-324, 1.0, "all inputs are at most 4.94e-324"),
+    ],
+)
+def test_what_all_but_vanishes_is_refused(weight, X, y, words):
+    with pytest.raises(ValueError, match=words):
+        check_reach(chain(1.0, weight), np.array([[X], [0.0]]), np.array([[y], [0.0]]))
 
 
 def test_deep_networks_as_they_are_drawn_pass():
