@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sheafcli.core.magnitude import check_magnitude
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import OUTPUTS, output_named
 from sheafcli.errors import InputError
@@ -61,9 +62,14 @@ def read_stalks(path: Path) -> dict[str, NDArray[np.float64]]:
     for name, array in read_npz(path).items():
         if not re.fullmatch(r"[za][1-9]\d*", name):
             raise InputError(f"unknown stalk {name!r}; stalks are named z1, a1, z2, ...", path=path)
-        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        if array.dtype.kind not in "iuf" or array.size == 0:
             raise InputError(f"stalk {name} must hold finite numbers", path=path)
-        stalks[name] = array.astype(np.float64)
+        with np.errstate(over="ignore"):  # a wider float may become infinite: refused just below
+            stalks[name] = array.astype(np.float64)
+        try:
+            check_magnitude(f"stalk {name}", stalks[name])
+        except ValueError as error:
+            raise InputError(str(error), path=path) from error
     return stalks
 
 

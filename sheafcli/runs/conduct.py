@@ -43,6 +43,11 @@ class Checkpoint:
     seconds: float
     state: dict[str, np.ndarray]
 
+    @property
+    def step(self) -> int:
+        """The step that the phase has come to: the first entry of every session's clock."""
+        return int(self.state["clock"][0])
+
     def write(self, directory: RunDirectory) -> None:
         """Write it whole."""
         header = {"phase": np.array(self.phase), "seconds": np.array(self.seconds)}
@@ -60,9 +65,12 @@ class Checkpoint:
             phase, seconds = str(arrays.pop("phase")), float(arrays.pop("seconds"))
             if phase not in HISTORY or not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("it holds what no run writes")
-        except (InputError, KeyError, TypeError, ValueError) as error:
+            found = cls(phase, seconds, {name.removeprefix("state_"): arrays[name] for name in arrays})
+            if found.step < 0:
+                raise ValueError("it is of no step")
+        except (InputError, IndexError, KeyError, TypeError, ValueError) as error:
             raise InputError("the checkpoint is damaged; start again with --overwrite", path=path) from error
-        return cls(phase, seconds, {name.removeprefix("state_"): arrays[name] for name in arrays})
+        return found
 
     def restore(self, session: Session, directory: RunDirectory) -> None:
         """Bring a session of the same phase to where it was; InputError if it is another's state."""
@@ -123,6 +131,21 @@ def _conduct_phase(
     checkpoint: Checkpoint | None,
 ) -> tuple[Record, float]:
     """Run one phase to its end; return its last record and the seconds it took."""
+    # Before the session starts: that, and the first record, take a while on large data.
+    observer.phase_started(phase.name, 0 if checkpoint is None else checkpoint.step, phase.total)
+    try:
+        return _train(phase, experiment, directory, observer, checkpoint)
+    finally:
+        observer.phase_ended()
+
+
+def _train(
+    phase: Phase,
+    experiment: Experiment,
+    directory: RunDirectory,
+    observer: Observer,
+    checkpoint: Checkpoint | None,
+) -> tuple[Record, float]:
     data, config = experiment.data, experiment.config
     session = phase.method.start(experiment.network, data.X, data.y, phase.seed)
     history = GrowingTable(directory / HISTORY[phase.name], _history_columns(experiment))
@@ -139,7 +162,6 @@ def _conduct_phase(
             table.keep_until(session.step)
     clock = _Stopwatch(seconds)
     saved = time.monotonic()
-    observer.phase_started(phase.name, session.step, phase.total)
     last: Record | None = None
     try:
         for last in records(session, data, phase.log_every, observer.progressed):
@@ -154,8 +176,6 @@ def _conduct_phase(
     except Diverged:
         _save(phase, session, clock.seconds, directory)
         raise
-    finally:
-        observer.phase_ended()
     return last or record(session, data), clock.seconds
 
 

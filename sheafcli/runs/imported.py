@@ -21,7 +21,7 @@ from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
 from sheafcli.runs.directory import RunDirectory
-from sheafcli.runs.experiment import Experiment
+from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.runs.files import write_npz
 from sheafcli.runs.manifest import now, sizes, versions
 from sheafcli.runs.matching import matched, meanings
@@ -152,6 +152,8 @@ class Imported:
         else:
             values["task"], scaling = _scaled_once(source, model)
             task = _fitting_task(values, directory, model, path, asked or source.output)
+            check_parts(model.network, task, path)
+            notes += task.notes
             values["network"]["output"] = task.output
             if asked is None:
                 notes.append(f"{UNSAID}: it is {task.output}, which the targets ask for")

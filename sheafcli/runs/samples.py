@@ -7,10 +7,11 @@ from pathlib import Path
 
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
+from sheafcli.core.reach import check_reach
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
 from sheafcli.runs.directory import RunDirectory
-from sheafcli.runs.experiment import Experiment
+from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.tasks import TaskData
 from sheafcli.tasks.targets import encoded, inputs_of, targets_of
 
@@ -63,6 +64,7 @@ class Samples:
                 f"the run's task {task.n_features} and {task.n_outputs}",
                 path=run / "network.npz",
             )
+        check_parts(network, task, run / "network.npz")
         other_part = PARTS[1 - PARTS.index(part)]
         X, y = _part(task, part)
         other = _part(task, other_part)
@@ -86,6 +88,8 @@ def _read(path: Path, network: Network) -> tuple[Array, Array]:
             raise ValueError(f"X must be samples x {n_inputs}, got shape {X.shape}")
         if len(X) != len(y):
             raise ValueError(f"X has {len(X)} samples and y has {len(y)}; they must agree")
-        return X, encoded(y, network.output.name, n_outputs, "y")
+        y = encoded(y, network.output.name, n_outputs, "y")
+        check_reach(network, X, y)
+        return X, y
     except ValueError as error:
         raise InputError(str(error), path=path) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sheafcli.core.network import Network
 from sheafcli.runs.directory import RunDirectory
-from sheafcli.runs.experiment import Experiment
+from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.tasks import TaskData
 
 
@@ -27,7 +27,9 @@ class Subject:
         if path.is_dir() or path.suffix not in (".yaml", ".yml"):
             run = RunDirectory.existing(path)
             experiment = Experiment.load(run / "config.yaml")
-            return cls(experiment.config.name, run.network(), experiment.task, experiment.config.seed, run)
+            network = run.network()
+            check_parts(network, experiment.task, run / "network.npz")
+            return cls(experiment.config.name, network, experiment.task, experiment.config.seed, run)
         experiment = Experiment.load(path)
         config = experiment.config
         return cls(config.name, experiment.network, experiment.task, config.seed, None)
