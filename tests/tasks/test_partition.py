@@ -62,3 +62,15 @@ def test_what_was_read_one_way_of_several_is_passed_on_to_be_said():
         notes=("one row was read so",),
     )
     assert task.notes == ("one row was read so",)
+
+
+@pytest.mark.parametrize(("standardize", "scaled"), [(True, (1, 1)), (False, (0, 0)), ("inputs", (1, 0))])
+def test_inputs_may_be_standardised_without_the_targets(standardize, scaled):
+    generator = np.random.default_rng(0)
+    parts = Partition.draw(40, 0.25, np.random.SeedSequence(0))
+    tables = generator.normal(3.0, 5.0, size=(40, 2)), generator.normal(3.0, 5.0, size=(40, 1))
+    names = {"features": ("a", "b"), "targets": ("t",), "classes": ()}
+    task = parts.task(*tables, output="identity", standardize=standardize, **names)
+    for table, found, is_scaled in zip(tables, (task.X_test, task.y_test), scaled, strict=True):
+        expected = StandardScaler().fit(table[parts.train]).transform(table) if is_scaled else table
+        np.testing.assert_allclose(found, expected[parts.test], rtol=1e-12, atol=1e-12)
