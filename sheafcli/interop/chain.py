@@ -53,11 +53,15 @@ Step = Affine | Scale | Relu | Ending
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """What a file holds: its steps in order, the output it states beside them, what reading it assumed."""
+    """What a file holds: its steps in order, the output it states beside them, what reading it assumed.
+
+    `assumed` tells that the file does not record the steps between its layers, or their order.
+    """
 
     steps: tuple[Step, ...]
     output: str | None = None
     notes: tuple[str, ...] = ()
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         endings = [step for step in self.steps if isinstance(step, Ending)]

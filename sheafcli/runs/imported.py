@@ -20,6 +20,7 @@ from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
+from sheafcli.runs.constant import doubts
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
 from sheafcli.runs.files import write_npz
@@ -126,14 +127,19 @@ class Imported:
 
     @classmethod
     def read(
-        cls, path: Path, directory: RunDirectory, source: DataSource | None = None, ending: str | None = None
+        cls,
+        path: Path,
+        directory: RunDirectory,
+        source: DataSource | None = None,
+        ending: str | None = None,
+        order: Sequence[str] = (),
     ) -> Imported:
         """Read a model file for a run in `directory`, without writing anything.
 
-        `ending` is the output function of a file that does not say it. InputError if the file or the data
-        is unusable, or the network does not fit the data.
+        `ending` is the output function of a file that does not say it, `order` the modules of a state_dict
+        in their order. InputError if the file or the data is unusable, or the network does not fit the data.
         """
-        model = read_model(path, ending)
+        model = read_model(path, ending, order)
         values: dict[str, Any] = {
             "name": directory.path.resolve().name,
             "seed": 0 if source is None else source.seed,
@@ -156,12 +162,15 @@ class Imported:
                     "the data is standardised; if the network was trained on data as it is, give --data a "
                     ".yaml configuration with task.standardize: false"
                 )
+        network = replace(model.network, output=output_named(values["network"]["output"]))
+        if task is not None:
+            notes += doubts(network, task, model.assumed)
         values["network"]["start"] = START
         config = _checked(values, directory)
         about = {"file": path.name, "format": model.format, "sha256": _sha256(path)}
         return cls(
             name=values["name"],
-            network=replace(model.network, output=output_named(values["network"]["output"])),
+            network=network,
             task=task,
             configuration=NO_TASK + write(values) if config is None else dump_config(config),
             kind=None if config is None else config.task.kind,
