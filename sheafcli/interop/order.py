@@ -50,7 +50,7 @@ def settled(places: Sequence[Place], defined: bool) -> Order:
     """Return the order of places; ValueError if the file and the shapes leave it open, with what to do.
 
     Numbers order what is named alike but for them. With other names it is the order of definition, if the
-    file has it (`defined`, and `places` stand in it), or else the only one that chains.
+    file has it (`defined`, and `places` stand in it), or else the only one that chains and counts upwards.
     """
     families: dict[str, list[Place]] = {}
     for place in places:
@@ -66,7 +66,10 @@ def settled(places: Sequence[Place], defined: bool) -> Order:
     if defined and chains(places):
         others = [order for order in islice(_trails(rows), 2) if order != tuple(places)]
         return Order(tuple(places), tuple(_defined(places, other) for other in others[:1]))
-    orders = list(islice(_trails(rows), 2)) or list(islice(_trails([[place] for place in places]), 2))
+    free = [[place] for place in places]
+    # A decoder may count down while its encoder counts up: several families tell no order by their numbers.
+    counted = rows if sum(len(row) > 1 for row in rows) == 1 else free
+    orders = list(islice(_trails(counted), 2)) or list(islice(_trails(free), 2))
     if len(orders) == 1:
         return Order(orders[0], (f"only one order of the layers fits their shapes: {_listed(orders[0])}",))
     if orders:

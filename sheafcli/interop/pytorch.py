@@ -18,6 +18,7 @@ from sheafcli.interop.checkpoints import open_checkpoint
 from sheafcli.interop.contents import STATE_DICT_SNIPPET, library
 from sheafcli.interop.modules import state_tensors
 from sheafcli.interop.state import StateDict, Tensor
+from sheafcli.interop.strangers import QUANTISED
 
 MAX_TENSORS = 10_000
 """The most files in the archive, one a tensor: an optimizer's are among them."""
@@ -55,11 +56,13 @@ INERT = (
 
 _REMEDIES = {
     "Uninitialized": (
-        "it holds an uninitialised parameter, as a LazyLinear has before its first batch: run the model once "
+        "an uninitialised parameter, as a LazyLinear has before its first batch: run the model once "
         f"on a batch, then write it again with: {STATE_DICT_SNIPPET}"
     ),
+    "per_tensor_": QUANTISED,
+    "per_channel_": QUANTISED,
     "torch.distributed": (
-        "its tensors are spread over processes; gather them where the model lives, with "
+        "tensors that are spread over processes; gather them where the model lives, with "
         "torch.distributed.checkpoint.state_dict.get_model_state_dict and full_state_dict=True"
     ),
 }
@@ -133,7 +136,7 @@ def _loaded(path: Path, torch: Any) -> Any:
         what = named[1] if named else str(error)
         for word, remedy in _REMEDIES.items():
             if word in what:
-                raise InputError(remedy, path=path) from error
+                raise InputError(f"it holds {remedy}", path=path) from error
         holds = f" ({named[1]})" if named else ""
         raise InputError(
             f"the file is damaged, or holds more than weights{holds}, as torch.save(model, ...) writes: "
@@ -152,8 +155,17 @@ def _tensor(name: str, tensor: Any, torch: Any, path: Path) -> Tensor:
     def read() -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _array(name, tensor, torch, path)
+            try:
+                return _array(name, tensor, torch, path)
+            except RuntimeError as error:  # a tensor that has a shape and no numbers
+                raise InputError(
+                    f"tensor {name!r} cannot be read ({_first_line(error)})", path=path
+                ) from error
 
+    if tensor.is_nested:
+        raise InputError(
+            f"tensor {name!r} is nested, of rows of different lengths; no Linear has one", path=path
+        )
     return Tensor(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), read)
 
 

@@ -20,7 +20,7 @@ _LOSS = re.compile(
 )
 _BUFFERS = {"n_averaged", "pos_weight", "class_weight", "class_weights", "loss_weight", "loss_weights"}
 
-_QUANTISED = "a quantised layer; save the network that it was made from, in a float type"
+QUANTISED = "a quantised layer; save the network that it was made from, in a float type"
 _ADAPTER = "a LoRA adapter; merge it into its network first (model.merge_and_unload()) and save that"
 
 _PARAMETERS = (
@@ -30,7 +30,7 @@ _PARAMETERS = (
     (
         r"_packed_params|zero_point|qweight|qzeros|g_idx|SCB|weight_format|absmax|quant_(map|state)"
         r"|nested_(absmax|quant_map)|(weight|input)_scale(_inv)?|W_q",
-        _QUANTISED,
+        QUANTISED,
     ),
     (r"kernel", "a layer of Keras or Flax, whose kernel is n_in x n_out; write its transpose as NPZ"),
 )

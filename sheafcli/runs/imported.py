@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sheafcli.config import Config, dump_config, load_config
 from sheafcli.config.document import parse, write
 from sheafcli.config.problems import did_you_mean, found_problems
+from sheafcli.config.schema import MAX_HIDDEN
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
@@ -140,6 +141,10 @@ class Imported:
         in their order. InputError if the file or the data is unusable, or the network does not fit the data.
         """
         model = read_model(path, ending, order)
+        if (n_hidden := len(model.network.widths) - 2) > MAX_HIDDEN:
+            raise InputError(
+                f"the network has {n_hidden:,} hidden layers, and a run has at most {MAX_HIDDEN}", path=path
+            )
         values: dict[str, Any] = {
             "name": directory.path.resolve().name,
             "seed": 0 if source is None else source.seed,
