@@ -48,7 +48,12 @@ def network_from(arrays: Arrays, path: Path, output: str | None = None) -> Netwo
     biases = [arrays.get(f"b{i}", np.zeros(np.shape(W)[:1])) for i, W in enumerate(weights, start=1)]
     for letter, parameters in (("W", weights), ("b", biases)):
         for i, array in enumerate(parameters, start=1):
-            if array.dtype.kind not in "biuf":
+            if array.dtype.kind in "biu":
+                raise InputError(
+                    f"{letter}{i} has numbers of type {array.dtype}; save the model in a float type",
+                    path=path,
+                )
+            if array.dtype.kind != "f":
                 raise InputError(f"{letter}{i} must hold real numbers, not {array.dtype}", path=path)
     try:
         return Network(tuple(weights), tuple(biases), output_named(name))

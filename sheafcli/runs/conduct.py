@@ -14,7 +14,7 @@ from sheafcli.core.spectrum import spectrum
 from sheafcli.core.training.fit import Data, Record, record, records
 from sheafcli.core.training.protocol import Diverged, Session
 from sheafcli.errors import InputError
-from sheafcli.interop.npz import read_npz
+from sheafcli.interop.npz import MAX_BYTES, read_npz
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, Phase
 from sheafcli.runs.files import GrowingTable, write_npz
@@ -61,7 +61,7 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
-            arrays = read_npz(path)
+            arrays = read_npz(path, MAX_BYTES)  # it grows with the data, and is our own
             phase, seconds = str(arrays.pop("phase")), float(arrays.pop("seconds"))
             if phase not in HISTORY or not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("it holds what no run writes")
