@@ -9,7 +9,7 @@ import pandas as pd
 import typer
 
 from sheafcli.interop.models import FORMATS
-from sheafcli.render.console import stdout
+from sheafcli.render.console import remark, say, stdout
 from sheafcli.render.tables import frame_table
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.imported import DataSource, Imported
@@ -64,9 +64,9 @@ def import_(
     imported = Imported.read(model, directory, source, ending)
     imported.write(directory, overwrite=overwrite)
     for note in imported.notes:
-        typer.echo(f"note: {note}", err=True)
+        remark(f"note: {note}")
     _show(imported)
-    typer.echo(f"\nRun directory: {directory.path}")
+    say(f"\nRun directory: {directory.path}")
 
 
 def _show(imported: Imported) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.verification import Check
-from sheafcli.render.console import stdout
+from sheafcli.render.console import stdout, write_out
 from sheafcli.render.numbers import MISSING, aligned, percent
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.share_bar import ShareBar
@@ -164,12 +164,12 @@ def show_frame(frame: pd.DataFrame, format: Format) -> None:
     what is not a finite number. `table` has 6 significant digits; columns that do not fit beside one
     another follow below, the first column repeated.
     """
-    console = stdout()
     if format == "csv":
-        console.file.write(frame.to_csv(index=False, lineterminator="\n"))
+        write_out(frame.to_csv(index=False, lineterminator="\n"))
     elif format == "json":
-        console.file.write(json.dumps(json_records(frame), indent=2, allow_nan=False) + "\n")
+        write_out(json.dumps(json_records(frame), indent=2, allow_nan=False) + "\n")
     else:
+        console = stdout()
         for table in _frame_tables(frame, console.width):
             console.print(table)
 

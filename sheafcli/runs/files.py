@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,19 +21,41 @@ def temporary_of(path: Path) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it; on failure nothing is left."""
+    """Let `write` fill a temporary file beside `path`, then rename it; on failure nothing is left.
+
+    Of two processes that write the same file one waits for the other.
+    """
     temporary = temporary_of(path)
     try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)
+        with _alone(temporary) as file:
+            try:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
         raise
+
+
+def _alone(temporary: Path) -> BinaryIO:
+    """Open a temporary file, emptied, once no other process holds it."""
+    while True:
+        file = os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
+                file.truncate()
+                return file
+        except FileNotFoundError:  # as below
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # another process has made what it wrote of it: begin anew
 
 
 def write_text(path: Path, text: str) -> None:
