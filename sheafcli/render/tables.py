@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import pandas as pd
-from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +16,7 @@ from rich.text import Text
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.verification import Check
 from sheafcli.render.console import stdout, write_out
+from sheafcli.render.house_table import GAP, house_table
 from sheafcli.render.numbers import MISSING, aligned, percent
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.share_bar import ShareBar
@@ -29,7 +29,6 @@ Write: TypeAlias = Callable[[Sequence[float | None]], list[str]]
 Best: TypeAlias = Callable[[Sequence[float]], float]
 
 STATISTICS = ("std", "median", "max")
-GAP = 2
 
 
 @dataclass(frozen=True)
@@ -39,19 +38,6 @@ class ResultRow:
     label: str
     record: Record
     seconds: float
-
-
-def house_table(title: str | None = None) -> Table:
-    """Return an empty table in the style of the house."""
-    return Table(
-        title=None if title is None else Text(title, "bold", no_wrap=True, overflow="ignore"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),  # and one for the divider
-        header_style="",
-    )
 
 
 def result_table(rows: Sequence[ResultRow]) -> Table:
@@ -106,7 +92,7 @@ def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
     # What differs by rounding alone stays in path order: both edges of an active neuron often tie.
     told_apart = frame["discord"].map(lambda value: float(f"{value:.9e}"))
     top = frame.loc[told_apart.sort_values(ascending=False, kind="stable").index].head(limit)
-    table = house_table(f"Neurons that carry most ({len(top)} of {len(frame)})")
+    table = house_table(f"Neurons that carry most ({len(top)} of {len(frame)})", spare=("", "active"))
     for header in ("layer", "neuron"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("operation", no_wrap=True)
@@ -129,7 +115,7 @@ def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
 
 def checks_table(checks: Sequence[Check]) -> Table:
     """Return a row a theorem: what was measured, its figure, what is demanded of it, whether it holds."""
-    table = house_table("Theorems")
+    table = house_table("Theorems", spare=("demand", "measured", "figure"))
     table.add_column("theorem", ratio=3)
     table.add_column("measured", ratio=2)
     table.add_column("figure", justify="right", no_wrap=True)
@@ -183,7 +169,7 @@ def json_records(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 def _discord_table(by: str, names: list[Text], frame: pd.DataFrame, bars: Sequence[Sequence[Part]]) -> Table:
     """Return the discord of each name, with its statistics, its share, and the share as a bar."""
-    table = house_table(f"Discord by {by}")
+    table = house_table(f"Discord by {by}", spare=("", *reversed(STATISTICS)))
     table.add_column(by, no_wrap=True)
     columns = {"discord": aligned(frame["discord"].tolist())}
     columns |= {name: aligned(frame[name].tolist(), 4) for name in STATISTICS if name in frame}
