@@ -84,7 +84,7 @@ def listing_table(rows: pd.DataFrame, title: str, width: int) -> Table:
     while shown > 1 and sum(widths[:shown]) + GAP * (shown - 1) > width:
         shown -= 1
     table = house_table(title)
-    table.left_out = [" ".join(filter(None, column.header.lines)) for column in columns[shown:]]
+    table.left_out = [" ".join(" ".join(column.header.lines).split()) for column in columns[shown:]]
     columns, widths = columns[:shown], widths[:shown]
     # One tall cell in one column: a table of as many cells as there are figures takes seconds for thousands.
     table.add_column(_block([[column.header for column in columns]], widths), no_wrap=True)
