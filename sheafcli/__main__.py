@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import warnings
 from types import FrameType
 
 
@@ -19,6 +21,8 @@ def main() -> None:
     heeded = before is signal.default_int_handler  # a shell lets what runs in its background ignore it
     if heeded:
         signal.signal(signal.SIGINT, _leave)
+    if not sys.warnoptions:  # they speak to programmers, and may tell of a library what is none of ours
+        warnings.simplefilter("ignore")
     from sheafcli.cli.app import prepare  # noqa: PLC0415  # what follows is slow to import
 
     run = prepare()

@@ -84,9 +84,11 @@ def _at_least(severity: str, threshold: str) -> bool:
 
 def _write(directory: RunDirectory, found: Examination, advance: Callable[[str], object]) -> None:
     """Write all tables, and draw the pictures; an older classes.csv goes where there are no classes."""
-    (directory / "classes.csv").unlink(missing_ok=True)
-    for name, table in found.tables().items():
+    tables = found.tables()
+    for name, table in tables.items():
         write_text(directory / f"{name}.csv", table.to_csv(index=False))
+    if "classes" not in tables:
+        (directory / "classes.csv").unlink(missing_ok=True)
     advance("pictures")
     diagnosis, title = found.diagnosis, directory.path.resolve().name
     figures: dict[str, Callable[[], Figure]] = {

@@ -8,6 +8,8 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from sheafcli.config.naming import name_from
+from sheafcli.errors import InputError
 from sheafcli.interop.models import FORMATS
 from sheafcli.render.console import remark, say, stdout
 from sheafcli.render.tables import frame_table
@@ -59,7 +61,7 @@ def import_(
     """
     if target and data is None:
         raise typer.BadParameter("--target names columns of a .csv file: give that with --data")
-    directory = RunDirectory(output or Path("results") / model.stem)
+    directory = RunDirectory(output or Path("results") / _name(model))
     source = None if data is None else DataSource.named(data, target or ())
     imported = Imported.read(model, directory, source, ending)
     imported.write(directory, overwrite=overwrite)
@@ -67,6 +69,15 @@ def import_(
         remark(f"note: {note}")
     _show(imported)
     say(f"\nRun directory: {directory.path}")
+
+
+def _name(model: Path) -> str:
+    name = name_from(model.stem)
+    if not name:
+        raise InputError(
+            "no name for the run can be made of the file's; give --output results/NAME", path=model
+        )
+    return name
 
 
 def _show(imported: Imported) -> None:

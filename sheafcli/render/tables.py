@@ -15,6 +15,7 @@ from rich.text import Text
 
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.verification import Check
+from sheafcli.printable import printable
 from sheafcli.render.console import stdout, write_out
 from sheafcli.render.house_table import GAP, house_table
 from sheafcli.render.numbers import MISSING, aligned, percent
@@ -244,8 +245,8 @@ class _Column:
 
 
 def _column(values: pd.Series, name: str) -> _Column:
-    header = name.replace("_", "\n")
+    header = printable(name).replace("_", "\n")
     if pd.api.types.is_float_dtype(values) or values.isna().all():
         return _Column(header, aligned(values.tolist()), numeric=True)
-    cells = [MISSING if pd.isna(value) else str(value) for value in values]
+    cells = [MISSING if pd.isna(value) else printable(str(value)) for value in values]
     return _Column(header, cells, numeric=pd.api.types.is_integer_dtype(values))

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from sheafcli.config import Config, dump_config, load_config
 from sheafcli.config.document import parse, write
+from sheafcli.config.naming import name_from
 from sheafcli.config.problems import did_you_mean, found_problems
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import output_named
@@ -135,7 +136,7 @@ class Imported:
         """
         model = read_model(path, ending)
         values: dict[str, Any] = {
-            "name": directory.path.resolve().name,
+            "name": name_from(directory.path.resolve().name) or name_from(path.stem) or "network",
             "seed": 0 if source is None else source.seed,
             "network": {"hidden": list(model.network.widths[1:-1]), "output": model.network.output.name},
             "training": TRAINING,
@@ -277,8 +278,7 @@ def _checked(values: dict[str, Any], directory: RunDirectory) -> Config | None:
         problems.pop(("task",))
     if problems:
         found = "; ".join(problem.message for problem in problems.values())
-        named = " (a run is called what its directory is)" if ("name",) in problems else ""
-        raise InputError(found + named, path=directory.path)
+        raise InputError(found, path=directory.path)
     return None
 
 
