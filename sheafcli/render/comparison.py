@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.diagnostics.comparison import ACCURACIES, LOSSES, OPERATIONS, Comparison
+from sheafcli.diagnostics.comparison import ACCURACIES, LOSSES, Comparison
+from sheafcli.diagnostics.logged import OPERATIONS
 from sheafcli.render.axes import fit_scale
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING, aligned

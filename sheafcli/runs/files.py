@@ -6,6 +6,7 @@ import csv
 import fcntl
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sheafcli.errors import InputError
+
+# What a run logs: nothing, a number, or the name of an operation or an edge.
+VALUE = re.compile(r"|-?\d+(\.\d*)?(e[+-]?\d+)?|-?inf|nan|[a-z]+(_\d+)?")
 
 
 def temporary_of(path: Path) -> Path:
@@ -103,11 +107,25 @@ class GrowingTable:
             os.close(descriptor)
 
     def keep_until(self, step: int) -> None:
-        """Drop the rows after a step (the first column), and a last row that was cut short."""
+        """Drop the rows after a step (the first column), and a last row that was cut short.
+
+        InputError at the first line of the others that no run writes: who looks at the table would fail.
+        """
+        kept, number = [], 1
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [line for line in lines[1:] if line.endswith("\n")]
-            kept = [line for line in whole if int(line.split(",", 1)[0]) <= step]
-        except ValueError as error:
-            raise InputError("the table is damaged; start again with --overwrite", path=self.path) from error
+            for number, row in enumerate(lines[1:], start=2):  # noqa: B007  # told below
+                if not row.endswith("\n"):
+                    break
+                first, *others = row.rstrip("\n").split(",")
+                if len(others) + 1 != len(self.columns) or not all(map(VALUE.fullmatch, others)):
+                    raise ValueError(row)
+                if int(first) <= step:
+                    kept.append(row)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                "the table is damaged; take this line out, or start again with --overwrite",
+                path=self.path,
+                line=number,
+            ) from error
         write_text(self.path, "".join([csv_line(self.columns), *kept]))
