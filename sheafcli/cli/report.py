@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from sheafcli.cli.options import RunArgument
+from sheafcli.errors import InputError
+from sheafcli.render.console import say
 from sheafcli.render.report import Contents, report_page
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.files import write_text
@@ -30,5 +32,11 @@ def report(
     directory = RunDirectory.existing(run)
     page = report_page(Contents.read(directory))
     path = output or directory / "report.html"
-    write_text(path, page)
-    typer.echo(f"Written: {path} ({len(page.encode()) / 1e6:.1f} MB)")
+    try:
+        write_text(path, page)
+    except PermissionError as error:
+        raise InputError(
+            f"the page cannot be written here ({error.strerror}); choose another place with --output FILE",
+            path=path,
+        ) from error
+    say(f"Written: {path} ({len(page.encode()) / 1e6:.1f} MB)")
