@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,9 @@ from sheafcli.interop.onnx_values import Values
 
 NO_BOUND, NO_HALF_BOUND = 3.3e38, 6.5e4
 """Bounds of Clip that are larger, or larger in 16 bits, bound nothing: they are the ends of the type."""
+
+
+SHORT = "the graph computes in 16 bits, at least in part; the network computes in 64"
 
 
 class Steps:
@@ -60,6 +64,11 @@ class Steps:
         if SAMPLES in self.before and SAMPLES not in self.after and self.values.sizes.batch is None:
             self.notes.append(f"{node.label} is made for one sample at a time: the graph is read for one")
         operator(self, node, slot)
+
+    def note_precision(self, kind: int) -> None:
+        """Say once that the graph computes with fewer bits than the network here, if `kind` has so few."""
+        if kind in self.graph.types.half_floats and SHORT not in self.notes:
+            self.notes.append(SHORT)
 
     def _no_constant(self, node: Node, slot: int) -> str:
         """Return why an input of a node is no constant."""
@@ -113,7 +122,9 @@ class Steps:
                 "export the model with a fixed number of features"
             )
         sizes = tuple(n if is_open(size) else size for size, n in zip(sizes, c.shape, strict=True))
-        self._spend(node, int(np.prod(sizes, dtype=object)))
+        if any(n not in (1, size) for size, n in zip(sizes, c.shape, strict=True)):
+            raise ValueError(f"{node.label} has {c.size} numbers for the {math.prod(sizes)} of a sample")
+        self._spend(node, math.prod(sizes))
         return np.broadcast_to(c, sizes).reshape(-1)
 
     def _spend(self, node: Node, entries: int) -> None:
@@ -182,15 +193,15 @@ class Steps:
         """Divide x by c."""
         if slot != 0:
             raise ValueError(f"{node.label} divides by the values of the network; no layer does")
-        with np.errstate(divide="ignore", over="ignore"):  # the chain refuses what is not finite
-            self._scale(node, 1.0 / self.numbers(node, 1), np.zeros(1))
+        self._scale(node, 1.0 / self.numbers(node, 1), np.zeros(1))
 
     def negative(self, node: Node, slot: int) -> None:
         """Change the sign."""
         self._scale(node, -np.ones(1), np.zeros(1))
 
     def scaler(self, node: Node, slot: int) -> None:
-        """Standardise: (x - offset) scale, as scikit-learn's scalers are written."""
+        """Standardise: (x - offset) scale, as scikit-learn's scalers are written, of any numbers."""
+        self.whole_numbers = False
         offset, scale = (np.array(node.numbers(name) or [default]) for name, default in SCALER)
         self._scale(node, scale, -offset * scale)
 
@@ -317,6 +328,7 @@ class Steps:
         kind = node.integer("to", 0)
         if kind in self.graph.types.floats:
             self.whole_numbers = False
+            self.note_precision(kind)
         elif not (self.whole_numbers and kind in self.graph.types.wide_integers):
             raise ValueError(f"{node.label} makes numbers that are no floats; a network is made of floats")
 

@@ -116,7 +116,7 @@ class ExternalData:
         if length != size:
             raise ValueError(
                 f"the weights {name!r} are not what they announce: "
-                f"shape {list(tensor.dims)} needs {size} bytes, and {length} are said to be in {path.name}"
+                f"shape {list(tensor.dims)} needs {size} bytes, and {length} are said to be in {path.name!r}"
             )
         return Part(path, offset, length)
 
@@ -127,17 +127,17 @@ class ExternalData:
             held = path.stat().st_size
             if offset + length > held:
                 raise ValueError(
-                    f"the weights {name!r} are bytes {offset} to {offset + length} of {path.name}, "
+                    f"the weights {name!r} are bytes {offset} to {offset + length} of {path.name!r}, "
                     f"which has {held}; it is cut short, or of another model"
                 )
             if sum(other.length for other in self.read_already if other.path == path) + length > held:
-                raise ValueError(f"the weights in {path.name} overlap; export the model again")
+                raise ValueError(f"the weights in {path.name!r} overlap; export the model again")
             if sum(other.length for other in self.read_already) + length > MAX_BYTES:
                 raise ValueError(f"the weights beside the model have more than {MAX_BYTES} bytes")
             file.seek(offset)
             content = file.read(length)
         if len(content) != length:
-            raise ValueError(f"{path.name} ends within the weights {name!r}; it is cut short")
+            raise ValueError(f"{path.name!r} ends within the weights {name!r}; it is cut short")
         self.read_already.append(part)
         return content
 

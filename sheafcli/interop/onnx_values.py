@@ -114,7 +114,10 @@ class _Pass:
         if node.kind != "Shape" or shape is None:
             return None
         end = node.integer("end", len(shape))
-        return [np.array(shape[node.integer("start", 0) : end], np.int64)]
+        try:
+            return [np.array(shape[node.integer("start", 0) : end], np.int64)]
+        except OverflowError as error:
+            raise ValueError(f"{node.label} gives sizes beyond all measure") from error
 
     def _evaluated(self, node: Node) -> list[Constant] | None:
         """Return the outputs of a node whose inputs are all constants; None of one that is not evaluated."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sheafcli.interop.chain import Chain
 from sheafcli.interop.onnx_graph import Graph, Node
 from sheafcli.interop.onnx_readouts import complement, is_readout, left_out
@@ -48,7 +50,8 @@ class Walk:
                 steps.notes += left_out(behind, self.values.shapes[at])
                 break
             node, slot = self._only(at)
-            steps.add_node(node, slot)
+            with np.errstate(all="ignore"):  # the chain refuses what is not finite
+                steps.add_node(node, slot)
             passed.append(node.outputs[0])
         if sum(size != 1 for size in features(self.values.shapes[passed[-1]])) > 1:
             steps.notes.append("the axes of an output stand flat, in C order")
@@ -77,6 +80,7 @@ class Walk:
         steps = Steps(self.graph, self.values, entries, whole_numbers=kind in types.integers)
         if sum(size != 1 for size in features(self.values.shapes[name])) > 1:
             steps.notes.append("the axes of a sample stand flat, in C order: an input is one row of numbers")
+        steps.note_precision(kind)
         others = [repr(other) for other in self.graph.inputs if other != name]
         if others:
             steps.notes.append(f"{self.output!r} does not depend on the input {', '.join(others)}")

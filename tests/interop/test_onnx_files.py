@@ -110,7 +110,7 @@ LAYERS = {
     "linear twice": Accepted(f"r = Gemm(x, A, a) {LAST}", notes="nothing stands between"),
     "nodes in another order": Accepted(f"{LAST} r = Relu(z) {FIRST}", opsets=(17,)),
     "double": Accepted(NET, kind=np.float64, given="double[N,4] x", gives="double[] y"),
-    "half": Accepted(NET, kind=np.float16, given="float16[N,4] x", gives="float16[] y"),
+    "half": Accepted(NET, notes="in 16 bits", kind=np.float16, given="float16[N,4] x", gives="float16[] y"),
     "a lone layer": Accepted("y = Gemm(x, A, a)"),
 }
 
@@ -257,6 +257,11 @@ INPUTS = {
     ),
     "whole numbers": around("v = Cast<to = 1>(x)", given="int64[N,4] x"),
     "bytes": around("c = Cast<to = 1>(x) v = Div(c, spread)", given="int8[N,4] x", notes=None),
+    "scikit-learn's scaler of whole numbers": around(
+        "v = ai.onnx.ml.Scaler<offset: floats = [0.5], scale: floats = [2.0]>(x)",
+        given="int64[N,4] x",
+        notes=None,
+    ),
     "wider, then floats": around("w = Cast<to = 7>(x) v = Cast<to = 1>(w)", given="int32[N,4] x"),
 }
 
