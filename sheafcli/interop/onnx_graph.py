@@ -185,9 +185,13 @@ class Graph:
         return opset
 
 
-def printable(text: str) -> str:
-    """Return a word of the file as it can be shown: short, and without what steers a terminal."""
-    return text if text.isprintable() and len(text) < 100 else repr(text[:100])
+def printable(text: str | bytes) -> str:
+    """Return a word of the file as it can be shown: short, and without what steers a terminal.
+
+    Bytes are what the library gives for a word that is no text, in a damaged file.
+    """
+    plain = isinstance(text, str) and text.isprintable() and len(text) < 100
+    return str(text) if plain else repr(text[:100])
 
 
 def _each(users: dict[str, list[Node]], names: Iterable[str]) -> Iterator[Node]:

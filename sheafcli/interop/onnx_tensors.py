@@ -141,9 +141,9 @@ class ExternalData:
         self.read_already.append(part)
         return content
 
-    def _path(self, name: str, location: str) -> Path:
+    def _path(self, name: str, location: str | bytes) -> Path:
         """Return the file that a location names, inside the folder once links are followed."""
-        if not location or "\0" in location:
+        if not isinstance(location, str) or not location or "\0" in location:
             raise ValueError(f"the weights {name!r} are in another file, and its name is missing")
         try:
             folder = self.folder.resolve()
