@@ -16,7 +16,6 @@ BITS = {
     **dict.fromkeys(("FLOAT", "INT32", "UINT32"), 32),
     **dict.fromkeys(("FLOAT16", "BFLOAT16", "INT16", "UINT16"), 16),
     **dict.fromkeys(("INT8", "UINT8", "BOOL"), 8),
-    **dict.fromkeys(("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ"), 8),
     **dict.fromkeys(("INT4", "UINT4"), 4),
 }
 """The types of tensors that are read, each with the bits of one entry."""
