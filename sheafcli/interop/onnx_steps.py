@@ -45,8 +45,8 @@ class Steps:
         """Whether the output function has been met."""
         return bool(self.steps) and isinstance(self.steps[-1], Ending)
 
-    def add_node(self, node: Node, slot: int) -> None:
-        """Add the steps of one node."""
+    def add_node(self, node: Node, slot: int) -> bool:
+        """Add the steps of one node; return whether there are any."""
         operator = OPERATORS.get(node.kind)
         if operator is None or (node.kind == "Log" and not self.ended):
             raise ValueError(not_covered(node, OPERATORS))
@@ -63,7 +63,9 @@ class Steps:
         self.before, self.after = self.values.shapes[node.inputs[slot]], self.values.shapes[name]
         if SAMPLES in self.before and SAMPLES not in self.after and self.values.sizes.batch is None:
             self.notes.append(f"{node.label} is made for one sample at a time: the graph is read for one")
+        known = len(self.steps), self.steps[-1:]
         operator(self, node, slot)
+        return known != (len(self.steps), self.steps[-1:])
 
     def note_precision(self, kind: int) -> None:
         """Say once that the graph computes with fewer bits than the network here, if `kind` has so few."""
@@ -76,6 +78,11 @@ class Steps:
         if name in self.values.refusals:
             return self.values.refusals[name]
         maker = self.graph.makers.get(name)
+        if maker is not None and name in self.values.varying:
+            return (
+                f"{node.label} needs {name!r}, which {maker.label} computes of the sizes of its input; "
+                "export the model with torch.flatten(x, 1), Flatten or the like, which needs no sizes"
+            )
         if maker is not None:
             return (
                 f"{node.label} needs {name!r}, which is computed by {maker.label}; "
@@ -256,13 +263,11 @@ class Steps:
             raise ValueError(not_covered(node, OPERATORS))
         self.relu(node, slot)
 
-    def maximum(self, node: Node, slot: int) -> None:
-        """Bound from below: max(x, c) = c + relu(x - c)."""
-        self._bounded(node, [other for other in range(len(node.inputs)) if other != slot], 1.0)
-
-    def minimum(self, node: Node, slot: int) -> None:
-        """Bound from above: min(x, c) = c - relu(c - x)."""
-        self._bounded(node, [other for other in range(len(node.inputs)) if other != slot], -1.0)
+    def bounded(self, node: Node, slot: int) -> None:
+        """Bound by constants: max(x, c) = c + relu(x - c), and min(x, c) = c - relu(c - x)."""
+        for other in range(len(node.inputs)):
+            if other != slot:
+                self._bound(node, self.numbers(node, other), 1.0 if node.op == "Max" else -1.0)
 
     def clip(self, node: Node, slot: int) -> None:
         """Bound from below, then from above, as far as there are bounds."""
@@ -276,10 +281,6 @@ class Steps:
                 continue
             if not np.all(sign * bound <= -limit):
                 self._bound(node, bound, sign)
-
-    def _bounded(self, node: Node, slots: list[int], sign: float) -> None:
-        for slot in slots:
-            self._bound(node, self.numbers(node, slot), sign)
 
     def _bound(self, node: Node, c: Array, sign: float) -> None:
         """Add sign * max(sign * x, sign * c)."""
@@ -381,8 +382,8 @@ OPERATORS: dict[str, Callable[[Steps, Node, int], None]] = {
     "Relu": Steps.relu,
     "LeakyRelu": Steps.leaky_relu,
     "PRelu": Steps.leaky_relu,
-    "Max": Steps.maximum,
-    "Min": Steps.minimum,
+    "Max": Steps.bounded,
+    "Min": Steps.bounded,
     "Clip": Steps.clip,
     "Sigmoid": Steps.sigmoid,
     "Softmax": Steps.softmax,

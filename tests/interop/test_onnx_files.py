@@ -413,6 +413,13 @@ ENDINGS = {
         notes="the graph's output 'y' is read",
         compare=lambda f, o: (f, o[1]),
     ),
+    "scores under another name, and probabilities": ending(
+        "q = Identity(s) p = Softmax<axis: int = 1>(s) y = Identity(p)",
+        gives="float[] q, float[] y",
+        output="softmax",
+        notes="the graph's output 'y' is read; it has all that is in 'q'",
+        compare=lambda f, o: (f, o[1]),
+    ),
     "a hidden layer beside": Accepted(
         NET, gives="float[] r, float[] y", notes="'y' is read", compare=lambda f, o: (f, o[1])
     ),

@@ -97,7 +97,7 @@ OPERATORS = {
     "layers that do not fit": (f"{FIRST} y = Gemm(z, A, a)", "Gemm (node 1) takes 4 inputs, and is given 5"),
     "no weights": ("y = Gemm(x)", "Gemm (node 0) lacks its input 1"),
     "no layer": ("y = Relu(x)", "no linear layer"),
-    "nothing at all": ("y = Identity(A)", "'y' depends on 0 (none)"),
+    "nothing at all": ("y = Identity(A)", "'y' does not depend on an input of the graph"),
     "no weights at all": ("y = Identity(x)", "no linear layer"),
     "no axis 5": (f"{FIRST} y = Softmax<axis: int = 5>(z)", "goes over axis 5"),
     "an axis taken away that counts": (f"{FIRST} y = Squeeze(z, axis_1)", "takes away axis 1 of samples x 5"),
@@ -144,7 +144,12 @@ def test_what_is_no_chain_of_ours_is_named(tmp_path, name):
         ),
         ("string[N,4] x", "v = Cast<to = 1>(x) y = Gemm(v, A)", "'x' is no array of numbers"),
         ("float[N,4] x, float[N,5] w", "z = Gemm(x, A) y = Add(z, w)", "'y' depends on 2 (x, w)"),
-        ("float[N,4] x", "", "'y' depends on 0"),
+        ("float[N,4] x", "", "'y' does not depend on an input"),
+        (
+            "float[N,4] x",
+            "h = Shape(x) d = Mul(h, h) v = Reshape(x, d) y = Gemm(v, A)",
+            "needs 'd', which Mul (node 1) computes of the sizes of its input; export the model",
+        ),
         ("seq(float[N]) x", "y = Gemm(x, A)", "'x' is no array of numbers"),
     ],
 )
