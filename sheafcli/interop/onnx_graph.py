@@ -49,9 +49,12 @@ class Node:
     def attribute(self, name: str) -> Any:
         """Return an attribute as ONNX holds it; ValueError if it is damaged."""
         try:
-            return self.value_of(self._attributes[name])
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"{self.label} has no attribute {name} that can be read") from error
+            value = self.value_of(self._attributes[name])
+        except (KeyError, ValueError):
+            value = None
+        if value is None:
+            raise ValueError(f"{self.label} has no attribute {name} that can be read")
+        return value
 
     def number(self, name: str, default: float) -> float:
         """Return a numeric attribute, or its default where the node does not have it."""

@@ -46,5 +46,5 @@ def _alone(best: Reading, file: str) -> str:
     """Return how to write the network that leads to one output into a file of its own."""
     return (
         f"; to import {best.output!r} alone, write it into a file of its own with "
-        f'onnx.utils.extract_model("{file}", "one.onnx", ["{best.first}"], ["{best.last}"])'
+        f"onnx.utils.extract_model({file!r}, 'one.onnx', [{best.first!r}], [{best.last!r}])"
     )

@@ -84,6 +84,8 @@ def left_out(behind: Sequence[Node], shape: Shape) -> Iterator[str]:
 def _names(node: Node) -> list[str]:
     key = "classlabels_strings" if node.has("classlabels_strings") else "classlabels_int64s"
     labels = node.attribute(key) if node.has(key) else []
+    if not isinstance(labels, list):
+        raise ValueError(f"{node.label} has an attribute {key} that is no list")
     names = [
         printable(label.decode(errors="replace") if isinstance(label, bytes) else str(label))
         for label in labels

@@ -36,12 +36,14 @@ class Part(NamedTuple):
 class Tensors:
     """Reads the tensors of one model, whose file lies in `folder`; ValueError says what is wrong with one.
 
-    What lies in another file is decoded once, however many tensors refer to it.
+    What lies in another file is decoded once, however many tensors refer to it. `held` counts the entries
+    that have been decoded, which are there, whatever else is announced.
     """
 
     folder: Path
     onnx: Any
     external: ExternalData = field(init=False)
+    held: int = 0
     shared: dict[tuple[Part, int], NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,6 +87,7 @@ class Tensors:
             array: NDArray[Any] = self.onnx.numpy_helper.to_array(tensor)
         except Exception as error:  # what NumPy says of content that is not as its shape and type announce
             raise ValueError(f"the weights {tensor.name!r} are not what they announce ({error})") from error
+        self.held += array.size
         return array
 
     def _check(self, tensor: Any, held: int, announced: int, what: str) -> None:
