@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,28 +50,27 @@ SINCE = {"DequantizeLinear": 19, "CastLike": 15, "QuantizeLinear": 10}
 """The oldest version of an operator that `onnx.reference` has, where newer ones do all that older ones do."""
 
 
+class TooMuch(ValueError):
+    """Constants that would take far more room or time than the file does."""
+
+
 @dataclass
 class Budget:
-    """What may still be computed: `room` is for entries that are kept, `work` for entries passed over."""
+    """What has been computed: `kept` entries that are still there, `passed` ones gone over to make them."""
 
-    room: int
-    work: int
+    kept: int = 0
+    passed: int = 0
 
-    @classmethod
-    def beside(cls, entries: int) -> Budget:
-        """Return the budget of a file that holds so many entries."""
-        room = 2 * max(FREE_ENTRIES, entries)
-        return cls(room, WORK * room)
-
-    def take(self, node: Node, entries: int, work: int) -> None:
-        """Take what a node needs; ValueError if that is more than there is."""
-        if entries > self.room or work > self.work:
-            raise ValueError(
+    def take(self, node: Node, entries: int, work: int, held: int) -> None:
+        """Count what a node needs; ValueError if that is too much for a file that holds so many entries."""
+        self.kept += entries
+        self.passed += work
+        room = 2 * max(FREE_ENTRIES, held)
+        if self.kept > room or self.passed > WORK * room:
+            raise TooMuch(
                 f"{node.label} would compute {entries:,} numbers from constants, far more than "
                 "the file holds; write them into it"
             )
-        self.room -= entries
-        self.work -= work
 
 
 @dataclass
@@ -80,8 +79,8 @@ class Evaluator:
 
     opset: int
     tensors: Tensors
-    budget: Budget
     onnx: Any
+    budget: Budget = field(default_factory=Budget)
 
     def results(self, node: Node, inputs: list[Constant | None]) -> list[Constant]:
         """Return the outputs of a node whose inputs are known, None where one is not given.
@@ -96,8 +95,10 @@ class Evaluator:
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 entries, work = needs(node, [array for array in inputs if array is not None])
-                self.budget.take(node, entries, work)
+                self.budget.take(node, entries, work, self.tensors.held)
                 made = self._reference(node, inputs)
+        except TooMuch:
+            raise
         except Exception as error:  # whatever NumPy says of arrays that do not fit together
             raise ValueError(f"{node.label} cannot be computed from its constants: {error}") from error
         if not all(isinstance(array, np.ndarray | np.generic) for array in made):

@@ -31,14 +31,14 @@ def read_onnx(path: Path) -> Chain:
     onnx = library("onnx", "onnx", "reading .onnx files")
     graph = Graph(load_model(path, onnx), onnx)
     tensors = Tensors(path.parent, onnx)
-    entries = sum(tensors.entries(tensor) for tensor in graph.tensors.values())
     refusal: ValueError | None = None
     for one_sample in (False, True):
         shapes, sizes = _inputs(graph, one_sample=one_sample)
         if one_sample and any(size < 0 for shape in shapes.values() for size in shape):
             break
         try:
-            return network_of(graph, _settled(graph, tensors, onnx, shapes, sizes), entries, path.name)
+            values = _settled(graph, tensors, onnx, shapes, sizes)
+            return network_of(graph, values, tensors.held, path.name)
         except ValueError as error:
             refusal = refusal or error
     assert refusal is not None
@@ -51,7 +51,7 @@ def _inputs(graph: Graph, *, one_sample: bool) -> tuple[dict[str, Shape], Sizes]
     It is the first axis, or the only one that is open. An array of one axis is a sample, and so is one
     whose sizes are all fixed if `one_sample` says so.
     """
-    sizes, shapes = Sizes(), {}
+    sizes, shapes, batches = Sizes(), {}, set[int | None]()
     for name, kind in graph.inputs.items():
         tensor = kind.tensor_type
         known = [dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim]
@@ -64,8 +64,10 @@ def _inputs(graph: Graph, *, one_sample: bool) -> tuple[dict[str, Shape], Sizes]
         if len(known) > 1 and not one_sample:
             opened = [axis for axis, size in enumerate(known) if size is None]
             axis = opened[0] if len(opened) == 1 and known[0] not in (1, None) else 0
-            sizes.batch, shape[axis] = known[axis], SAMPLES
+            batches.add(known[axis])
+            shape[axis] = SAMPLES
         shapes[name] = tuple(shape)
+    sizes.batch = batches.pop() if len(batches) == 1 else None
     return shapes, sizes
 
 

@@ -49,9 +49,12 @@ class Node:
     def attribute(self, name: str) -> Any:
         """Return an attribute as ONNX holds it; ValueError if it is damaged."""
         try:
-            return self.value_of(self._attributes[name])
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"{self.label} has no attribute {name} that can be read") from error
+            value = self.value_of(self._attributes[name])
+        except (KeyError, ValueError):
+            value = None
+        if value is None:
+            raise ValueError(f"{self.label} has no attribute {name} that can be read")
+        return value
 
     def number(self, name: str, default: float) -> float:
         """Return a numeric attribute, or its default where the node does not have it."""
@@ -80,6 +83,7 @@ class ElementTypes:
     """The types that the entries of arrays can have, by their numbers in ONNX."""
 
     floats: frozenset[int]
+    half_floats: frozenset[int]
     integers: frozenset[int]
     wide_integers: frozenset[int]
 
@@ -88,8 +92,9 @@ class ElementTypes:
         """Return them as the library names them."""
         wide = {types.INT64, types.INT32}
         narrow = {types.INT16, types.INT8, types.UINT64, types.UINT32, types.UINT16, types.UINT8, types.BOOL}
-        floats = {types.FLOAT, types.DOUBLE, types.FLOAT16, types.BFLOAT16}
-        return cls(frozenset(floats), frozenset(wide | narrow), frozenset(wide))
+        half = {types.FLOAT16, types.BFLOAT16}
+        floats = half | {types.FLOAT, types.DOUBLE}
+        return cls(frozenset(floats), frozenset(half), frozenset(wide | narrow), frozenset(wide))
 
 
 class Graph:
@@ -120,6 +125,8 @@ class Graph:
             )
         self.opset = self._opset(model, onnx)
         self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+        if len(self.tensors) < len(graph.initializer):
+            raise ValueError("the graph is damaged: it has two initializers of one name")
         self.sparse = {tensor.values.name for tensor in graph.sparse_initializer}
         self.inputs = {value.name: value.type for value in graph.input if value.name not in self.tensors}
         self.outputs = tuple(value.name for value in graph.output)
@@ -181,6 +188,15 @@ class Graph:
         return opset
 
 
+def printable(text: str | bytes) -> str:
+    """Return a word of the file as it can be shown: short, and without what steers a terminal.
+
+    Bytes are what the library gives for a word that is no text, in a damaged file.
+    """
+    plain = isinstance(text, str) and text.isprintable() and len(text) < 100
+    return str(text) if plain else repr(text[:100])
+
+
 def _each(users: dict[str, list[Node]], names: Iterable[str]) -> Iterator[Node]:
     for name in names:
         if name:
@@ -188,10 +204,10 @@ def _each(users: dict[str, list[Node]], names: Iterable[str]) -> Iterator[Node]:
 
 
 def _node(place: int, proto: Any, value_of: Any) -> Node:
-    op = proto.op_type or "?"
+    op, domain = printable(proto.op_type or "?"), printable(proto.domain)
     return Node(
         op=op,
-        domain="" if proto.domain == "ai.onnx" else proto.domain,
+        domain="" if domain == "ai.onnx" else domain,
         label=f"{op} {proto.name!r}" if proto.name else f"{op} (node {place})",
         inputs=tuple(proto.input),
         outputs=tuple(proto.output),

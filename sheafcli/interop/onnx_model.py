@@ -9,6 +9,7 @@ from typing import Any
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded
 from sheafcli.interop.onnx_graph import MAX_NODES
+from sheafcli.interop.onnx_wire import check_parts
 
 MAX_PROTOBUF = 2**31 - 1
 """The most bytes of an ONNX file: a limit of its format. More weights stand in files beside it."""
@@ -17,9 +18,10 @@ Key = tuple[str, str]
 
 
 def load_model(path: Path, onnx: Any) -> Any:
-    """Read the model of a file; InputError if it is damaged, ValueError if its functions go without end."""
+    """Read the model of a file; InputError if it is damaged, ValueError if it is beyond all measure."""
     with open_bounded(path, MAX_PROTOBUF) as file:
         content = file.read()
+    check_parts(content)
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError, whose module is protobuf's own affair

@@ -25,12 +25,12 @@ def network_of(graph: Graph, values: Values, entries: int, file: str) -> Chain:
             refusals[output] = error
     if not readings:
         raise next(iter(refusals.values()), ValueError("the graph has no output"))
-    best = max(readings.values(), key=lambda reading: (len(reading.passed), -len(reading.behind)))
+    best = max(readings.values(), key=lambda reading: (len(reading.layers), -len(reading.behind)))
     for output in graph.outputs:
         if output in refusals:
             raise ValueError(f"{refusals[output]} (in {output!r}){_alone(best, file)}")
-        passed = readings[output].passed
-        if best.passed[: len(passed)] != passed:
+        layers = readings[output].layers
+        if best.layers[: len(layers)] != layers:
             raise ValueError(
                 f"a network has one output, and neither of {best.output!r} and {output!r} stands on the way "
                 f"to the other{_alone(best, file)}"
@@ -46,5 +46,5 @@ def _alone(best: Reading, file: str) -> str:
     """Return how to write the network that leads to one output into a file of its own."""
     return (
         f"; to import {best.output!r} alone, write it into a file of its own with "
-        f'onnx.utils.extract_model("{file}", "one.onnx", ["{best.passed[0]}"], ["{best.passed[-1]}"])'
+        f"onnx.utils.extract_model({file!r}, 'one.onnx', [{best.first!r}], [{best.last!r}])"
     )

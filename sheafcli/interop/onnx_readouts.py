@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from sheafcli.interop.onnx_graph import Node
+from sheafcli.interop.onnx_graph import Node, printable
 from sheafcli.interop.onnx_sizes import SAMPLES, Shape
 from sheafcli.interop.onnx_values import Values
 
@@ -84,7 +84,12 @@ def left_out(behind: Sequence[Node], shape: Shape) -> Iterator[str]:
 def _names(node: Node) -> list[str]:
     key = "classlabels_strings" if node.has("classlabels_strings") else "classlabels_int64s"
     labels = node.attribute(key) if node.has(key) else []
-    names = [label.decode(errors="replace") if isinstance(label, bytes) else str(label) for label in labels]
+    if not isinstance(labels, list):
+        raise ValueError(f"{node.label} has an attribute {key} that is no list")
+    names = [
+        printable(label.decode(errors="replace") if isinstance(label, bytes) else str(label))
+        for label in labels
+    ]
     return names[:MAX_NAMES] + ["..."] * (len(names) > MAX_NAMES)
 
 

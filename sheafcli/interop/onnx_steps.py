@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,9 @@ from sheafcli.interop.onnx_values import Values
 
 NO_BOUND, NO_HALF_BOUND = 3.3e38, 6.5e4
 """Bounds of Clip that are larger, or larger in 16 bits, bound nothing: they are the ends of the type."""
+
+
+SHORT = "the graph computes in 16 bits, at least in part; the network computes in 64"
 
 
 class Steps:
@@ -41,8 +45,8 @@ class Steps:
         """Whether the output function has been met."""
         return bool(self.steps) and isinstance(self.steps[-1], Ending)
 
-    def add_node(self, node: Node, slot: int) -> None:
-        """Add the steps of one node."""
+    def add_node(self, node: Node, slot: int) -> bool:
+        """Add the steps of one node; return whether there are any."""
         operator = OPERATORS.get(node.kind)
         if operator is None or (node.kind == "Log" and not self.ended):
             raise ValueError(not_covered(node, OPERATORS))
@@ -59,7 +63,14 @@ class Steps:
         self.before, self.after = self.values.shapes[node.inputs[slot]], self.values.shapes[name]
         if SAMPLES in self.before and SAMPLES not in self.after and self.values.sizes.batch is None:
             self.notes.append(f"{node.label} is made for one sample at a time: the graph is read for one")
+        known = len(self.steps), self.steps[-1:]
         operator(self, node, slot)
+        return known != (len(self.steps), self.steps[-1:])
+
+    def note_precision(self, kind: int) -> None:
+        """Say once that the graph computes with fewer bits than the network here, if `kind` has so few."""
+        if kind in self.graph.types.half_floats and SHORT not in self.notes:
+            self.notes.append(SHORT)
 
     def _no_constant(self, node: Node, slot: int) -> str:
         """Return why an input of a node is no constant."""
@@ -67,6 +78,11 @@ class Steps:
         if name in self.values.refusals:
             return self.values.refusals[name]
         maker = self.graph.makers.get(name)
+        if maker is not None and name in self.values.varying:
+            return (
+                f"{node.label} needs {name!r}, which {maker.label} computes of the sizes of its input; "
+                "export the model with torch.flatten(x, 1), Flatten or the like, which needs no sizes"
+            )
         if maker is not None:
             return (
                 f"{node.label} needs {name!r}, which is computed by {maker.label}; "
@@ -113,7 +129,9 @@ class Steps:
                 "export the model with a fixed number of features"
             )
         sizes = tuple(n if is_open(size) else size for size, n in zip(sizes, c.shape, strict=True))
-        self._spend(node, int(np.prod(sizes, dtype=object)))
+        if any(n not in (1, size) for size, n in zip(sizes, c.shape, strict=True)):
+            raise ValueError(f"{node.label} has {c.size} numbers for the {math.prod(sizes)} of a sample")
+        self._spend(node, math.prod(sizes))
         return np.broadcast_to(c, sizes).reshape(-1)
 
     def _spend(self, node: Node, entries: int) -> None:
@@ -182,15 +200,15 @@ class Steps:
         """Divide x by c."""
         if slot != 0:
             raise ValueError(f"{node.label} divides by the values of the network; no layer does")
-        with np.errstate(divide="ignore", over="ignore"):  # the chain refuses what is not finite
-            self._scale(node, 1.0 / self.numbers(node, 1), np.zeros(1))
+        self._scale(node, 1.0 / self.numbers(node, 1), np.zeros(1))
 
     def negative(self, node: Node, slot: int) -> None:
         """Change the sign."""
         self._scale(node, -np.ones(1), np.zeros(1))
 
     def scaler(self, node: Node, slot: int) -> None:
-        """Standardise: (x - offset) scale, as scikit-learn's scalers are written."""
+        """Standardise: (x - offset) scale, as scikit-learn's scalers are written, of any numbers."""
+        self.whole_numbers = False
         offset, scale = (np.array(node.numbers(name) or [default]) for name, default in SCALER)
         self._scale(node, scale, -offset * scale)
 
@@ -245,13 +263,11 @@ class Steps:
             raise ValueError(not_covered(node, OPERATORS))
         self.relu(node, slot)
 
-    def maximum(self, node: Node, slot: int) -> None:
-        """Bound from below: max(x, c) = c + relu(x - c)."""
-        self._bounded(node, [other for other in range(len(node.inputs)) if other != slot], 1.0)
-
-    def minimum(self, node: Node, slot: int) -> None:
-        """Bound from above: min(x, c) = c - relu(c - x)."""
-        self._bounded(node, [other for other in range(len(node.inputs)) if other != slot], -1.0)
+    def bounded(self, node: Node, slot: int) -> None:
+        """Bound by constants: max(x, c) = c + relu(x - c), and min(x, c) = c - relu(c - x)."""
+        for other in range(len(node.inputs)):
+            if other != slot:
+                self._bound(node, self.numbers(node, other), 1.0 if node.op == "Max" else -1.0)
 
     def clip(self, node: Node, slot: int) -> None:
         """Bound from below, then from above, as far as there are bounds."""
@@ -265,10 +281,6 @@ class Steps:
                 continue
             if not np.all(sign * bound <= -limit):
                 self._bound(node, bound, sign)
-
-    def _bounded(self, node: Node, slots: list[int], sign: float) -> None:
-        for slot in slots:
-            self._bound(node, self.numbers(node, slot), sign)
 
     def _bound(self, node: Node, c: Array, sign: float) -> None:
         """Add sign * max(sign * x, sign * c)."""
@@ -317,6 +329,7 @@ class Steps:
         kind = node.integer("to", 0)
         if kind in self.graph.types.floats:
             self.whole_numbers = False
+            self.note_precision(kind)
         elif not (self.whole_numbers and kind in self.graph.types.wide_integers):
             raise ValueError(f"{node.label} makes numbers that are no floats; a network is made of floats")
 
@@ -369,8 +382,8 @@ OPERATORS: dict[str, Callable[[Steps, Node, int], None]] = {
     "Relu": Steps.relu,
     "LeakyRelu": Steps.leaky_relu,
     "PRelu": Steps.leaky_relu,
-    "Max": Steps.maximum,
-    "Min": Steps.minimum,
+    "Max": Steps.bounded,
+    "Min": Steps.bounded,
     "Clip": Steps.clip,
     "Sigmoid": Steps.sigmoid,
     "Softmax": Steps.softmax,

@@ -16,7 +16,6 @@ BITS = {
     **dict.fromkeys(("FLOAT", "INT32", "UINT32"), 32),
     **dict.fromkeys(("FLOAT16", "BFLOAT16", "INT16", "UINT16"), 16),
     **dict.fromkeys(("INT8", "UINT8", "BOOL"), 8),
-    **dict.fromkeys(("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ"), 8),
     **dict.fromkeys(("INT4", "UINT4"), 4),
 }
 """The types of tensors that are read, each with the bits of one entry."""
@@ -37,12 +36,14 @@ class Part(NamedTuple):
 class Tensors:
     """Reads the tensors of one model, whose file lies in `folder`; ValueError says what is wrong with one.
 
-    What lies in another file is decoded once, however many tensors refer to it.
+    What lies in another file is decoded once, however many tensors refer to it. `held` counts the entries
+    that have been decoded, which are there, whatever else is announced.
     """
 
     folder: Path
     onnx: Any
     external: ExternalData = field(init=False)
+    held: int = 0
     shared: dict[tuple[Part, int], NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,6 +87,7 @@ class Tensors:
             array: NDArray[Any] = self.onnx.numpy_helper.to_array(tensor)
         except Exception as error:  # what NumPy says of content that is not as its shape and type announce
             raise ValueError(f"the weights {tensor.name!r} are not what they announce ({error})") from error
+        self.held += array.size
         return array
 
     def _check(self, tensor: Any, held: int, announced: int, what: str) -> None:
@@ -116,7 +118,7 @@ class ExternalData:
         if length != size:
             raise ValueError(
                 f"the weights {name!r} are not what they announce: "
-                f"shape {list(tensor.dims)} needs {size} bytes, and {length} are said to be in {path.name}"
+                f"shape {list(tensor.dims)} needs {size} bytes, and {length} are said to be in {path.name!r}"
             )
         return Part(path, offset, length)
 
@@ -127,23 +129,23 @@ class ExternalData:
             held = path.stat().st_size
             if offset + length > held:
                 raise ValueError(
-                    f"the weights {name!r} are bytes {offset} to {offset + length} of {path.name}, "
+                    f"the weights {name!r} are bytes {offset} to {offset + length} of {path.name!r}, "
                     f"which has {held}; it is cut short, or of another model"
                 )
             if sum(other.length for other in self.read_already if other.path == path) + length > held:
-                raise ValueError(f"the weights in {path.name} overlap; export the model again")
+                raise ValueError(f"the weights in {path.name!r} overlap; export the model again")
             if sum(other.length for other in self.read_already) + length > MAX_BYTES:
                 raise ValueError(f"the weights beside the model have more than {MAX_BYTES} bytes")
             file.seek(offset)
             content = file.read(length)
         if len(content) != length:
-            raise ValueError(f"{path.name} ends within the weights {name!r}; it is cut short")
+            raise ValueError(f"{path.name!r} ends within the weights {name!r}; it is cut short")
         self.read_already.append(part)
         return content
 
-    def _path(self, name: str, location: str) -> Path:
+    def _path(self, name: str, location: str | bytes) -> Path:
         """Return the file that a location names, inside the folder once links are followed."""
-        if not location or "\0" in location:
+        if not isinstance(location, str) or not location or "\0" in location:
             raise ValueError(f"the weights {name!r} are in another file, and its name is missing")
         try:
             folder = self.folder.resolve()

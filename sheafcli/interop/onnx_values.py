@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sheafcli.interop.onnx_constants import EVALUATED, MOVING, Budget, Constant, Evaluator
+from sheafcli.interop.onnx_constants import EVALUATED, MOVING, Constant, Evaluator
 from sheafcli.interop.onnx_graph import Graph, Node
 from sheafcli.interop.onnx_shapes import Application, shape_after
 from sheafcli.interop.onnx_sizes import SAMPLES, Shape, Sizes
@@ -50,8 +50,7 @@ def known_values(graph: Graph, tensors: Tensors, onnx: Any, inputs: dict[str, Sh
     they are made.
     """
     values = Values(sizes, shapes=dict(inputs), varying=set(graph.inputs))
-    budget = Budget.beside(sum(tensors.entries(tensor) for tensor in graph.tensors.values()))
-    pass_ = _Pass(graph, tensors, values, Evaluator(graph.opset, tensors, budget, onnx))
+    pass_ = _Pass(graph, tensors, values, Evaluator(graph.opset, tensors, onnx))
     for node in graph.nodes:
         pass_.visit(node)
     return values
@@ -114,7 +113,10 @@ class _Pass:
         if node.kind != "Shape" or shape is None:
             return None
         end = node.integer("end", len(shape))
-        return [np.array(shape[node.integer("start", 0) : end], np.int64)]
+        try:
+            return [np.array(shape[node.integer("start", 0) : end], np.int64)]
+        except OverflowError as error:
+            raise ValueError(f"{node.label} gives sizes beyond all measure") from error
 
     def _evaluated(self, node: Node) -> list[Constant] | None:
         """Return the outputs of a node whose inputs are all constants; None of one that is not evaluated."""
@@ -147,7 +149,7 @@ class _Pass:
         for name in node.inputs:
             if self.uses[name] == 0 and name in values.constants:
                 array = values.constants.pop(name)
-                self.evaluator.budget.room += array.size if name in self.computed else 0
+                self.evaluator.budget.kept -= array.size if name in self.computed else 0
 
     def _application(self, node: Node) -> Application:
         values = self.values

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sheafcli.interop.chain import Chain
 from sheafcli.interop.onnx_graph import Graph, Node
 from sheafcli.interop.onnx_readouts import complement, is_readout, left_out
@@ -16,12 +18,15 @@ from sheafcli.interop.onnx_values import Values
 class Reading:
     """A chain from the graph's input to one of its outputs.
 
-    `passed` are the values on the way, `behind` the nodes after them that are left out.
+    `first` and `last` are the values that it leads from and to, `layers` the nodes that do something on
+    the way, `behind` those after it that are left out.
     """
 
     output: str
     chain: Chain
-    passed: tuple[str, ...]
+    first: str
+    last: str
+    layers: tuple[Node, ...]
     behind: tuple[Node, ...]
 
 
@@ -39,30 +44,34 @@ class Walk:
 
     def reading(self, entries: int) -> Reading:
         """Return the chain to the output, of a file of so many numbers; ValueError where it is none."""
-        passed, behind = [self._input()], tuple[Node, ...]()
-        steps = self._steps(passed[0], entries)
-        while (at := passed[-1]) in self.users:
+        first = at = self._input()
+        steps, layers, behind = self._steps(first, entries), list[Node](), tuple[Node, ...]()
+        while at in self.users:
             found = self.users[at]
             if (steps.ended and complement(found, self.users, self.values)) or is_readout(found, steps.ended):
                 behind = self._behind(at)
                 steps.notes += left_out(behind, self.values.shapes[at])
                 break
             node, slot = self._only(at)
-            steps.add_node(node, slot)
-            passed.append(node.outputs[0])
-        if sum(size != 1 for size in features(self.values.shapes[passed[-1]])) > 1:
+            with np.errstate(all="ignore"):  # the chain refuses what is not finite
+                if steps.add_node(node, slot):
+                    layers.append(node)
+            at = node.outputs[0]
+        if sum(size != 1 for size in features(self.values.shapes[at])) > 1:
             steps.notes.append("the axes of an output stand flat, in C order")
-        return Reading(
-            self.output, Chain(tuple(steps.steps), None, tuple(steps.notes)), tuple(passed), behind
-        )
+        chain = Chain(tuple(steps.steps), None, tuple(steps.notes))
+        return Reading(self.output, chain, first, at, tuple(layers), behind)
 
     def _input(self) -> str:
         """Return the one input of the graph that the output depends on."""
         names = [name for name in self.graph.inputs if name in self.users or name == self.output]
-        if len(names) != 1:
-            listed = ", ".join(names) or "none"
+        if not names:
             raise ValueError(
-                f"a network has one input, and {self.output!r} depends on {len(names)} ({listed}); "
+                f"{self.output!r} does not depend on an input of the graph; a network's output does"
+            )
+        if len(names) > 1:
+            raise ValueError(
+                f"a network has one input, and {self.output!r} depends on {len(names)} ({', '.join(names)}); "
                 "export a model that takes all features as one array"
             )
         name: str = names[0]
@@ -77,6 +86,7 @@ class Walk:
         steps = Steps(self.graph, self.values, entries, whole_numbers=kind in types.integers)
         if sum(size != 1 for size in features(self.values.shapes[name])) > 1:
             steps.notes.append("the axes of a sample stand flat, in C order: an input is one row of numbers")
+        steps.note_precision(kind)
         others = [repr(other) for other in self.graph.inputs if other != name]
         if others:
             steps.notes.append(f"{self.output!r} does not depend on the input {', '.join(others)}")

@@ -110,7 +110,7 @@ LAYERS = {
     "linear twice": Accepted(f"r = Gemm(x, A, a) {LAST}", notes="nothing stands between"),
     "nodes in another order": Accepted(f"{LAST} r = Relu(z) {FIRST}", opsets=(17,)),
     "double": Accepted(NET, kind=np.float64, given="double[N,4] x", gives="double[] y"),
-    "half": Accepted(NET, kind=np.float16, given="float16[N,4] x", gives="float16[] y"),
+    "half": Accepted(NET, notes="in 16 bits", kind=np.float16, given="float16[N,4] x", gives="float16[] y"),
     "a lone layer": Accepted("y = Gemm(x, A, a)"),
 }
 
@@ -257,6 +257,11 @@ INPUTS = {
     ),
     "whole numbers": around("v = Cast<to = 1>(x)", given="int64[N,4] x"),
     "bytes": around("c = Cast<to = 1>(x) v = Div(c, spread)", given="int8[N,4] x", notes=None),
+    "scikit-learn's scaler of whole numbers": around(
+        "v = ai.onnx.ml.Scaler<offset: floats = [0.5], scale: floats = [2.0]>(x)",
+        given="int64[N,4] x",
+        notes=None,
+    ),
     "wider, then floats": around("w = Cast<to = 7>(x) v = Cast<to = 1>(w)", given="int32[N,4] x"),
 }
 
@@ -406,6 +411,13 @@ ENDINGS = {
         gives="float[] s, float[] y",
         output="softmax",
         notes="the graph's output 'y' is read",
+        compare=lambda f, o: (f, o[1]),
+    ),
+    "scores under another name, and probabilities": ending(
+        "q = Identity(s) p = Softmax<axis: int = 1>(s) y = Identity(p)",
+        gives="float[] q, float[] y",
+        output="softmax",
+        notes="the graph's output 'y' is read; it has all that is in 'q'",
         compare=lambda f, o: (f, o[1]),
     ),
     "a hidden layer beside": Accepted(

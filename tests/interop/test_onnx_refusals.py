@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from model_files import assert_damage_is_refused_or_harmless, refusal
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_graphs import CONSTANTS, graph, saved
 
 from sheafcli.interop.models import read_model
@@ -97,7 +97,7 @@ OPERATORS = {
     "layers that do not fit": (f"{FIRST} y = Gemm(z, A, a)", "Gemm (node 1) takes 4 inputs, and is given 5"),
     "no weights": ("y = Gemm(x)", "Gemm (node 0) lacks its input 1"),
     "no layer": ("y = Relu(x)", "no linear layer"),
-    "nothing at all": ("y = Identity(A)", "'y' depends on 0 (none)"),
+    "nothing at all": ("y = Identity(A)", "'y' does not depend on an input of the graph"),
     "no weights at all": ("y = Identity(x)", "no linear layer"),
     "no axis 5": (f"{FIRST} y = Softmax<axis: int = 5>(z)", "goes over axis 5"),
     "an axis taken away that counts": (f"{FIRST} y = Squeeze(z, axis_1)", "takes away axis 1 of samples x 5"),
@@ -144,7 +144,12 @@ def test_what_is_no_chain_of_ours_is_named(tmp_path, name):
         ),
         ("string[N,4] x", "v = Cast<to = 1>(x) y = Gemm(v, A)", "'x' is no array of numbers"),
         ("float[N,4] x, float[N,5] w", "z = Gemm(x, A) y = Add(z, w)", "'y' depends on 2 (x, w)"),
-        ("float[N,4] x", "", "'y' depends on 0"),
+        ("float[N,4] x", "", "'y' does not depend on an input"),
+        (
+            "float[N,4] x",
+            "h = Shape(x) d = Mul(h, h) v = Reshape(x, d) y = Gemm(v, A)",
+            "needs 'd', which Mul (node 1) computes of the sizes of its input; export the model",
+        ),
         ("seq(float[N]) x", "y = Gemm(x, A)", "'x' is no array of numbers"),
     ],
 )
@@ -280,6 +285,15 @@ def test_long_chains_are_walked_without_recursion(tmp_path):
     assert read_model(saved(tmp_path / "model.onnx", long_chain(20_000))).network.widths == (4, 5, 3, 3)
 
 
+@pytest.mark.parametrize("part", [b"\x0a\x00", b"\x2a\x00", b"\x62\x00", b"\x0a\x02\x2a\x00"])
+def test_files_of_ever_so_many_parts_are_refused(tmp_path, part):
+    """Empty nodes, initializers, outputs and attributes: two bytes each in the file, a hundred in memory."""
+    path = tmp_path / "model.onnx"
+    length = b"\x80\x80\x80" + bytes([len(part) // 2])  # of 2^20 parts, seven bits a byte
+    path.write_bytes(b"\x3a" + length + part * 2**20)
+    assert "parts" in refusal(path)
+
+
 BOMBS = {
     "ConstantOfShape": "w = ConstantOfShape(billion) y = Gemm(x, w)",
     "Expand": "w = Expand(one, billion) y = Gemm(x, w)",
@@ -311,6 +325,7 @@ def test_constants_beyond_all_measure_are_not_computed(tmp_path, name):
     }
     given = "float[N,8388608] x" if name == "many" else "float[N,4] x"
     model = graph(BOMBS[name], given, arrays=arrays)
+    model.graph.initializer.append(TensorProto(name="unused", data_type=1, dims=[10**12]))
     message = refusal(saved(tmp_path / "model.onnx", model))
     assert "far more than the file holds" in message or "far larger than the file" in message
 
