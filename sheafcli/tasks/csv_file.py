@@ -263,9 +263,10 @@ def _header(path: Path, head: Sequence[Row], plain: Callable[[str], str], *, by_
             line=line,
         )
     if first != second and _counts_columns(first, second):
+        counted = ", ".join([*first[:3], "..."] if len(first) > 3 else first)
         raise InputError(
-            f"the first row counts ({', '.join(first[:3])}{', ...' if len(first) > 3 else ''}), as pandas heads "
-            "an array: it may be a header or a sample; for a header, give target by name, as in "
+            f"the first row counts ({counted}), as pandas heads an array: it may be a header "
+            "or a sample; for a header, give target by name, as in "
             f"target: '{first[-1]}'; for a sample, move it below another",
             path=path,
             line=line,
