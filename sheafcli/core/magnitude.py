@@ -22,9 +22,6 @@ SMALLEST = 1e-70
 """Where no value of the inputs, the targets or a layer's weights is as large, and not all are zero, the same
 products of four vanish below 2.2e-308, the smallest normal double, and all would seem to agree."""
 
-LARGEST_WHOLE = 2**53
-"""Integers below this are doubles; of those beyond it the last digits may be lost."""
-
 
 def beyond(array: Array) -> tuple[int, ...] | None:
     """Return where an array, not an empty one, first leaves -LARGEST to LARGEST, as a NaN does, or None.

@@ -80,7 +80,7 @@ class Experiment:
         check_parts(network, task, source or getattr(config.task, "path", None))
         phases = [_training_phase(config, task, network, stalks_seed)]
         if config.baseline is not None:
-            phases.append(_descent_phase("baseline", config.baseline, task, stalks_seed))
+            phases.append(_descent_phase("baseline", config.baseline, task, network, stalks_seed))
         return cls(config, task, network, tuple(phases))
 
     @property
@@ -115,7 +115,7 @@ def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence)
 def _training_phase(config: Config, task: TaskData, network: Network, seed: np.random.SeedSequence) -> Phase:
     spec = config.training
     if not isinstance(spec, HeatSpec):
-        return _descent_phase("training", spec, task, seed)
+        return _descent_phase("training", spec, task, network, seed)
     method = Heat(
         steps=spec.steps,
         time=spec.time,
@@ -162,12 +162,20 @@ def _start_stalks(path: Path, task: TaskData, network: Network) -> dict[str, Arr
     return stalks
 
 
-def _descent_phase(name: str, spec: DescentSpec, task: TaskData, seed: np.random.SeedSequence) -> Phase:
+def _descent_phase(
+    name: str, spec: DescentSpec, task: TaskData, network: Network, seed: np.random.SeedSequence
+) -> Phase:
     method = _descent(spec)
     if spec.batch_size is not None and spec.batch_size > task.n_train:
         raise _Unfit((name, "batch_size"), f"must be at most {task.n_train}, the number of training samples")
     log_every = spec.log_steps(method.steps_per_epoch(task.n_train))
     assert log_every is not None
+    if spec.precision == "single" and method.start(network, task.X_train, task.y_train, seed).overflows():
+        raise _Unfit(
+            (name, "precision"),
+            "its numbers end at 3.4e38, and squares of the first gradient go beyond; must be double here, or "
+            "scale the inputs and the weights down",
+        )
     return Phase(name, method, log_every, method.total_steps(task.n_train), seed)
 
 

@@ -14,7 +14,6 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
-from sheafcli.core.magnitude import LARGEST_WHOLE
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded
 from sheafcli.tasks.cells import is_missing, is_number, shown, with_point
@@ -76,7 +75,7 @@ def read_table(
     are recognised. Its first row is a header if any column is asked for by name. Otherwise it is one when
     some cell of it is not a number while the cell below is: a name over values. If it also holds numbers,
     such a cell could be a slip in the first sample as well as a name, and the file is refused rather than
-    guessed at; so is one whose first row counts its columns, 0, 1, 2, ..., as pandas heads an array.
+    guessed at; so is one whose first row counts, 0, 1, 2, ..., as pandas heads an array.
     Without a header, columns are called column_0, column_1, ...
 
     All cells that cannot be used are told at once, column by column.
@@ -116,13 +115,12 @@ def read_table(
                     faults.add(POINT, cells[at], names[at], line)
                 cells[at] = with_point(cells[at])
             for at in feature_at:
-                value = faults.number(cells[at], names[at], line)
-                values.append(value)
-                if not -LARGEST_WHOLE < value < LARGEST_WHOLE:
-                    rounded.look(cells[at], value, names[at], line)
+                values.append(faults.number(cells[at], names[at], line))
+                rounded.look(cells[at], names[at], line)
             for column, at in zip(target_cells, target_at, strict=True):
                 if is_missing(cells[at]):
                     faults.add(MISSING, cells[at], names[at], line)
+                rounded.look(cells[at], names[at], line)
                 column.append(cells[at])
             lines.append(line)
 
@@ -143,6 +141,10 @@ def read_table(
     )
 
 
+DIGITS, MOST_DIGITS = 16, 70
+"""Integers of fewer digits are doubles all; those of more are out of range."""
+
+
 class _Rounded:
     """Collects the columns of integers that doubles cannot tell apart."""
 
@@ -150,9 +152,11 @@ class _Rounded:
         self._path = path
         self._first: dict[str, tuple[str, int]] = {}
 
-    def look(self, cell: str, value: float, name: str, line: int) -> None:
-        """Note an integer that is not the double it was read as."""
-        if name not in self._first and cell.lstrip("+-").isdigit() and int(cell) != value:
+    def look(self, cell: str, name: str, line: int) -> None:
+        """Note an integer that is not the double it is read as; shorter ones all are."""
+        if len(cell) < DIGITS or name in self._first or len(cell) > MOST_DIGITS or not cell.isascii():
+            return
+        if cell.lstrip("+-").isdigit() and int(cell) != float(cell):
             self._first[name] = (cell, line)
 
     @property
@@ -258,16 +262,30 @@ def _header(path: Path, head: Sequence[Row], plain: Callable[[str], str], *, by_
             path=path,
             line=line,
         )
-    counts = [[str(start + at) for at in range(len(first))] for start in (0, 1)]
-    if len(first) > 1 and first in counts and first != second:
+    if first != second and _counts_columns(first, second):
+        counted = ", ".join([*first[:3], "..."] if len(first) > 3 else first)
         raise InputError(
-            f"the first row counts the columns ({', '.join(first[:3])}{', ...' if len(first) > 3 else ''}) "
-            "as pandas heads an array: it may be a header or a sample; for a header, give target by name, "
-            f"as in target: '{first[-1]}'; for a sample, move it below another",
+            f"the first row counts ({counted}), as pandas heads an array: it may be a header "
+            "or a sample; for a header, give target by name, as in "
+            f"target: '{first[-1]}'; for a sample, move it below another",
             path=path,
             line=line,
         )
     return None
+
+
+def _counts_columns(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Tell whether a row counts up by ones: from 0 or 1, or above decimals from anywhere: 2001, 2002, ...
+
+    Two columns are counted from 0 or 1 only, and one is none.
+    """
+    if len(first) < 2 or not all(map(is_number, first)):
+        return False
+    numbers = [float(cell) for cell in first]
+    if numbers != [numbers[0] + at for at in range(len(first))]:
+        return False
+    decimals = not any(cell.lstrip("+-").isdigit() for cell in second)
+    return numbers[0] in (0.0, 1.0) or (len(first) > 2 and numbers[0].is_integer() and decimals)
 
 
 def _positions(
@@ -289,11 +307,12 @@ def _positions(
             line, names = header
             if column not in names:
                 nearest = get_close_matches(column, names, cutoff=0.5)
+                one_cell = f", and is not cut by any of {', '.join(CHARACTERS)}" if width == 1 else ""
                 raise InputError(
                     f"{field}: no column {column!r} in the first row"
                     + (f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else "")
                     + f" (it holds {', '.join(map(shown, names[:20]))}"
-                    + f"{', ...' if width > 20 else ''}; a file without a header takes positions)",
+                    + f"{', ...' if width > 20 else ''}{one_cell}; a file without a header takes positions)",
                     path=path,
                     line=line,
                 )

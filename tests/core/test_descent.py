@@ -469,6 +469,17 @@ def test_a_loss_out_of_range_is_a_divergence_though_weights_are_finite(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("batch_size", [None, 3])
+@pytest.mark.parametrize(("scale", "overflows"), [(1.0, False), (1e16, True), (1e45, True)])
+def test_single_precision_says_what_it_cannot_hold(method, batch_size, scale, overflows):
+    """Fourth powers of 1e16 are beyond 3.4e38; 1e45 itself is."""
+    network, X, y = problem()
+    single = method(epochs=3, batch_size=batch_size, precision="single").start(network, X * scale, y)
+    assert single.overflows() == overflows
+    assert not method(epochs=3, batch_size=batch_size).start(network, X * scale, y).overflows()
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("output", ["identity", "sigmoid", "softmax"])
 @pytest.mark.parametrize("batch_size", [None, 4])
 def test_single_precision_follows_double(method, output, batch_size):

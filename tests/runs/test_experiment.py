@@ -271,6 +271,21 @@ def test_a_heat_training_that_gets_nowhere_is_refused_with_its_line(tmp_path, tr
     assert caught.value.message.startswith(words)
 
 
+@pytest.mark.parametrize("phase", ["training", "baseline"])
+def test_single_precision_is_refused_where_it_overflows(tmp_path, phase):
+    rng = np.random.default_rng(0)
+    arrays = {"X_train": rng.normal(size=(9, 2)) * 1e20, "X_test": rng.normal(size=(4, 2)) * 1e20}
+    np.savez(tmp_path / "d.npz", y_train=rng.normal(size=9), y_test=rng.normal(size=4), **arrays)
+    path = tmp_path / "c.yaml"
+    sections = {"training": "{method: backprop}", "baseline": "{}"}
+    text = "task: {kind: npz, path: d.npz}\nnetwork: {hidden: [4]}\n"
+    text += "".join(f"{name}: {section}\n" for name, section in sections.items())
+    path.write_text(text)
+    assert Experiment.load(path)
+    with pytest.raises(InputError, match=rf"{phase}.precision: given single; its numbers end at 3\.4e38"):
+        Experiment.load(path, [f"{phase}.precision=single"])
+
+
 def test_restarts_after_the_first_step_are_taken(prepare):
     experiment = prepare("training={dt: auto}", "training.reset_time=1")
     phase, data = experiment.phases[0], experiment.data

@@ -246,6 +246,7 @@ GOOD = "a,b,y\n1,2,0.5\n2,3,1.5\n4,1,2.5\n3,3,0.25\n"
         (",b,y\n0,2,3\n1,5,6\n", "y", 1, "position 0 has no name"),
         ("\nalpha,beta,label\n1,2,3\n4,5,6\n", "lable", 2, "did you mean 'label'?"),
         ("a,b,y\n1,2,3\n4,5,6\n", "zebra", 1, "no column 'zebra' in the first row .it holds 'a'"),
+        ("a:y\n1:2\n", "y", 1, "it holds 'a:y', and is not cut by any of comma, semicolon, tab, bar;"),
         (GOOD, 3, None, "no column at position 3; .* 0 to 2"),
         (GOOD, -4, None, "no column at position -4"),
         (GOOD, ["y", "y"], None, "'y' is asked for twice"),
@@ -336,12 +337,12 @@ def test_many_columns_of_text_are_told_up_to_a_page(tmp_path):
     assert len(str(caught.value).splitlines()) == 21
 
 
-@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("start", [0, 1, 2001])
 def test_a_first_row_that_counts_the_columns_is_a_header_or_a_sample(tmp_path, start):
     table = pd.DataFrame(np.arange(12.0).reshape(4, 3) ** 2 / 7, columns=range(start, start + 3))
     path = write(tmp_path, table.to_csv(index=False))
     with pytest.raises(
-        InputError, match=rf"counts the columns.*target: '{start + 2}'; for a sample"
+        InputError, match=rf"the first row counts.*target: '{start + 2}'; for a sample"
     ) as caught:
         load(path, -1)
     assert caught.value.line == 1
@@ -350,8 +351,11 @@ def test_a_first_row_that_counts_the_columns_is_a_header_or_a_sample(tmp_path, s
     np.testing.assert_array_equal(rows_of(task), expected[np.lexsort(expected.T)])
 
 
-def test_rows_that_all_count_are_samples(tmp_path):
-    assert load(write(tmp_path, "0,1\n0,1\n1,0\n1,0\n" * 3), -1).n_train == 9
+@pytest.mark.parametrize(
+    "text", ["0,1\n0,1\n1,0\n1,0\n" * 3, "5,6,7\n1,3,9\n2,2,4\n" * 4, "2.5,3.5\n1,8\n7,1\n" * 4]
+)
+def test_rows_of_numbers_are_samples(tmp_path, text):
+    assert load(write(tmp_path, text), -1).n_train == 9
 
 
 def test_integers_that_lose_digits_are_told(tmp_path):
@@ -359,10 +363,11 @@ def test_integers_that_lose_digits_are_told(tmp_path):
     path = write(
         tmp_path, "a,b,y\n" + "".join(f"{first + 2 * i},{2**60 + i * 2**10},{i}.5\n" for i in range(6))
     )
-    assert load(path, "y").notes == (
-        "table.csv: column 'a' holds integers with more digits than a double has, so the last ones are lost: "
-        f"'{first}' on line 2 is read as {float(first):.0f}",
-    )
+    for target in ("y", "a"):
+        assert load(path, target).notes == (
+            "table.csv: column 'a' holds integers with more digits than a double has, so the last ones are "
+            f"lost: '{first}' on line 2 is read as {float(first):.0f}",
+        )
 
 
 def test_files_that_are_none(tmp_path):

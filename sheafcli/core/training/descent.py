@@ -166,7 +166,8 @@ class DescentSession:
         self._entropy = np.random.default_rng(seed).integers(0, 2**63, size=4).tolist()
         self._order: tuple[int, NDArray[np.int64]] | None = None
         if method.batch_size is None:
-            self._batches[n].load(self._X, self._y)
+            with np.errstate(over="ignore"):  # single precision may not hold them: see `overflows`
+                self._batches[n].load(self._X, self._y)
         self._seconds, self._stopped = 0.0, False
         self._guess: Array | None = None
         self._next_guess: Array | None = None
@@ -231,6 +232,12 @@ class DescentSession:
         self._evaluate()
         return self._rule.discord()
 
+    def overflows(self) -> bool:
+        """Say whether energy, discord or a square of the coming step's gradient leaves the precision."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            figures = [self.energy(), *self.discord().values(), float(np.max(self._parameters.gradient**2))]
+        return not np.isfinite(figures).all()
+
     def state(self) -> dict[str, Array]:
         """Return parameters, optimizer memory, the clock, and the guess the coming step starts from."""
         arrays = {
@@ -260,8 +267,9 @@ class DescentSession:
         """Have the gradient of the coming step's batch at hand."""
         if self._evaluated:
             return
-        batch = self._coming_batch()
-        guess = self._rule.evaluate(self._parameters, batch, self._guess)
+        with np.errstate(over="ignore", invalid="ignore"):  # `_is_sound` and `overflows` look at it
+            batch = self._coming_batch()
+            guess = self._rule.evaluate(self._parameters, batch, self._guess)
         # Only a full batch comes again at the next step.
         self._next_guess = guess if self.method.batch_size is None else None
         self._evaluated = True
