@@ -89,7 +89,8 @@ def _difference(examined: Examined, shift: Shift, here: str, there: str) -> str:
         )
     if shift.common is not None:
         return (
-            f"All inputs of {here} that vary have about {_times(shift.common)} the scale of those of {there}."
+            f"The inputs of {here} have about {_times(shift.common)} the scale of those of {there}, "
+            f"{len(columns)} of {width} beyond doubt."
         )
     worst = np.argsort(-shift.distance, kind="stable")
     told = [
