@@ -136,10 +136,10 @@ def at_chance(name: str, seed: int) -> Planted:
 
 
 def underfit(name: str, seed: int) -> Planted:
-    """Stop after a few steps, or train a network with one neuron a layer."""
+    """Stop after a few steps, or train a network with two neurons a layer."""
     run = healthy(name, seed)
     if seed % 2 and run.arrays["y_train"].shape[1] > 2:
-        return replace(run, hidden=(1, 1))
+        return replace(run, hidden=(2, 2))
     steps = {"epochs": None, "steps": 5, "log_every": 1, "learning_rate": 0.003, "schedule": "constant"}
     return replace(run, training=run.training | steps)
 
@@ -168,10 +168,10 @@ def scaled(run: Planted, seed: int) -> Planted:
 
 
 def swapped(run: Planted, network: Network, seed: int) -> Planted:
-    """Put all columns to be tested in another order, or exchange the two of 30 pairs that cost most."""
+    """Put all columns to be tested in another order, or exchange the two of 300 pairs that cost most."""
     X, y = run.arrays["X_test"], run.arrays["y_test"]
     rng, d = np.random.default_rng([seed, 4]), X.shape[1]
-    orders = [rng.permutation(d)] if seed % 2 else [_exchange(rng, d) for _ in range(30)]
+    orders = [rng.permutation(d)] if seed % 2 else [_exchange(rng, d) for _ in range(300)]
     worst = max(orders, key=lambda order: network.output.loss(network.logits(X[:, order]), y))
     return replace(run, arrays=run.arrays | {"X_test": X[:, worst]})
 

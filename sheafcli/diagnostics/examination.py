@@ -12,9 +12,7 @@ from sheafcli.config.load import load_config
 from sheafcli.config.training import TrainingSpec
 from sheafcli.core.network import Network
 from sheafcli.diagnostics.fault import fault_table
-from sheafcli.diagnostics.findings import Examined, Finding, examine, findings_frame
-from sheafcli.diagnostics.findings.finding import listed
-from sheafcli.diagnostics.findings.output import MOST_NAMED
+from sheafcli.diagnostics.findings import Examined, Finding, examine, findings_frame, leading_cause
 from sheafcli.diagnostics.logged import read_log
 from sheafcli.diagnostics.pinned import Diagnosis, diagnose
 from sheafcli.errors import InputError
@@ -52,49 +50,47 @@ def examine_run(
 
     `advance` is called with what is done next, before each of the depth + 4 parts of the work. Samples that
     did not reach the tolerance are left out, since their discord would say nothing, and a finding says
-    which; RunFailed if that leaves none.
+    which. RunFailed if they are more than half; it says what else is the matter, as far as that shows
+    without discord.
     """
     advance("pinned equilibrium")
     diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
     unsettled = tuple(diagnosis.unsettled)
+    if 2 * len(unsettled) > len(samples.X):
+        lead = leading_cause(_examined(run, network, samples, diagnosis))
+        raise RunFailed(
+            f"{len(unsettled)} of {len(samples.X)} samples did not reach the tolerance: "
+            f"{', '.join(map(str, unsettled[:20]))}; nothing is written"
+            + (f". {lead.rule}: {lead.evidence} {lead.advice}" if lead else "")
+        )
     if unsettled:
-        samples, diagnosis = _settled(network, samples, diagnosis)
+        rows = np.flatnonzero(diagnosis.extension.converged)
+        samples = replace(samples, X=samples.X[rows], y=samples.y[rows])
+        diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
+        diagnosis = replace(diagnosis, samples=diagnosis.samples.assign(sample=rows))
     advance("repairs")
     fault = fault_table(network, *samples.trained_on, lambda: advance("repairs"))
     advance("findings")
-    findings = examine(
-        Examined(
-            network,
-            samples.X,
-            samples.y,
-            diagnosis,
-            fault=fault,
-            other=samples.other,
-            part=samples.part,
-            other_part=samples.other_part,
-            features=samples.features,
-            history=_history(run),
-            status=run.manifest().get("status"),
-            training=_training(run),
-            start=samples.start,
-            unsettled=unsettled,
-        )
-    )
+    examined = _examined(run, network, samples, diagnosis)
+    findings = examine(replace(examined, fault=fault, unsettled=unsettled))
     return Examination(network, samples, diagnosis, diagnosis.layers.merge(fault, on="layer"), findings)
 
 
-def _settled(network: Network, samples: Samples, diagnosis: Diagnosis) -> tuple[Samples, Diagnosis]:
-    """Return the samples that settled, under their own numbers, and their diagnosis."""
-    unsettled = diagnosis.unsettled
-    rows = np.flatnonzero(diagnosis.extension.converged)
-    if len(rows) == 0:
-        raise RunFailed(
-            f"{len(unsettled)} of {len(samples.X)} samples did not reach the tolerance: "
-            f"{listed(unsettled, MOST_NAMED)}; nothing is written"
-        )
-    samples = replace(samples, X=samples.X[rows], y=samples.y[rows])
-    settled = diagnose(network, samples.X, samples.y, samples.classes)
-    return samples, replace(settled, samples=settled.samples.assign(sample=rows))
+def _examined(run: RunDirectory, network: Network, samples: Samples, diagnosis: Diagnosis) -> Examined:
+    return Examined(
+        network,
+        samples.X,
+        samples.y,
+        diagnosis,
+        other=samples.other,
+        part=samples.part,
+        other_part=samples.other_part,
+        features=samples.features,
+        history=_history(run),
+        status=run.manifest().get("status"),
+        training=_training(run),
+        start=samples.start,
+    )
 
 
 def _history(run: RunDirectory) -> pd.DataFrame | None:

@@ -33,7 +33,7 @@ from sheafcli.diagnostics.findings.training import (
     unstable_step,
 )
 
-__all__ = ["COLUMNS", "RULES", "Examined", "Finding", "examine", "findings_frame"]
+__all__ = ["COLUMNS", "RULES", "Examined", "Finding", "examine", "findings_frame", "leading_cause"]
 
 Rule = Callable[[Examined], Iterator[Finding]]
 
@@ -92,6 +92,12 @@ def examine(examined: Examined) -> list[Finding]:
     ]
     told = [finding for _, finding in sorted(found, key=lambda one: _place(*one))]
     return [finding for finding in told if finding.rule != "underfit" or finding is told[0]]
+
+
+def leading_cause(examined: Examined) -> Finding | None:
+    """Return the first cause, if any, that shows in the data, the run and the forward pass alone."""
+    found = (finding for rule in (*DATA_AND_STEPS, *TRAINING, dead_relu) for finding in rule(examined))
+    return next((finding for finding in found if finding.severity != "info"), None)
 
 
 def findings_frame(findings: Sequence[Finding]) -> pd.DataFrame:

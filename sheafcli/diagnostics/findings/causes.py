@@ -18,7 +18,8 @@ RISEN = 2.0
 # In trained networks no layer's norm is beyond 8 times its start; steps too long make it that at once.
 GROWN = 10.0
 # So much of a layer is dead: a fresh one on positive inputs has a quarter, half of it by chance now and then.
-SILENT = 0.75
+# One or two neurons may well die of chance alone.
+SILENT, FEWEST_SILENCED = 0.75, 4
 # Where a simple predictor misses as much, the targets have little to do with the inputs.
 NO_BETTER = 0.9
 # The last fifth of a training that lowers the loss by so much has not come to its end.
@@ -75,7 +76,8 @@ def _step_too_long(examined: Examined) -> Cause | None:
         if growth[most] > GROWN:
             figures.append(f"W{most + 1} has grown to {growth[most]:.3g} times its norm at the start")
         before = set(_silent(examined, examined.start.pre_activations(examined.taught[0])))
-        silenced = [layer for layer in _silent_now(examined) if layer not in before]
+        wide = [n >= FEWEST_SILENCED for n in examined.network.widths]
+        silenced = [layer for layer in _silent_now(examined) if layer not in before and wide[layer]]
         if silenced:
             figures.append(f"training has silenced layer {listed(silenced, 8)}")
     if not figures:

@@ -34,6 +34,8 @@ FEWEST_OF_CLASS = 10
 MOST_SAMPLES, SPECTRUM_SAMPLES = 1000, 5
 # A reference needs all distances between so many.
 MOST_REFERENCES = 2000
+# Of a constant prediction's loss a tenth is left where a network has learnt what there is to learn.
+POOR = 0.1
 # The name of the part that runs train on.
 TAUGHT = "train"
 # A loss that was computed in single precision, and written down, is the same to so many digits.
@@ -173,6 +175,15 @@ class Examined:
         X, y = self.taught
         rows = spread_rows(len(X), MOST_REFERENCES)
         return reference(X[rows], y[rows]), rows
+
+    @cached_property
+    def is_poor(self) -> bool:
+        """Whether a tenth or more is missed, and no less than a simple predictor misses of new samples."""
+        X, y = self.taught
+        if relative_loss(self.network.output, self.network.logits(X), y) < POOR or len(X) < FEWEST_SAMPLES:
+            return False
+        simple, rows = self.reference
+        return self.misses(self.taught) >= missed(simple.predicted, y[rows])
 
     @cached_property
     def as_trained(self) -> bool:

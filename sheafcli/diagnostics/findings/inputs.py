@@ -24,8 +24,9 @@ COSTS, ERRORS, DEARER = 0.02, 3.0, 0.25
 ELSEWHERE, LOST = 0.3, 0.25
 # A factor so near to 1, and an offset of so few standard deviations, are not worth a word.
 NEAR_ONE, NEAR_ZERO = 0.1, 0.1
-# 1 / 16 is written so where it is that to so many percent.
-WHOLE = 0.03
+# Factors in use: decimals, and the ranges of pixels. One is told where the estimate is as near to it as
+# the standard deviations of some hundred samples are to each other.
+USUAL, NEARLY = (10, 16, 100, 255, 1000), 0.08
 
 
 def inputs_shifted(examined: Examined) -> Iterator[Finding]:
@@ -89,7 +90,8 @@ def _difference(examined: Examined, shift: Shift, here: str, there: str) -> str:
         )
     if shift.common is not None:
         return (
-            f"All inputs of {here} that vary have about {_times(shift.common)} the scale of those of {there}."
+            f"The inputs of {here} have about {_times(shift.common)} the scale of those of {there}, "
+            f"{len(columns)} of {width} beyond doubt."
         )
     worst = np.argsort(-shift.distance, kind="stable")
     told = [
@@ -110,9 +112,12 @@ def _scaled(factor: float, offset: float, spread: float) -> str:
 
 
 def _times(factor: float) -> str:
-    """Write a factor as 1/16, or as 255 times."""
-    whole = round(1.0 / factor) if factor < 0.75 else 0
-    return f"1/{whole}" if whole and abs(whole * factor - 1.0) < WHOLE else f"{factor:.3g} times"
+    """Write a factor as 1/16 or as 255 times: as one in use where it may be that, else with two digits."""
+    whole = max(factor, 1.0 / factor)
+    near = min(USUAL, key=lambda usual: abs(np.log(whole / usual)))
+    if abs(np.log(whole / near)) > NEARLY:
+        return f"{float(f'{factor:.2g}'):g} times"
+    return f"{near} times" if factor > 1.0 else f"1/{near}"
 
 
 def unread_inputs(examined: Examined) -> Iterator[Finding]:

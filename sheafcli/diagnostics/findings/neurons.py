@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from sheafcli.core.outputs import Array
 from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined
-from sheafcli.diagnostics.findings.finding import Finding, count_of, graded, listed, verb
+from sheafcli.diagnostics.findings.finding import Finding, Severity, count_of, graded, listed, verb
 
 # Of the neurons of a fresh layer on two inputs that are never negative, a quarter is dead, by the signs of
 # its weights; half a layer is more than chance takes from 20 neurons or more (2.6 standard deviations).
@@ -32,7 +32,8 @@ BLOCK_ROWS = 1024
 def dead_relu(examined: Examined) -> Iterator[Finding]:
     """Find neurons with z < 0 on all samples there are: nothing passes them, and they do not learn.
 
-    An error where no live neuron of the layer is read: the output is then the same for all inputs.
+    An error where no live neuron of the layer is read: the output is then the same for all inputs. Half a
+    layer is a warning where the network does poorly; where it does well it has done so without them.
     """
     if examined.n_samples < FEWEST_SAMPLES:
         return
@@ -44,7 +45,7 @@ def dead_relu(examined: Examined) -> Iterator[Finding]:
         cut = not (values.live & (_reading(examined, layer) > 0.0)).any()
         nearest = -float(values.highest[dead].max())
         yield Finding(
-            "error" if cut else graded(len(dead), width, GRAVE_DEAD),
+            "error" if cut else _graded(examined, len(dead), width),
             "dead-relu",
             layer,
             "activation",
@@ -57,6 +58,12 @@ def dead_relu(examined: Examined) -> Iterator[Finding]:
             if cut
             else "Leave them out (fewer hidden neurons do the same), or train with a lower learning rate.",
         )
+
+
+def _graded(examined: Examined, dead: int, width: int) -> Severity:
+    """Return how grave it is that so many neurons are dead: of no account where the others do well."""
+    severity = graded(dead, width, GRAVE_DEAD)
+    return severity if severity == "info" or examined.is_poor else "info"
 
 
 def always_active(examined: Examined) -> Iterator[Finding]:

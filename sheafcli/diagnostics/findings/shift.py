@@ -33,7 +33,7 @@ APART = 0.1
 TAILS = (0.01, 0.99)
 # Columns whose factors are within this share of their median, three in four at least, have one factor.
 ALIKE, MOST = 0.15, 0.75
-# Else one that all columns have is looked for so far around the median of theirs, in steps of a fiftieth,
+# One by which all are distributed alike is looked for so far around that median, in steps of a fiftieth,
 # on so many of them.
 NEARBY, N_TRIED, MOST_ASKED = 0.3, 31, 32
 # An exchange costs d^3: of wider tables the order is not asked.
@@ -127,16 +127,16 @@ def _common_factor(first: Array, second: Array, shift: Shift) -> float | None:
     not be moved beside that: values that come in steps are distributed alike only if it is exact.
     """
     middle = float(np.median(shift.factor))
-    alike = np.abs(shift.factor / middle - 1.0) <= ALIKE
-    still = np.abs(shift.offset) <= ALIKE * max(middle, 1.0) * shift.spread
     if first.shape[1] == 1 or abs(np.log(middle)) <= ALIKE:
         return None
-    if len(alike) > 1 and np.mean(alike & still) >= MOST:
-        return middle
     some = spread_rows(first.shape[1], MOST_ASKED)
     tried = middle * np.exp(np.linspace(-NEARBY, NEARBY, N_TRIED))
     factor = min(tried, key=lambda f: float(np.sum(distances(first[:, some], second[:, some] / f))))
-    return None if (distances(first, second / factor) > _bound(first, second)).any() else float(factor)
+    if not (distances(first, second / factor) > _bound(first, second)).any():
+        return float(factor)
+    alike = np.abs(shift.factor / middle - 1.0) <= ALIKE
+    still = np.abs(shift.offset) <= ALIKE * max(middle, 1.0) * shift.spread
+    return middle if len(alike) > 1 and np.mean(alike & still) >= MOST else None
 
 
 def _scales(first: Array, second: Array) -> tuple[Array, Array, Array]:

@@ -34,7 +34,7 @@ LAYER_COLUMNS = (
     *("discord", "share", "resistance", "excess"),
 )
 SAMPLE_COLUMNS = ("sample", "target", "predicted", "loss", "discord", "share", "worst_edge")
-MORE_LIKELY_THAN_NOT: Final = 0.5
+LAYER_AT_FAULT: Final = "layer-at-fault"
 SEVERITIES: Final = ("error", "warning", "info")
 
 
@@ -142,15 +142,21 @@ def _summary(contents: Contents) -> Section:
 
 
 def _diagnosed(contents: Contents) -> list[Tile]:
-    """Return the pinned discord, and where it points to."""
+    """Return what leads the findings, the layer at fault as they tell it, and the pinned discord."""
     tiles = []
-    edges, layers = contents.table("diagnosis"), contents.table("layers")
-    if layers is not None and "blame" in layers:
-        worst, none = layers.iloc[layers["blame"].argmax()], 1.0 - layers["blame"].sum()
-        if worst["blame"] > max(none, MORE_LIKELY_THAN_NOT):
-            told = f"Layer {worst['layer']:.0f}", f"blame {percent(worst['blame'])}"
-        else:
-            told = "None", "no layer stands out"
+    edges, found = contents.table("diagnosis"), contents.table("findings")
+    if found is not None:
+        grave = _causes_first(found)
+        grave = grave[grave["severity"] != "info"]
+        lead = grave.iloc[0] if len(grave) else None
+        told = ("None", "nothing above info") if lead is None else (lead["rule"], lead["severity"])
+        tiles.append(Tile("First cause", *told))
+        blamed = grave[grave["rule"] == LAYER_AT_FAULT]
+        told = (
+            (f"Layer {blamed['layer'].iloc[0]:.0f}", "as the findings say")
+            if len(blamed)
+            else ("None", "no layer stands out")
+        )
         tiles.append(Tile("Layer at fault", *told))
     if edges is not None:
         worst = edges.iloc[edges["share"].argmax()]
@@ -168,15 +174,20 @@ def _findings(contents: Contents) -> Section:
     table = contents.table("findings")
     if table is None:
         return Section("findings", "Findings", missing=[_missing("findings")])
-    rank = table["severity"].map(lambda severity: (*SEVERITIES, severity).index(severity))
     found = [
         Finding(row["severity"], row["rule"], _place(row), row["evidence"], row["advice"])
-        for row in table.loc[rank.sort_values(kind="stable").index].to_dict("records")
+        for row in _causes_first(table).to_dict("records")
     ]
     lead = (
         "" if found else "Nothing found: no rule of the diagnosis has anything to say against this network."
     )
     return Section("findings", "Findings", lead, findings=found)
+
+
+def _causes_first(findings: pd.DataFrame) -> pd.DataFrame:
+    """Return the findings as they were told, causes before what follows from them, but what is info last."""
+    harmless = ~findings["severity"].isin(SEVERITIES[:2])
+    return findings.loc[harmless.sort_values(kind="stable").index]
 
 
 def _place(row: Mapping[Any, Any]) -> str:
