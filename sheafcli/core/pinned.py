@@ -18,6 +18,7 @@ energy is larger, are not kept.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,7 @@ from sheafcli.core.types import Array
 # Entries of the work arrays together: 64 MB in single precision.
 ENTRIES = 1 << 24
 # What the balance at the output may lack, as a share, by the precision of products with S.
-TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-6}
+TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Pinned:
     multipliers: Array
     left: Array
     leaving: Array
-    units: dict[Edge, Array]
+    units: Mapping[Edge, Array]
 
     @property
     def discord(self) -> dict[Edge, float]:
@@ -96,58 +97,65 @@ def pinned(graph: Graph, output: Output, X: Array, y: Array, stiffness: float | 
         raise ValueError(f"y must be finite and of shape {wanted}, got shape {targets.shape}")
     is_pulled = stiffness is not None or not isinstance(output, Identity)
     gamma = 1.0 if stiffness is None else stiffness
-    parts = [
-        _block(graph, output, X[block], targets[block], gamma if is_pulled else None, block.start)
-        for block in blocks(len(X), _entries(graph), ENTRIES)
-    ]
-    squares, traces, pull, left, leaving = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("squares", "resistance", "multipliers", "left", "leaving")
-    )
+    units = {vertex.edge: np.zeros(vertex.shape) for vertex in graph.heads if vertex.edge is not None}
+    parts = []
+    for block in blocks(len(X), _entries(graph), ENTRIES):
+        at = linearize(graph, X[block])
+        resistance = effective_resistance(at, seed=block.start)
+        spring = gamma if is_pulled else None
+        pull = _multipliers(at, output, targets[block], spring, resistance.matrix)
+        pulls = pull_back(at, {graph.output.index: pull.astype(X.dtype)})
+        u = {vertex.index: w for vertex, w in pulls if vertex.edge is not None}
+        squares = _squares(graph, u, units)
+        leaving, moved = _leaving(at, X[block], u)
+        left = _lacking(at, output, targets[block], spring, pull, moved)
+        parts.append((squares, resistance.traces, pull, left, leaving))
+    squares, traces, pull, left, leaving = (np.concatenate(part) for part in zip(*parts, strict=True))
     edges = graph.edges
     if is_pulled:
         edges = (*edges, graph.output_edge)
         squares = np.column_stack([squares, np.sum(pull * pull, axis=1) / gamma**2])
         traces = np.column_stack([traces, np.full(len(X), graph.output.size / gamma**2)])
-    units = {edge: np.sum([part.units[edge] for part in parts], axis=0) / len(X) for edge in graph.edges}
-    return Pinned(edges, squares, traces, pull, left, leaving, units)
+    means = {edge: total / len(X) for edge, total in units.items()}
+    return Pinned(edges, squares, traces, pull, left, leaving, means)
 
 
-def _block(graph: Graph, output: Output, X: Array, y: Outputs, gamma: float | None, seed: int) -> Pinned:
-    """Return the equilibrium of a few samples, without the output edge, and with sums in place of means."""
-    at = linearize(graph, X)
-    resistance = effective_resistance(at, seed)
-    f: Outputs = at.output.astype(np.float64)
-    pull = _multipliers(at, output, y, gamma, resistance.matrix)
-    source = {graph.output.index: pull.astype(X.dtype)}
-    u = {vertex.index: w for vertex, w in pull_back(at, source) if vertex.edge is not None}
-    squares, units = [], {}
+def _squares(graph: Graph, u: dict[int, Array], units: Mapping[Edge, Array]) -> Array:
+    """Return |u_v|^2, samples x edges, and add the squares, summed over samples, to the units."""
+    squares = []
     for vertex in graph.heads:
+        assert vertex.edge is not None
         square = np.square(u[vertex.index], dtype=np.float64)
-        squares.append(square.reshape(len(X), -1).sum(axis=1))
-        units[graph.edges[len(squares) - 1]] = square.sum(axis=0)
+        squares.append(square.reshape(len(square), -1).sum(axis=1))
+        units[vertex.edge] += square.sum(axis=0)
+    return np.stack(squares, axis=1)
+
+
+def _leaving(at: Linearization, X: Array, u: dict[int, Array]) -> tuple[Array, Array]:
+    """Return what share of entries would leave their piece, by sample, and how far the output moves.
+
+    Each stalk moves by d_v = u_v + sum_p A_vp d_p, beside the forward pass.
+    """
     crossed, entries = np.zeros(len(X)), 0
-    for step, moved in zip(forward(graph, X), push_forward(at, u), strict=True):
+    for step, moved in zip(forward(at.graph, X), push_forward(at, u), strict=True):
         if isinstance(step.vertex.operation, Patterned):
             (x,), (d,) = step.parents, moved.parents
             leaves = step.vertex.operation.pattern(x + d) != step.vertex.operation.pattern(x)
             crossed += leaves.reshape(len(X), -1).sum(axis=1)
             entries += step.vertex.size
-    z: Outputs = f + moved.value.astype(np.float64)
-    if gamma is None:
-        lacking, size = y - z, y - f
-    else:
-        lacking, size = pull + gamma * (output.value(z) - y), pull
-    left = np.max(np.abs(lacking), axis=1) / np.maximum(np.max(np.abs(size), axis=1), np.finfo(f.dtype).tiny)
-    return Pinned(
-        graph.edges,
-        np.stack(squares, axis=1),
-        resistance.traces,
-        pull,
-        left,
-        crossed / max(entries, 1),
-        units,
-    )
+    return crossed / max(entries, 1), moved.value
+
+
+def _lacking(
+    at: Linearization, output: Output, y: Outputs, gamma: float | None, pull: Outputs, moved: Array
+) -> Array:
+    """Return what the balance at the output lacks, as a share, by sample."""
+    f: Outputs = at.output.astype(np.float64)
+    z: Outputs = f + moved.astype(np.float64)
+    lacking = y - z if gamma is None else pull + gamma * (output.value(z) - y)
+    size = y - f if gamma is None else pull
+    least = np.finfo(np.float64).tiny
+    return np.asarray(np.max(np.abs(lacking), axis=1) / np.maximum(np.max(np.abs(size), axis=1), least))
 
 
 def _multipliers(
