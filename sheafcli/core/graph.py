@@ -80,8 +80,8 @@ class Vertex:
 class Graph:
     """Vertices in topological order: the input, called x, then `nodes`; the last one is the output.
 
-    Raises ValueError where a name comes twice or is read before it is made, where shapes do not fit, and
-    where nothing reads a vertex that is not the output.
+    Raises ValueError where a name comes twice or is read before it is made, where shapes do not fit, where
+    all operations are exact, and where nothing reads a vertex that is not the output.
     """
 
     input_shape: Shape
@@ -95,6 +95,8 @@ class Graph:
                 f"a graph needs an input of a shape with entries and at least one operation, got the shape "
                 f"{self.input_shape} and {len(self.nodes)} operations"
             )
+        if not self.edges:
+            raise ValueError("a graph needs an operation that can give way; all of its operations are exact")
         unread = [vertex.name for vertex in self.vertices if vertex.index not in self.readers]
         if unread != [self.output.name]:
             raise ValueError(
@@ -172,6 +174,16 @@ class Graph:
         """Where every head's coordinates lie among the free ones of a sample, in order."""
         ends = np.cumsum([0, *(vertex.size for vertex in self.heads)]).tolist()
         return {v.index: slice(first, end) for v, first, end in zip(self.heads, ends, ends[1:], strict=False)}
+
+    def split(self, coordinates: Array) -> dict[int, Array]:
+        """Return free coordinates, samples x dimension, as stalks by the index of their head."""
+        heads = zip(self.heads, self.places.values(), strict=True)
+        return {v.index: coordinates[:, place].reshape(-1, *v.shape) for v, place in heads}
+
+    def join(self, stalks: Mapping[int, Array]) -> Array:
+        """Return stalks by the index of their head as free coordinates, samples x dimension."""
+        parts = [stalks[vertex.index] for vertex in self.heads]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
     @property
     def parameters(self) -> dict[str, dict[str, Array]]:

@@ -140,9 +140,9 @@ def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> 
     before = given.shape[: given.ndim - len(graph.vertices[which].shape)]
     moved: dict[int, Array] = {}
     for vertex in graph.vertices:
-        still = np.broadcast_to(given.dtype.type(0.0), (*before, *vertex.shape))
         restriction, source = at.restrictions[vertex.index], sources.get(vertex.index)
         if restriction is None:
+            still = np.broadcast_to(given.dtype.type(0.0), (*before, *vertex.shape))
             moved[vertex.index] = still if source is None else source
             continue
         parents = tuple(moved[p] for p in vertex.parents)

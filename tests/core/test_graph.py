@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sheafcli.core.graph import Constant, Edge, Graph, Node
-from sheafcli.core.operations import Dense, PReLU, ReLU, Scale, Sigmoid
+from sheafcli.core.operations import Dense, Flatten, PReLU, ReLU, Scale, Sigmoid
 
 ONE = np.ones
 
@@ -68,6 +68,7 @@ DENSE = Dense(ONE((3, 3)))
         ),
         ([Node("a", DENSE, ("x", "x"))], "a reads 2 values, which Dense does not"),
         ([Node("a", DENSE)], "a reads nothing"),
+        ([Node("a", Flatten(), ("x",))], "a graph needs an operation that can give way"),
         ([Node("c", Constant(ONE(3)), ("x",))], "c is a constant and reads x"),
         ([Node("c", Constant(np.array([np.nan]))), Node("a", DENSE, ("c",))], "c must be finite"),
         (

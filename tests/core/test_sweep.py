@@ -27,16 +27,6 @@ def draw(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def split(graph, flat):
-    """Return the stalks by head of arrays samples x free coordinates."""
-    heads = {vertex.index: vertex.shape for vertex in graph.heads}
-    return {i: flat[:, part].reshape(-1, *heads[i]) for i, part in graph.places.items()}
-
-
-def joined(graph, stalks):
-    return np.concatenate([stalks[i].reshape(len(stalks[i]), -1) for i in graph.places], axis=1)
-
-
 @given(networks(), seeds)
 def test_a_chain_is_the_paper_s_sheaf(network, seed):
     graph, X = graph_of(network), draw(seed, 3, network.widths[0])
@@ -51,7 +41,7 @@ def test_a_chain_is_the_paper_s_sheaf(network, seed):
 def test_held_stalks_show_their_residuals(network, seed):
     """With every stalk held, a step minus what is held there is the residual that the coboundary gives."""
     graph, X = graph_of(network), draw(seed, 2, network.widths[0])
-    stalks = split(graph, draw(seed + 1, 2, graph.dimension))
+    stalks = graph.split(draw(seed + 1, 2, graph.dimension))
     found = {
         step.vertex.index: step.value - stalks[step.vertex.index] for step in forward(graph, X, held=stalks)
     }
@@ -60,8 +50,8 @@ def test_held_stalks_show_their_residuals(network, seed):
     for i, x in enumerate(X):
         rows = [active[i] for active in pattern]
         free, boundary = sheaf.coboundary(rows, "free"), sheaf.coboundary(rows, "boundary")
-        theirs = free @ joined(graph, stalks)[i] + boundary @ sheaf.boundary_values(x)
-        np.testing.assert_allclose(joined(graph, found)[i], theirs, rtol=1e-9, atol=1e-9)
+        theirs = free @ graph.join(stalks)[i] + boundary @ sheaf.boundary_values(x)
+        np.testing.assert_allclose(graph.join(found)[i], theirs, rtol=1e-9, atol=1e-9)
 
 
 def test_one_precision_goes_through():
@@ -96,7 +86,7 @@ def test_whole_numbers_become_real_ones():
 def test_the_two_sweeps_solve_with_the_coboundary(network, seed):
     graph, X = graph_of(network), draw(seed, 2, network.widths[0])
     at = linearize(graph, X)
-    x = split(graph, draw(seed + 1, 2, graph.dimension))
+    x = graph.split(draw(seed + 1, 2, graph.dimension))
     r, w = coboundary(at, x), coboundary_transposed(at, x)
     ahead = {step.vertex.index: step.value for step in push_forward(at, {i: -v for i, v in r.items()})}
     back = {vertex.index: value for vertex, value in pull_back(at, {i: -v for i, v in w.items()})}

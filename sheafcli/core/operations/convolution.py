@@ -1,9 +1,9 @@
 """Convolutions over one to three axes, by products of matrices, in blocks that stay in a processor's cache.
 
 A kernel that moves by one entry at a time is multiplied with shifted copies of the image, and so is its
-transpose, the kernel turned round (`slide`). Else what the windows see is laid out as columns and multiplied
-by the weights, image by image; the transposed map multiplies first and adds the columns where they came from.
-Where every group is one channel (depthwise), each entry of the kernel scales a shifted image.
+transpose, the kernel turned round (`sliding.py`). Else what the windows see is laid out as columns and
+multiplied by the weights, image by image; the transposed map multiplies first and adds the columns where they
+came from. Where every group is one channel (depthwise), each entry of the kernel scales a shifted image.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -19,12 +20,11 @@ import scipy.sparse as sp
 from sheafcli.core.blocks import blocks
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.parameters import as_parameter, like
+from sheafcli.core.operations.sliding import ENTRIES, Slide
 from sheafcli.core.operations.windows import Index, Padding, PerAxis, Windows, columns
 from sheafcli.core.types import Array, Shape
 
-# Entries of the arrays that are multiplied at a time.
-ENTRIES = 1 << 18
-# Channels times the last length of the kernel: below, products are too narrow to be fast.
+# Channels times the last length of the kernel: below, products are too narrow for sliding to be fast.
 WORTH_SLIDING = 16
 
 
@@ -118,24 +118,15 @@ class Correlation:
     def jvp(self, dx: Array) -> Array:
         """Return the correlation with the kernel."""
         images = self._by_group(dx, self.spatial)
-        before, out = dx.shape[: dx.ndim - len(self.spatial) - 1], self.windows.out(self.spatial)
-        if self._slides(images.shape[2]):
-            y = slide(self._kernel(), images, self.windows.padding, self.windows.dilation)
-        else:
-            y = self._multiply(images)
-        return y.reshape(*before, len(self.weight), *out)
+        y = self._multiply(images) if self._slide is None else self._slide(images)
+        before = dx.shape[: dx.ndim - len(self.spatial) - 1]
+        return y.reshape(*before, len(self.weight), *self.windows.out(self.spatial))
 
     def vjp(self, v: Array) -> tuple[Array]:
-        """Return the transposed correlation; where it can slide, that with the kernel turned round."""
+        """Return the transposed correlation."""
         values = self._by_group(v, self.windows.out(self.spatial))
+        x = self._multiply_transposed(values) if self._slide_back is None else self._slide_back(values)
         before = v.shape[: v.ndim - len(self.spatial) - 1]
-        reach = [d * (k - 1) for k, d in zip(self.windows.kernel, self.windows.dilation, strict=True)]
-        padding = tuple((n - a, n - b) for n, (a, b) in zip(reach, self.windows.padding, strict=True))
-        if self._slides(values.shape[2]) and np.min(padding) >= 0:
-            turned = np.flip(np.swapaxes(self._kernel(), 1, 2), axis=tuple(range(3, 3 + len(self.spatial))))
-            x = slide(turned, values, padding, self.windows.dilation)
-        else:
-            x = self._multiply_transposed(values)
         return (x.reshape(*before, -1, *self.spatial),)
 
     def matrix(self, sample: int) -> tuple[sp.csr_array]:
@@ -147,10 +138,6 @@ class Correlation:
         largest = max(float(np.linalg.norm(W, 2)) for W in self._matrix())
         return (math.sqrt(self.windows.overlap) * largest,)
 
-    def _kernel(self) -> Array:
-        """Return the weights as groups x outputs a group x channels a group x kernel."""
-        return self.weight.reshape(self.groups, -1, *self.weight.shape[1:])
-
     def _matrix(self) -> Array:
         """Return the weights as groups x outputs a group x (channels a group x kernel)."""
         return self.weight.reshape(self.groups, len(self.weight) // self.groups, -1)
@@ -160,9 +147,27 @@ class Correlation:
         channels = x.shape[x.ndim - len(spatial) - 1]
         return x.reshape(-1, self.groups, channels // self.groups, *spatial)
 
-    def _slides(self, channels: int) -> bool:
-        """Return whether the kernel moves by one entry, and reads enough channels for `slide` to pay."""
-        return max(self.windows.stride) == 1 and channels * self.windows.kernel[-1] >= WORTH_SLIDING
+    @cached_property
+    def _slide(self) -> Slide | None:
+        """The correlation by sliding, where it pays."""
+        kernel = self.weight.reshape(self.groups, -1, *self.weight.shape[1:])
+        return self._sliding(kernel, self.windows.padding, self.spatial)
+
+    @cached_property
+    def _slide_back(self) -> Slide | None:
+        """The transposed correlation likewise: that with the kernel turned round."""
+        kernel = np.swapaxes(self.weight.reshape(self.groups, -1, *self.weight.shape[1:]), 1, 2)
+        turned = np.flip(kernel, axis=tuple(range(3, kernel.ndim)))
+        reach = [d * (k - 1) for k, d in zip(self.windows.kernel, self.windows.dilation, strict=True)]
+        padding = tuple((n - a, n - b) for n, (a, b) in zip(reach, self.windows.padding, strict=True))
+        return self._sliding(turned, padding, self.windows.out(self.spatial))
+
+    def _sliding(self, kernel: Array, padding: tuple[tuple[int, int], ...], spatial: Shape) -> Slide | None:
+        """Return the correlation by sliding if the kernel moves by one entry and reads channels enough."""
+        narrow = kernel.shape[2] * kernel.shape[-1] < WORTH_SLIDING
+        if narrow or max(self.windows.stride) > 1 or np.min(padding) < 0:
+            return None
+        return Slide(kernel, padding, self.windows.dilation, spatial)
 
     def _multiply(self, images: Array) -> Array:
         """Return the weights times what the windows see."""
@@ -186,51 +191,6 @@ class Correlation:
             for k, (image, place) in enumerate(taps):
                 x[block][image] += seen[:, :, k][place]
         return x
-
-
-def slide(kernel: Array, images: Array, padding: tuple[tuple[int, int], ...], dilation: Shape) -> Array:
-    """Return the correlation of a kernel that moves by one entry: images x groups x outputs a group x places.
-
-    `kernel` is groups x outputs a group x channels a group x axes, `images` are images x groups x channels a
-    group x axes. In a padded image laid out as one row, what an entry of the kernel meets is the same row,
-    shifted. So the last axis of the kernel is laid out as shifted copies, and along its other axes products
-    with parts of the same copies are added up. Places where the kernel would stand over the end of a line are
-    computed in vain and left out.
-    """
-    g, o, c, *size = kernel.shape
-    spatial = images.shape[3:]
-    padded = [n + low + high for n, (low, high) in zip(spatial, padding, strict=True)]
-    places = [n - d * (k - 1) for n, k, d in zip(padded, size, dilation, strict=True)]
-    # How far apart neighbours along an axis are in the row, how long it is, and where the last place is.
-    apart = [math.prod(padded[axis + 1 :]) for axis in range(len(padded))]
-    length, last = math.prod(padded), sum(step * (n - 1) for step, n in zip(apart, places, strict=True))
-    inside: Index = (..., *(slice(low, low + n) for n, (low, _) in zip(spatial, padding, strict=True)))
-    # Entries of the kernel but for its last axis x groups x outputs x (last axis x channels).
-    weights = np.moveaxis(kernel, -1, 2).reshape(g, o, size[-1], c, -1)
-    weights = np.ascontiguousarray(np.moveaxis(weights, -1, 0)).reshape(-1, g, o, size[-1] * c)
-    steps = [step * d for step, d in zip(apart[:-1], dilation[:-1], strict=True)]
-    shifts = [sum(k * step for k, step in zip(tap, steps, strict=True)) for tap in np.ndindex(*size[:-1])]
-    whole: Index = (..., *(slice(n) for n in places))
-    y = np.empty((len(images), g, o, *places), dtype=images.dtype)
-    for block in blocks(len(images), g * length * (size[-1] * c + o), ENTRIES):
-        part = images[block]
-        n = len(part)
-        if np.any(padding):
-            part = np.zeros((n, g, c, *padded), dtype=images.dtype)
-            part[inside] = images[block]
-        rows = part.reshape(n, g, c, length)
-        if size[-1] > 1:
-            copies = np.empty((n, g, size[-1], c, length), dtype=images.dtype)
-            for k in range(size[-1]):
-                copies[:, :, k, :, : length - k * dilation[-1]] = rows[..., k * dilation[-1] :]
-            rows = copies.reshape(n, g, size[-1] * c, length)
-        wide = np.empty((n, g, o, places[0] * apart[0]), dtype=images.dtype)
-        total = wide[..., : last + 1]
-        np.matmul(weights[0], rows[..., : last + 1], out=total)
-        for W, shift in zip(weights[1:], shifts[1:], strict=True):
-            total += np.matmul(W, rows[..., shift : shift + last + 1])
-        y[block] = wide.reshape(n, g, o, places[0], *padded[1:])[whole]
-    return y
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,9 +61,9 @@ class Sum:
 
     def jvp(self, *dx: Array) -> Array:
         """Return the sum."""
-        total = dx[0] + dx[1] if self.signs[1] > 0 else dx[0] - dx[1]
-        for value in dx[2:]:
-            total = total + value
+        total = dx[0]
+        for value, sign in zip(dx[1:], self.signs[1:], strict=True):
+            total = total + value if sign > 0 else total - value
         return np.asarray(total)
 
     def vjp(self, v: Array) -> tuple[Array, ...]:
@@ -183,11 +183,10 @@ class Product:
 
     def norm(self) -> tuple[float, float]:
         """Return max |y| and max |x|, times the roots of how often entries are repeated."""
-        shapes = self.first.shape[1:], self.second.shape[1:]
-        size = math.prod(broadcast(*shapes))
-        largest = float(np.max(np.abs(self.second))), float(np.max(np.abs(self.first)))
-        copies = (math.sqrt(size / math.prod(shape)) for shape in shapes)
-        return largest[0] * next(copies), largest[1] * next(copies)
+        x, y = self.first, self.second
+        size = math.prod(broadcast(x.shape[1:], y.shape[1:]))
+        by_y, by_x = float(np.max(np.abs(y))), float(np.max(np.abs(x)))
+        return by_y * math.sqrt(size / x[0].size), by_x * math.sqrt(size / y[0].size)
 
 
 @dataclass(frozen=True)
@@ -240,8 +239,8 @@ class BilinearProduct:
 
     def norm(self) -> tuple[float, float]:
         """Return the largest |Y|_2 and |X|_2."""
-        largest = (np.linalg.norm(value, 2, axis=(-2, -1)).max() for value in (self.second, self.first))
-        return float(next(largest)), float(next(largest))
+        by_y, by_x = (np.linalg.norm(value, 2, axis=(-2, -1)) for value in (self.second, self.first))
+        return float(np.max(by_y)), float(np.max(by_x))
 
 
 def broadcast(*shapes: Shape) -> Shape:

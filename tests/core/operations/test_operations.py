@@ -170,6 +170,13 @@ def test_the_gradient_in_the_parameters_is_what_finite_differences_say(case):
         assert np.sum(gradient[name] * d) == pytest.approx(np.sum(v * (ahead - behind)) / (2 * h), rel=1e-6)
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if learnable(case)], ids=lambda case: case.name)
+def test_the_gradient_has_the_precision_of_what_came(case):
+    (x,) = case.values(dtype=np.float32)
+    gradient = case.operation.gradient(x, np.ones((3, *case.shape), dtype=np.float32))
+    assert {part.dtype for part in gradient.values()} == {np.dtype(np.float32)}
+
+
 @pytest.mark.parametrize(
     "case", [case for case in CASES if isinstance(case.operation, Designed)], ids=lambda case: case.name
 )
