@@ -18,11 +18,12 @@ from sheafcli.core.network import Network
 from sheafcli.interop.chain import Affine, Array, Chain, Scale, batch_norm
 from sheafcli.interop.families import residual_blocks, several_networks
 from sheafcli.interop.order import Place, settled
-from sheafcli.interop.relus import assumed_steps
+from sheafcli.interop.relus import assumed_steps, beside_norm
 from sheafcli.interop.state import StateDict, Tensor
 from sheafcli.interop.strangers import (
     COVERS,
     EXPORT,
+    MAX_NAME,
     betrayed,
     no_part_of_the_network,
     other_activation,
@@ -71,6 +72,9 @@ def state_chain(state: StateDict, order: Sequence[str] = ()) -> Chain:
     left out. Without it the order is that of `order.settled`. Between two Linear a ReLU is assumed; beside a
     BatchNorm only where the numbers of an nn.Sequential leave one place for it. `notes` say all that.
     """
+    for name in state.tensors:
+        if len(name) > MAX_NAME:
+            raise ValueError(f"a tensor's name has {len(name):,} characters, and at most {MAX_NAME} are read")
     state, left_out = _plain(state)
     parameters = _parameters(state.tensors)
     if len(parameters) > MAX_MODULES:
@@ -84,7 +88,9 @@ def state_chain(state: StateDict, order: Sequence[str] = ()) -> Chain:
     else:
         modules, notes = _found(parameters, state)
     if left_out:
-        listed = ", ".join(left_out[:8]) + (f" and {len(left_out) - 8} more" if len(left_out) > 8 else "")
+        listed = ", ".join(name if len(name) < 60 else f"{name[:60]}..." for name in left_out[:8]) + (
+            f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
+        )
         notes.insert(0, f"left out, as no part of the network: {listed}")
     notes += [
         f"{name} is not in the file: it is {other}, which it shared its numbers with"
@@ -241,16 +247,16 @@ def _widths(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]
 def _in_order(modules: Sequence[Module], ordered: bool) -> tuple[list[Module], list[str]]:
     """Return modules in their order, as far as it is told; a BatchNorm goes with the Linear beside it."""
     units: list[list[Module]] = []
-    if len({_split(module.name)[0] for module in modules}) == 1:
-        units = [[module] for module in modules]
-    else:
-        for module in modules:
-            if units and _beside(units[-1][-1].name, module.name):
-                norms = "BatchNorm" in (module.kind, units[-1][-1].kind)
-                if norms:
-                    units[-1].append(module)
-                    continue
+    several = len({_split(module.name)[0] for module in modules}) > 1
+    for module in modules:
+        last = units[-1][-1] if units else None
+        if several and last and _beside(last.name, module.name) and "BatchNorm" in (last.kind, module.kind):
+            units[-1].append(module)
+        else:
             units.append([module])
+    for unit in units:
+        if several and all(module.kind == "BatchNorm" for module in unit):
+            raise beside_norm(unit[0].label)
     heads = {unit[0].name: unit for unit in units}
     places = [Place(unit[0].name, unit[0].place.n_in, unit[-1].place.n_out) for unit in units]
     order = settled(places, ordered)
@@ -273,7 +279,8 @@ def _check_size(modules: Sequence[Module]) -> None:
             count += math.prod(tensor.shape)
             if tensor.dtype not in FLOATS:
                 raise ValueError(
-                    f"{module.label} has weights of type {tensor.dtype}; save the model in a float type"
+                    f"{module.label} has weights of type {tensor.dtype}; save the model in a float type "
+                    f"({', '.join(FLOATS)})"
                 )
     if count > MAX_ENTRIES:
         raise ValueError(

@@ -176,6 +176,13 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(tmp_path):
         (("self_attn__q_proj", "fc1"), "part of an attention layer"),
         (("trunk", "mu", "logvar"), "'logvar' is, by its name, one of two branches"),
         (("gate_proj", "up_proj", "down_proj"), "a gate, which multiplies"),
+        (("ema_fc1", "ema_fc2", "fc1", "fc2"), "ema_fc1 is the name of a network"),
+        (("net", "net_copy"), "net_copy is the name of a network"),
+        (
+            ("q_net__0", "q_net__2", "q_net_target__0", "q_net_target__2"),
+            "several networks, q_net, q_net_target",
+        ),
+        (("h__c_fc", "h__c_proj"), "whose weight is transposed"),
     ],
 )
 def test_names_of_what_is_no_row_of_layers_are_refused(tmp_path, names, words):
@@ -263,6 +270,9 @@ def pruned(parameter):
             "merge_and_unload()",
         ),
         (lambda: {"Dense_0.kernel": torch.ones(4, 2)}, "Keras or Flax"),
+        (lambda: {"_fsdp_wrapped_module._flat_param": torch.ones(9)}, "FSDP's flat parameters"),
+        (lambda: {"a" * 501 + ".weight": torch.ones(2, 2)}, "name has 508 characters"),
+        (lambda: {"_" * 500_000: torch.ones(2, 2)}, "name has 500,000 characters"),
     ],
 )
 def test_what_is_no_plain_layer_is_answered_with_what_to_do(tmp_path, make, words):
@@ -307,6 +317,7 @@ def test_what_wraps_a_network_is_taken_off(tmp_path, wrapped):
         {"class_weights": torch.ones(2)},
         {"n_averaged": torch.tensor(5)},
         {"global_step": torch.tensor(700)},
+        {"val_accuracy.correct": torch.ones(2), "celoss.weight": torch.ones(2), "focal.alpha": torch.ones(2)},
     ],
 )
 def test_what_belongs_to_the_loss_or_counts_is_left_out_aloud(tmp_path, beside):
@@ -324,6 +335,12 @@ def test_a_state_dict_of_very_many_modules_is_refused(tmp_path):
     content = {f"{2 * i}.weight": torch.ones(1, 1) for i in range(1001)}
     for path in both(tmp_path, content):
         assert "it has 1,001 modules with weights, and at most 1,000 are read" in refusal(path)
+
+
+def test_one_network_may_be_called_by_a_name_of_several(tmp_path):
+    layers = linear(4, 5, 2)
+    assert_chain(saved(tmp_path / "model.pt", state(actor_fc1=layers[0], actor_fc2=layers[1])), layers)
+    assert_chain(saved(tmp_path / "model.pt", state(policy__0=layers[0], policy__2=layers[1])), layers)
 
 
 def test_a_long_network_is_spelt_out_at_both_ends(tmp_path):
