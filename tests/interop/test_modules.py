@@ -128,6 +128,23 @@ def test_batch_norms_of_several_sequentials_are_folded(tmp_path):
     np.testing.assert_allclose(model.network.predict(X), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("names", [sorted, lambda keys: keys])
+def test_batch_norms_at_two_digits_stay_with_their_layers(tmp_path, names):
+    """Sorted as text, body.10 stands before body.9."""
+    torch.manual_seed(0)
+    body = [part for _ in range(4) for part in (nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU())]
+    module = nn.ModuleDict({"body": nn.Sequential(*body), "head": nn.Linear(4, 2)})
+    for norm in body[1::3]:
+        nn.init.normal_(norm.running_mean)
+    module.eval()
+    X = samples(4)
+    with torch.no_grad():
+        expected = module["head"](module["body"](torch.from_numpy(X))).numpy()
+    content = module.state_dict()
+    for path in both(tmp_path, {key: content[key].clone() for key in names(content)}):
+        np.testing.assert_allclose(read_model(path).network.predict(X), expected, rtol=1e-5, atol=1e-5)
+
+
 # The order that is asked for -------------------------------------------------------------------
 
 
@@ -147,6 +164,16 @@ def test_a_layer_that_is_called_twice_is_named_twice(tmp_path):
     assert_chain(
         saved(tmp_path / "model.pt", state(body=one, head=two)), [one, one, two], ["body", "body", "head"]
     )
+
+
+def test_an_order_does_not_hide_another_activation(tmp_path):
+    module = nn.ModuleDict({"fc1": nn.Linear(4, 3), "tanh": nn.Tanh(), "fc2": nn.Linear(3, 2)})
+    path = saved(tmp_path / "model.pt", module.state_dict())
+    with pytest.raises(InputError, match="'tanh' is, by its name, another activation"):
+        read_model(path, order=["fc1", "fc2"])
+    content = {"model": nn.ModuleDict({"fc": nn.Linear(4, 3)}).state_dict(), "args": {"activation": "gelu"}}
+    with pytest.raises(InputError, match="says that the activation is gelu"):
+        read_model(saved(tmp_path / "model.pt", content), order=["fc"])
 
 
 def test_a_name_that_is_none_is_answered_with_those_there_are(tmp_path):
