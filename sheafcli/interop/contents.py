@@ -37,6 +37,8 @@ dense = enumerate((layer.get_weights() for layer in model.layers if layer.weight
 np.savez("model.npz", **{k: v for i, (W, b) in dense for k, v in ((f"W{i}", W.T), (f"b{i}", b))})"""
 """Two lines that write a Keras model of Dense layers with activation="relu" as plain NPZ."""
 
+HDF5 = "an HDF5 file"
+
 PICKLES = (".pkl", ".pickle", ".joblib")
 
 _ZIPPED = ("npz", "pytorch", "scikit-learn")
@@ -73,7 +75,8 @@ def check_content(path: Path, format: str) -> None:
         )
     else:
         what = f"is {kind}, not" if kind else "is not"
-        message = f"the file {what} a whole {path.suffix} file; write it again or check where it comes from"
+        advice = _KERAS if kind == HDF5 else "write it again or check where it comes from"
+        message = f"the file {what} a whole {path.suffix} file; {advice}"
     raise InputError(message, path=path)
 
 
@@ -109,7 +112,7 @@ def _kind(file: BinaryIO, path: Path) -> str | None:
         return "safetensors"
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "pickle"
-    return "an HDF5 file" if head.startswith(b"\x89HDF") else None
+    return HDF5 if head.startswith(b"\x89HDF") else None
 
 
 def _archive_kind(names: Iterable[str]) -> str:

@@ -13,8 +13,8 @@ from itertools import combinations
 from sheafcli.interop.order import Place, template
 
 _NETWORKS = re.compile(
-    r"(?:.*_)?(ema|teacher|student|target|online|momentum|swa|averaged?|avg|shadow|generator|discriminator"
-    r"|critic|actor|policy|q_?net(?:work)?)(?:_.*|\d*)"
+    r"(?:.*_)?(ema|teacher|student|target|online|momentum|swa|averaged?|avg|shadow|copy|clone|backup|frozen"
+    r"|old|prev|reference|generator|discriminator|critic|actor|policy|q_?net(?:work)?)(?:_.*|\d*)"
 )
 """Names of networks that stand beside another one."""
 
@@ -25,9 +25,10 @@ _BLOCK = re.compile(r"(?:.*_)?(blocks?|stages?|cells?|mixers?|units?)(?:_.*|\d*)
 def several_networks(places: Sequence[Place]) -> str | None:
     """Return why layers seem to belong to several networks, and what to do; None if they do not."""
     for branches in _forks(places).values():
-        names = [name for name in branches if _NETWORKS.fullmatch(name.rpartition(".")[2].lower())]
-        if names and len(branches) > 1:
-            return _choose(list(branches), f"{names[0]} is the name of a network of its own")
+        matches = {name: _NETWORKS.fullmatch(name.rpartition(".")[2].lower()) for name in branches}
+        if len({match and match[1] for match in matches.values()}) > 1:
+            named = next(name for name, match in matches.items() if match)
+            return _choose(list(branches), f"{named} is the name of a network of its own")
         for (one, places_1), (other, places_2) in combinations(list(branches.items())[:50], 2):
             alike = _relative(one, places_1) == _relative(other, places_2)
             if alike and len(places_1) > 1 and template(one) != template(other):

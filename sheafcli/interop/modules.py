@@ -11,18 +11,20 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from sheafcli.core.network import Network
 from sheafcli.interop.chain import Affine, Array, Chain, Scale, batch_norm
 from sheafcli.interop.families import residual_blocks, several_networks
-from sheafcli.interop.order import Place, settled
-from sheafcli.interop.relus import assumed_steps
+from sheafcli.interop.order import Place, numbers, settled, template
+from sheafcli.interop.relus import assumed_steps, beside_norm
 from sheafcli.interop.state import StateDict, Tensor
 from sheafcli.interop.strangers import (
     COVERS,
     EXPORT,
+    MAX_NAME,
     betrayed,
     no_part_of_the_network,
     other_activation,
@@ -71,12 +73,18 @@ def state_chain(state: StateDict, order: Sequence[str] = ()) -> Chain:
     left out. Without it the order is that of `order.settled`. Between two Linear a ReLU is assumed; beside a
     BatchNorm only where the numbers of an nn.Sequential leave one place for it. `notes` say all that.
     """
+    for name in state.tensors:
+        if len(name) > MAX_NAME:
+            raise ValueError(f"a tensor's name has {len(name):,} characters, and at most {MAX_NAME} are read")
     state, left_out = _plain(state)
     parameters = _parameters(state.tensors)
     if len(parameters) > MAX_MODULES:
         raise ValueError(
             f"it has {len(parameters):,} modules with weights, and at most {MAX_MODULES:,} are read"
         )
+    if said := said_activation(state.beside):
+        key, name = said
+        raise ValueError(f"{key}, beside the weights, says that the activation is {name}; {COVERS}")
     if order:
         modules, notes = _asked(parameters, [_unwrapped(name) for name in order], state)
         chosen = {module.name for module in modules}
@@ -84,7 +92,9 @@ def state_chain(state: StateDict, order: Sequence[str] = ()) -> Chain:
     else:
         modules, notes = _found(parameters, state)
     if left_out:
-        listed = ", ".join(left_out[:8]) + (f" and {len(left_out) - 8} more" if len(left_out) > 8 else "")
+        listed = ", ".join(name if len(name) < 60 else f"{name[:60]}..." for name in left_out[:8]) + (
+            f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
+        )
         notes.insert(0, f"left out, as no part of the network: {listed}")
     notes += [
         f"{name} is not in the file: it is {other}, which it shared its numbers with"
@@ -149,10 +159,8 @@ def _split(key: str) -> tuple[str, str]:
 
 def _found(parameters: Mapping[str, dict[str, Tensor]], state: StateDict) -> tuple[list[Module], list[str]]:
     """Return all modules in their order, and notes; ValueError if they are no chain, or may be none."""
-    _check_activations(state, state.modules)
-    modules = [_module(name, found) for name, found in parameters.items()]
-    for module in modules:
-        _check_name(module.name, "bias" in module.parameters)
+    _check_activations(state.modules)
+    modules = _plainly_named(parameters, state.modules)
     linear = [module.place for module in modules if module.kind == "Linear"]
     for doubt in (several_networks(linear), residual_blocks(linear)):
         if doubt:
@@ -174,32 +182,30 @@ def _asked(
         if not below:
             known = ", ".join(list(parameters)[:12]) + (", ..." if len(parameters) > 12 else "")
             raise ValueError(f"--order: {name!r} is no module with weights; there are {known}")
-        _check_activations(state, [key for key in state.modules if key.startswith(f"{name}.")])
-        row = [_module(key, found) for key, found in below.items()]
-        for module in row:
-            _check_name(module.name, "bias" in module.parameters)
+        row = _plainly_named(below, [key for key in state.modules if key.startswith(f"{name}.")])
         more, said = _in_order(row, state.ordered)
         modules += more
         notes += said
+    parents = {_split(module.name)[0] for module in modules}
+    _check_activations([key for key in state.modules if _split(key)[0] in parents])
     return modules, notes
 
 
-def _check_activations(state: StateDict, modules: Sequence[str]) -> None:
-    """Raise ValueError if names of modules, or options beside the weights, say that it is no ReLU."""
+def _check_activations(modules: Sequence[str]) -> None:
+    """Raise ValueError if a module, one without parameters too, is by its name no ReLU."""
     if other := other_activation(modules):
         raise ValueError(f"module {other!r} is, by its name, another activation than ReLU; {COVERS}")
-    if said := said_activation(state.beside):
-        key, name = said
-        raise ValueError(f"{key}, beside the weights, says that the activation is {name}; {COVERS}")
-    for name in modules:
-        _check_name(name, has_bias=True)
 
 
-def _check_name(name: str, has_bias: bool) -> None:
-    if what := betrayed(name, has_bias):
-        raise ValueError(
-            f"module {name!r} is, by its name, {what}, and a state_dict does not say how it is used; {EXPORT}"
-        )
+def _plainly_named(parameters: Mapping[str, dict[str, Tensor]], known: Sequence[str]) -> list[Module]:
+    """Return the modules of parameters; ValueError if one, or a known one without any, has a telling name."""
+    for name in dict.fromkeys([*parameters, *known]):
+        bare = name in parameters and "bias" not in parameters[name]
+        if what := betrayed(name, has_bias=not bare):
+            raise ValueError(
+                f"module {name!r} is, by its name, {what}: how it is used is not in a state_dict; {EXPORT}"
+            )
+    return [_module(name, found) for name, found in parameters.items()]
 
 
 def _module(name: str, parameters: dict[str, Tensor]) -> Module:
@@ -240,21 +246,31 @@ def _widths(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]
 
 def _in_order(modules: Sequence[Module], ordered: bool) -> tuple[list[Module], list[str]]:
     """Return modules in their order, as far as it is told; a BatchNorm goes with the Linear beside it."""
+    several = len({_split(module.name)[0] for module in modules}) > 1
+    pairs = [(one.name, other.name) for one, other in pairwise(modules) if _alike(one, other)]
+    if several and any(numbers(one) > numbers(other) for one, other in pairs):
+        # Keys sorted as text: the order of definition is lost, and a BatchNorm not beside its Linear.
+        ordered = False
+        modules = sorted(modules, key=lambda module: (template(module.name), numbers(module.name)))
     units: list[list[Module]] = []
-    if len({_split(module.name)[0] for module in modules}) == 1:
-        units = [[module] for module in modules]
-    else:
-        for module in modules:
-            if units and _beside(units[-1][-1].name, module.name):
-                norms = "BatchNorm" in (module.kind, units[-1][-1].kind)
-                if norms:
-                    units[-1].append(module)
-                    continue
+    for module in modules:
+        last = units[-1][-1] if units else None
+        if several and last and _beside(last.name, module.name) and "BatchNorm" in (last.kind, module.kind):
+            units[-1].append(module)
+        else:
             units.append([module])
+    for unit in units:
+        if several and all(module.kind == "BatchNorm" for module in unit):
+            raise beside_norm(unit[0].label)
     heads = {unit[0].name: unit for unit in units}
     places = [Place(unit[0].name, unit[0].place.n_in, unit[-1].place.n_out) for unit in units]
     order = settled(places, ordered)
     return [module for place in order.places for module in heads[place.name]], list(order.notes)
+
+
+def _alike(one: Module, other: Module) -> bool:
+    """Tell whether two modules are named alike but for their numbers."""
+    return template(one.name) == template(other.name)
 
 
 def _beside(one: str, other: str) -> bool:
@@ -273,7 +289,8 @@ def _check_size(modules: Sequence[Module]) -> None:
             count += math.prod(tensor.shape)
             if tensor.dtype not in FLOATS:
                 raise ValueError(
-                    f"{module.label} has weights of type {tensor.dtype}; save the model in a float type"
+                    f"{module.label} has weights of type {tensor.dtype}; save the model in a float type "
+                    f"({', '.join(FLOATS)})"
                 )
     if count > MAX_ENTRIES:
         raise ValueError(
@@ -300,11 +317,10 @@ def _check_copies(modules: Sequence[Module], steps: Mapping[str, Affine | Scale]
     known: dict[bytes, Module] = {}
     for module in modules:
         step = steps[module.name]
-        if not isinstance(step, Affine) or step.W.min() == step.W.max():
+        if not isinstance(step, Affine) or step.W.size == 0 or step.W.min() == step.W.max():
             continue
         twin = known.setdefault(step.W.tobytes(), module)
-        alike = re.sub(r"\d+", "#", twin.name) == re.sub(r"\d+", "#", module.name)
-        if twin.place.n_in == module.place.n_in and not alike:
+        if twin.place.n_in == module.place.n_in and not _alike(twin, module):
             raise ValueError(
                 f"{twin.name} and {module.name} have the same weights: one layer under two names, or a layer "
                 "that stands in the network twice? Name the layers as forward() calls them with --order NAMES"

@@ -29,15 +29,15 @@ def assumed_steps(
     for one, other in pairwise(linear):
         places = [i for i in range(one, other) if links[i] != SIDE]
         if len(places) > 1 or (not places and other > one + 1):
-            raise _beside_norm(layers[one + 1])
+            raise beside_norm(layers[one + 1].name)
         relus.add(places[0] if places else one)
         side += [] if places else [one]
     before = [i for i in range(linear[0]) if links[i] != SIDE]
     behind = [i for i in range(linear[-1], len(links)) if links[i] != SIDE]
     if before:
-        raise _beside_norm(layers[before[0]])
+        raise beside_norm(layers[before[0]].name)
     if len(behind) > 1 or any(links[i] == JOIN for i in behind):
-        raise _beside_norm(layers[linear[-1] + 1])
+        raise beside_norm(layers[linear[-1] + 1].name)
     relus |= set(behind)
     _check_side(names, links, side)
     steps: list[Step] = []
@@ -72,8 +72,9 @@ def _check_side(names: Sequence[str], links: Sequence[str], side: Sequence[int])
             )
 
 
-def _beside_norm(layer: Affine | Scale) -> ValueError:
-    return ValueError(f"whether {layer.name} stands before or behind a ReLU is not in a state_dict; {EXPORT}")
+def beside_norm(label: str) -> ValueError:
+    """Return the error that a BatchNorm, by its label, may stand on either side of a ReLU."""
+    return ValueError(f"whether {label} stands before or behind a ReLU is not in a state_dict; {EXPORT}")
 
 
 def _network(steps: Sequence[Step]) -> str:
@@ -99,8 +100,8 @@ def _open_ends(names: Sequence[str], links: Sequence[str], modules: Sequence[str
             )
     if last := _follows(names[-1], modules):
         notes.append(
-            f"module {last} stands behind the last layer and has no parameters: if it is a Sigmoid or "
-            f"Softmax, say --ending; if it is another function, {EXPORT}"
+            f"module {last} stands behind the last layer and has no parameters: a Sigmoid or Softmax is "
+            f"asked for with --ending; for another function, {EXPORT}"
         )
     return notes
 

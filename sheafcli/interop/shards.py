@@ -20,7 +20,7 @@ MAX_SHARDS = 1000
 INDEX = ".index.json"
 """How the name of an index ends, behind that of the whole: model.safetensors.index.json."""
 
-_SHARD = re.compile(r"(?P<whole>.+)-\d{5}-of-(?P<count>\d{5})")
+_SHARD = re.compile(r"(?P<whole>.+)-\d+-of-\d+")
 
 
 def index_of(path: Path) -> Path | None:

@@ -15,7 +15,8 @@ EXPORT = "export the model with torch.onnx.export, which records the order of al
 COVERS = "a sheaf covers Linear, ReLU and BatchNorm"
 
 _LOSS = re.compile(
-    r"(?:.*_)?(?:criterion|criteria|crit|loss|losses|lossfn|objective|cross_?entropy|ce|bce|nll|xent)(?:_.*)?",
+    r".*loss.*|(?:.*_)?(?:criterion|criteria|crit|objective|cost|focal|cross_?entropy|ce|bce|nll|xent"
+    r"|metrics?|acc|accuracy)(?:_.*)?",
     re.IGNORECASE,
 )
 _BUFFERS = {"n_averaged", "pos_weight", "class_weight", "class_weights", "loss_weight", "loss_weights"}
@@ -32,6 +33,7 @@ _PARAMETERS = (
         r"|nested_(absmax|quant_map)|(weight|input)_scale(_inv)?|W_q",
         QUANTISED,
     ),
+    (r"_?flat_param.*", "a part of FSDP's flat parameters; save the network with a full state_dict"),
     (r"kernel", "a layer of Keras or Flax, whose kernel is n_in x n_out; write its transpose as NPZ"),
 )
 """Segments of a parameter's name, and what the module is that has such a parameter."""
@@ -41,7 +43,8 @@ _NAMES = (
     (r"\w*attn|\w*attention|self_attn|[qkv]_proj|qkv|to_(q|k|v|qkv)|c_attn", "part of an attention layer"),
     (r"gate(_proj)?|gating|router|experts", "a gate, which multiplies other values"),
     (r"log_?var(iance)?|log_?std|log_?sigma|\w+_log_?var", "one of two branches from the same values"),
-    (r"branch(es)?|tower", "one of several branches"),
+    (r"branch(es)?|tower|adapters?", "one of several branches"),
+    (r"c_(attn|fc|proj)", "a Conv1D of transformers, whose weight is transposed"),
 )
 """Names of modules that say that values do not pass through one layer after the other."""
 
@@ -55,6 +58,9 @@ _ACTIVATIONS = re.compile(
 _FURTHER_ACTIVATIONS = ("sigmoid", "logistic", "sin", "linear", "identity", "none")
 _SAYS_ACTIVATION = re.compile(r"(?:.*_)?(?:activations?|act|act_?fn|act_?layer|non_?linearity)(?:_.*)?")
 _SAYS_OUTPUT = re.compile("out|final|last|end")
+
+MAX_NAME = 500
+"""The most characters of a name; no name that is looked at is longer."""
 
 MAX_OPTIONS = 10_000
 """How many of the options that stand beside the weights are looked at."""
@@ -73,11 +79,13 @@ def no_part_of_the_network(name: str, shape: tuple[int, ...], dtype: str) -> boo
 
 def stranger(module: str, parameters: Collection[str]) -> str | None:
     """Return what a module is that has such parameters and is covered by no sheaf; None if it may be."""
-    if any(parameter.startswith("parametrizations.") for parameter in parameters):
-        return (
-            "a parametrized layer, with spectral or weight norm, say (take that off with "
-            f'torch.nn.utils.parametrize.remove_parametrizations({_attribute(module)}, "weight"))'
-        )
+    for parameter in parameters:
+        if parameter.startswith("parametrizations."):
+            tensor = parameter.split(".")[1]
+            return (
+                "a parametrized layer, with spectral or weight norm, say (take that off with "
+                f'torch.nn.utils.parametrize.remove_parametrizations({_attribute(module)}, "{tensor}"))'
+            )
     if {"weight_orig", "weight_u"} <= set(parameters):
         return f"a layer with spectral norm (take it off with {_removed('remove_spectral_norm', module)})"
     for pruned in ("weight", "bias"):
@@ -121,10 +129,13 @@ def said_activation(beside: Mapping[str, Any]) -> tuple[str, str] | None:
     waiting: list[tuple[str, Any]] = list(beside.items())
     for at, (key, value) in enumerate(waiting):  # it grows on the way
         inside = value if isinstance(value, dict) else getattr(value, "__dict__", None)
+        if len(key) > MAX_NAME:
+            continue
         if isinstance(inside, dict) and at + len(waiting) + len(inside) < MAX_OPTIONS:
             waiting += [(f"{key}.{name}", option) for name, option in inside.items()]
         option = key.rpartition(".")[2].lower()
-        if isinstance(value, str) and _SAYS_ACTIVATION.fullmatch(option) and not _SAYS_OUTPUT.search(option):
+        said = isinstance(value, str) and len(value) <= MAX_NAME
+        if said and _SAYS_ACTIVATION.fullmatch(option) and not _SAYS_OUTPUT.search(option):
             name = value.strip().rpartition(".")[2].removesuffix("()")
             if _ACTIVATIONS.fullmatch(name) or name.lower() in _FURTHER_ACTIVATIONS:
                 return key, value

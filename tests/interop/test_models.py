@@ -85,6 +85,15 @@ def test_skops_is_read_and_not_written(tmp_path):
         model_bytes(tmp_path / "model.skops", biased([2, 1], "identity"))
 
 
+@pytest.mark.parametrize("name", ["model.h5", "model.hdf5", "model.keras", "model.pt"])
+def test_models_of_keras_are_answered_with_how_to_write_them(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(20))
+    message = refusal(path)
+    assert 'model.export("model.onnx", format="onnx")' in message
+    assert "np.savez" in message
+
+
 @pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".joblib"])
 def test_pickles_are_refused_by_name(tmp_path, suffix):
     message = refusal(tmp_path / f"model{suffix}")

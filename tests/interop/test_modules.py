@@ -128,6 +128,23 @@ def test_batch_norms_of_several_sequentials_are_folded(tmp_path):
     np.testing.assert_allclose(model.network.predict(X), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("names", [sorted, lambda keys: keys])
+def test_batch_norms_at_two_digits_stay_with_their_layers(tmp_path, names):
+    """Sorted as text, body.10 stands before body.9."""
+    torch.manual_seed(0)
+    body = [part for _ in range(4) for part in (nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU())]
+    module = nn.ModuleDict({"body": nn.Sequential(*body), "head": nn.Linear(4, 2)})
+    for norm in body[1::3]:
+        nn.init.normal_(norm.running_mean)
+    module.eval()
+    X = samples(4)
+    with torch.no_grad():
+        expected = module["head"](module["body"](torch.from_numpy(X))).numpy()
+    content = module.state_dict()
+    for path in both(tmp_path, {key: content[key].clone() for key in names(content)}):
+        np.testing.assert_allclose(read_model(path).network.predict(X), expected, rtol=1e-5, atol=1e-5)
+
+
 # The order that is asked for -------------------------------------------------------------------
 
 
@@ -147,6 +164,16 @@ def test_a_layer_that_is_called_twice_is_named_twice(tmp_path):
     assert_chain(
         saved(tmp_path / "model.pt", state(body=one, head=two)), [one, one, two], ["body", "body", "head"]
     )
+
+
+def test_an_order_does_not_hide_another_activation(tmp_path):
+    module = nn.ModuleDict({"fc1": nn.Linear(4, 3), "tanh": nn.Tanh(), "fc2": nn.Linear(3, 2)})
+    path = saved(tmp_path / "model.pt", module.state_dict())
+    with pytest.raises(InputError, match="'tanh' is, by its name, another activation"):
+        read_model(path, order=["fc1", "fc2"])
+    content = {"model": nn.ModuleDict({"fc": nn.Linear(4, 3)}).state_dict(), "args": {"activation": "gelu"}}
+    with pytest.raises(InputError, match="says that the activation is gelu"):
+        read_model(saved(tmp_path / "model.pt", content), order=["fc"])
 
 
 def test_a_name_that_is_none_is_answered_with_those_there_are(tmp_path):
@@ -176,6 +203,13 @@ def test_a_name_that_is_none_is_answered_with_those_there_are(tmp_path):
         (("self_attn__q_proj", "fc1"), "part of an attention layer"),
         (("trunk", "mu", "logvar"), "'logvar' is, by its name, one of two branches"),
         (("gate_proj", "up_proj", "down_proj"), "a gate, which multiplies"),
+        (("ema_fc1", "ema_fc2", "fc1", "fc2"), "ema_fc1 is the name of a network"),
+        (("net", "net_copy"), "net_copy is the name of a network"),
+        (
+            ("q_net__0", "q_net__2", "q_net_target__0", "q_net_target__2"),
+            "several networks, q_net, q_net_target",
+        ),
+        (("h__c_fc", "h__c_proj"), "whose weight is transposed"),
     ],
 )
 def test_names_of_what_is_no_row_of_layers_are_refused(tmp_path, names, words):
@@ -263,6 +297,9 @@ def pruned(parameter):
             "merge_and_unload()",
         ),
         (lambda: {"Dense_0.kernel": torch.ones(4, 2)}, "Keras or Flax"),
+        (lambda: {"_fsdp_wrapped_module._flat_param": torch.ones(9)}, "FSDP's flat parameters"),
+        (lambda: {"a" * 501 + ".weight": torch.ones(2, 2)}, "name has 508 characters"),
+        (lambda: {"_" * 500_000: torch.ones(2, 2)}, "name has 500,000 characters"),
     ],
 )
 def test_what_is_no_plain_layer_is_answered_with_what_to_do(tmp_path, make, words):
@@ -307,6 +344,7 @@ def test_what_wraps_a_network_is_taken_off(tmp_path, wrapped):
         {"class_weights": torch.ones(2)},
         {"n_averaged": torch.tensor(5)},
         {"global_step": torch.tensor(700)},
+        {"val_accuracy.correct": torch.ones(2), "celoss.weight": torch.ones(2), "focal.alpha": torch.ones(2)},
     ],
 )
 def test_what_belongs_to_the_loss_or_counts_is_left_out_aloud(tmp_path, beside):
@@ -324,6 +362,12 @@ def test_a_state_dict_of_very_many_modules_is_refused(tmp_path):
     content = {f"{2 * i}.weight": torch.ones(1, 1) for i in range(1001)}
     for path in both(tmp_path, content):
         assert "it has 1,001 modules with weights, and at most 1,000 are read" in refusal(path)
+
+
+def test_one_network_may_be_called_by_a_name_of_several(tmp_path):
+    layers = linear(4, 5, 2)
+    assert_chain(saved(tmp_path / "model.pt", state(actor_fc1=layers[0], actor_fc2=layers[1])), layers)
+    assert_chain(saved(tmp_path / "model.pt", state(policy__0=layers[0], policy__2=layers[1])), layers)
 
 
 def test_a_long_network_is_spelt_out_at_both_ends(tmp_path):

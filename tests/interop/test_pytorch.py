@@ -240,10 +240,14 @@ def test_tensors_that_are_no_layer_are_named(tmp_path, change, words):
 
 
 def test_a_batch_norm_between_named_layers_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
     state = OrderedDict()
     for name, module in (("fc1", nn.Linear(4, 3)), ("bn1", nn.BatchNorm1d(3)), ("fc2", nn.Linear(3, 1))):
         state |= {f"{name}.{key}": tensor for key, tensor in module.state_dict().items()}
-    message = refusal(saved(tmp_path / "model.pt", state))
+    save_file(state, tmp_path / "model.safetensors")
+    assert refusal(saved(tmp_path / "model.pt", state)) == refusal(tmp_path / "model.safetensors")
+    message = refusal(tmp_path / "model.pt")
     assert "BatchNorm bn1 stands before or behind a ReLU" in message
     assert "torch.onnx.export" in message
 
