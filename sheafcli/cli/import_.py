@@ -9,7 +9,7 @@ import pandas as pd
 import typer
 
 from sheafcli.interop.models import FORMATS
-from sheafcli.render.console import print_note, stdout
+from sheafcli.render.console import print_notes, stdout
 from sheafcli.render.tables import frame_table
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.imported import DataSource, Imported
@@ -63,8 +63,7 @@ def import_(
     source = None if data is None else DataSource.named(data, target or ())
     imported = Imported.read(model, directory, source, ending)
     imported.write(directory, overwrite=overwrite)
-    for note in imported.notes:
-        print_note(note)
+    print_notes(imported.notes)
     _show(imported)
     typer.echo(f"\nRun directory: {directory.path}")
 

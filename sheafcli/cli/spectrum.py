@@ -9,7 +9,7 @@ import typer
 from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.core.spectrum import spectrum as spectrum_of
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary, spectrum_table, stability_table
-from sheafcli.render.console import stdout
+from sheafcli.render.console import print_notes, stdout
 from sheafcli.render.spectrum import modes_table, spectrum_figure
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import frame_table, show_frame
@@ -29,6 +29,7 @@ def spectrum(
     Of a run, writes spectrum.csv (a row a sample) and figures/spectrum.png into its directory.
     """
     studied = Subject.load(subject)
+    print_notes(studied.notes)
     found = spectrum_of(studied.network, studied.task.X_test[:limit])
     table = spectrum_table(found)
     if studied.run is not None:

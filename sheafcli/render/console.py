@@ -6,7 +6,7 @@ Colours and other escape codes go to capable terminals only, and nowhere if NO_C
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.live import Live
@@ -56,9 +56,10 @@ def live_view(picture: Callable[[], RenderableType], console: Console) -> Live:
     )
 
 
-def print_note(note: str) -> None:
-    """Print a note on standard error: what was assumed, or looks wrong, where a command goes on."""
-    stderr().print(Text.assemble(("note:", "bold"), " ", note), soft_wrap=True)
+def print_notes(notes: Iterable[str]) -> None:
+    """Print notes on standard error: what was assumed, or looks wrong, where a command goes on."""
+    for note in notes:
+        stderr().print(Text.assemble(("note:", "bold"), " ", note), soft_wrap=True)
 
 
 def print_error(message: str) -> None:

@@ -15,6 +15,7 @@ from sheafcli.core.training.fit import Data, Record, record, records
 from sheafcli.core.training.protocol import Diverged, Session
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
+from sheafcli.runs.data_files import check_unchanged, data_hashes
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, Phase
 from sheafcli.runs.files import GrowingTable, write_npz
@@ -88,6 +89,7 @@ def conduct(
     with directory.locked(), terminable():
         if resume:
             directory.status_of(experiment.config)
+            check_unchanged(directory)
         checkpoint = Checkpoint.read(directory) if resume else None
         manifest = _Manifest(experiment, directory, resume)
         try:
@@ -237,6 +239,7 @@ class _Manifest:
             "method": config.training.method,
             "seed": config.seed,
             **sizes(experiment.network, experiment.task),
+            "data": before.get("data") or data_hashes(directory),
             "started": before.get("started", now()),
             "ended": None,
             "versions": versions(),

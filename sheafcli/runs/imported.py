@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
+from sheafcli.runs.data_files import data_hashes, sha256
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
 from sheafcli.runs.files import write_npz
@@ -162,7 +162,7 @@ class Imported:
             notes += [*task.notes, *scaling, *matching]
         values["network"]["start"] = START
         config = _checked(values, directory)
-        about = {"file": path.name, "format": model.format, "sha256": _sha256(path)}
+        about = {"file": path.name, "format": model.format, "sha256": sha256(path)}
         return cls(
             name=values["name"],
             network=replace(network, output=output_named(values["network"]["output"])),
@@ -195,7 +195,7 @@ class Imported:
                 try:
                     write_npz(directory / START, network_arrays(self.network))
                     directory.write_network(self.network)
-                    directory.write_manifest(self._manifest())
+                    directory.write_manifest(self._manifest() | {"data": data_hashes(directory)})
                 except BaseException:
                     directory.clear()
                     raise
@@ -305,8 +305,3 @@ def _checked(values: dict[str, Any], directory: RunDirectory) -> Config | None:
         named = " (a run is called what its directory is)" if ("name",) in problems else ""
         raise InputError(found + named, path=directory.path)
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

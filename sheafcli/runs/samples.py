@@ -9,6 +9,7 @@ from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
+from sheafcli.runs.data_files import check_data_is_there
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
 from sheafcli.tasks import TaskData
@@ -48,6 +49,7 @@ class Samples:
 
     @classmethod
     def _of_task(cls, run: RunDirectory, network: Network, part: str, limit: int | None) -> Samples:
+        check_data_is_there(run)
         task = Experiment.load(run / "config.yaml").task
         if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
             raise InputError(

@@ -10,7 +10,7 @@ from termios import TIOCSWINSZ
 
 import pytest
 
-from sheafcli.render.console import print_error, print_note, stdout
+from sheafcli.render.console import print_error, print_notes, stdout
 
 SHOW = """
 from rich.text import Text
@@ -80,7 +80,7 @@ def test_an_error_is_printed_to_the_letter_on_standard_error(capsys):
 
 
 def test_a_note_is_one_line_on_standard_error_whatever_it_names(capsys):
-    print_note("column '[red]' is " + "long " * 40)
+    print_notes(["column '[red]' is " + "long " * 40])
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "note: column '[red]' is " + "long " * 40 + "\n"
