@@ -24,7 +24,14 @@ class _HouseConsole(Console):
 
     def __init__(self, *, stderr: bool):
         colours = None if os.environ.get("NO_COLOR") else "auto"
-        super().__init__(stderr=stderr, color_system=colours, highlight=False)  # type: ignore[arg-type]
+        # Names of classes, columns and files may hold brackets and colons: they are no markup.
+        super().__init__(
+            stderr=stderr,
+            color_system=colours,  # type: ignore[arg-type]
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
 
     @property  # type: ignore[misc]  # nobody sets the size of the house's consoles
     def size(self) -> ConsoleDimensions:

@@ -66,8 +66,8 @@ def test_no_escape_codes_where_they_are_not_wanted(environment):
 def test_a_pipe_is_80_columns_whatever_the_window(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert stdout().width == 80
-    stdout().print("[bold]x[/bold]")
-    assert capsys.readouterr().out == "x\n"
+    stdout().print("[bold]x[/bold] :smile:")
+    assert capsys.readouterr().out == "[bold]x[/bold] :smile:\n"
 
 
 def test_an_error_is_printed_to_the_letter_on_standard_error(capsys):
