@@ -24,7 +24,7 @@ from sheafcli.render.tension import tension_figure
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.data_files import changed_data
 from sheafcli.runs.files import write_text
-from sheafcli.runs.samples import PARTS, Samples
+from sheafcli.runs.samples import Samples
 
 MOST_NEURONS, MOST_SAMPLES = 10, 5
 FAILED_ON = 3
@@ -59,8 +59,7 @@ def diagnose(
     directory = RunDirectory.existing(run)
     network = directory.network()
     samples = Samples.choose(directory, network, data, limit)
-    if data in PARTS:
-        print_notes(changed_data(directory))
+    print_notes(changed_data(directory))
     with working(network.depth + 5) as advance:
         found = examine_run(directory, network, samples, advance)
         _write(directory, found, advance)
@@ -127,7 +126,7 @@ def _print_tables(directory: RunDirectory, found: Examination) -> None:
         f"Pinned discord of {len(found.samples.X)} samples ({found.samples.part}): "
         "input and true output pinned"
     )
-    trained_on = "train" if found.samples.other is not None else found.samples.part
+    trained_on = found.samples.other_part if found.samples.part == "test" else found.samples.part
     shown = [blame_table(found.layers, trained_on)]
     if found.findings:
         shown.append(findings_table(found.findings))

@@ -50,6 +50,15 @@ def import_(
             "--ending", help="The output function that ends the network, where the file does not say it."
         ),
     ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            "--order",
+            metavar="NAMES",
+            help="The layers of a state_dict in the order in which forward() calls them: their names, with "
+            "commas between. A name that others lie below stands for all of these. The rest is left out.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
 ) -> None:
     """Make a run of a network trained elsewhere.
@@ -61,7 +70,10 @@ def import_(
         raise typer.BadParameter("--target names columns of a .csv file: give that with --data")
     directory = RunDirectory(output or Path("results") / model.stem)
     source = None if data is None else DataSource.named(data, target or ())
-    imported = Imported.read(model, directory, source, ending)
+    names = [] if order is None else [name.strip() for name in order.split(",")]
+    if not all(names):
+        raise typer.BadParameter("--order takes names with commas between, such as fc1,fc2")
+    imported = Imported.read(model, directory, source, ending, names)
     imported.write(directory, overwrite=overwrite)
     print_notes(imported.notes)
     _show(imported)

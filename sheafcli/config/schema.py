@@ -16,6 +16,9 @@ from sheafcli.tasks import TaskSpec
 
 StartKeyword = Literal["he"]
 
+MAX_HIDDEN = 64
+"""The most hidden layers of a network."""
+
 Width = Annotated[int, Field(ge=1, le=65536)]
 
 
@@ -23,7 +26,7 @@ class NetworkSpec(Section):
     """The ReLU network: how wide, how deep, and from which weights it starts."""
 
     # A tuple, so that the specification is immutable through and through; YAML knows lists only.
-    hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=64)] = Field(
+    hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=MAX_HIDDEN)] = Field(
         description="Widths of the hidden layers from input to output: wider or deeper fits more, "
         "and deeper diffuses more slowly; [] is a linear model."
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from sheafcli.config.document import Document, KeyPath, Origin, Problem, dotted, write
 from sheafcli.config.load import validated
-from sheafcli.config.problems import input_error
+from sheafcli.config.problems import input_error, problem_at
 from sheafcli.config.schema import Config
 
 
@@ -80,11 +80,13 @@ class Sweep:
     def runs(self) -> list[SweepRun]:
         """Validate the configuration of every run; InputError lists all that is wrong, each thing once.
 
-        Runs are numbered from 1, and called by the sweep's name and their number.
+        Runs are numbered from 1, and called by the sweep's name and their number. No two of them are the
+        same but for that name: the second would count twice in every median.
         """
         digits = max(3, len(str(self.count)))
         runs: list[SweepRun] = []
         problems: dict[Problem, None] = {}
+        steps_of: dict[Config, tuple[tuple[Choice, ...], ...]] = {}
         for place, steps in enumerate(itertools.product(*(axis.steps for axis in self.axes)), start=1):
             number = f"{place:0{digits}d}"
             document = Document(deepcopy(self.base.value), dict(self.base.origins))
@@ -96,10 +98,33 @@ class Sweep:
             name = f"{self.name}-{number}"
             document.replace(("name",), name, Origin(name))
             config = validated(document, self.path)
-            if isinstance(config, Config):
-                runs.append(SweepRun(number, parameters, config))
-            else:
+            if not isinstance(config, Config):
                 problems |= dict.fromkeys(config)
+                continue
+            runs.append(SweepRun(number, parameters, config))
+            # Configurations compare as they are validated: 1e-3 is 0.001, and a default may be spelt out.
+            before = steps_of.setdefault(config.model_copy(update={"name": self.name}), steps)
+            if before is not steps:
+                problems[self._repetition(before, steps)] = None
         if problems:
             raise input_error(problems, self.path)
         return runs
+
+    def _repetition(
+        self, before: tuple[tuple[Choice, ...], ...], steps: tuple[tuple[Choice, ...], ...]
+    ) -> Problem:
+        """Say where the steps of two runs with one configuration differ first: one value is given twice."""
+        key, first, again = next(
+            (key, first, again)
+            for axis, one, other in zip(self.axes, before, steps, strict=True)
+            for key, first, again in zip(axis.keys, one, other, strict=True)
+            if one is not other
+        )
+        same = "it" if first.origin.given == again.origin.given else f"the same value as {first.origin.given}"
+        line = "" if first.origin.line is None else f" on line {first.origin.line}"
+        again_is = f"{same} stands there before{line}" if same == "it" else f"{same}{line}"
+        return problem_at(
+            key,
+            f"given {again.origin.given}; {again_is}: each run of a sweep is done once, keep one of the two",
+            again.origin,
+        )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from sheafcli.config.section import FilePath, PositiveFloat, PositiveInt, Section, conflict
+from sheafcli.core.training.protocol import MOST_STEPS
 
 StalksKeyword = Literal["random", "zeros", "forward"]
 
@@ -89,6 +90,28 @@ class HeatSpec(Section):
         if self.reset_every is not None and self.reset_time is not None:
             given = f"given {self.reset_time!r} beside reset_every {self.reset_every}"
             raise conflict("reset_time", f"{given}; give at most one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _ends_some_day(self) -> Self:
+        """Refuse a step that is cut short at every restart, and an end that so many steps do not reach.
+
+        The clock is a sum of steps: one of less than 1e-16 of it would not even move it.
+        """
+        if self.dt == "auto":
+            return self
+        if self.reset_time is not None and self.reset_time < self.dt:
+            raise conflict(
+                "reset_time",
+                f"given {self.reset_time!r}; must be at least dt, which is {self.dt!r}: stalks that restart "
+                "within a step never settle",
+            )
+        if self.time is not None and self.time / self.dt > MOST_STEPS:
+            raise conflict(
+                "time",
+                f"given {self.time!r}, {self.time / self.dt:.1e} steps of dt {self.dt!r}; must be at most "
+                f"{MOST_STEPS * self.dt:.3g} with that dt, {MOST_STEPS:.0e} steps",
+            )
         return self
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sheafcli.core.magnitude import check_magnitude
 from sheafcli.core.outputs import Array, Identity, Output, output_named
 
 Seed = int | np.random.SeedSequence | np.random.Generator
@@ -99,12 +100,11 @@ class Network:
 
 
 def as_inputs(network: Network, X: Array) -> Array:
-    """Return X as float64, samples x n_0, or raise ValueError where it does not fit or is not finite."""
+    """Return X as float64, samples x n_0, or raise ValueError where it does not fit or is out of range."""
     X = np.asarray(X, dtype=np.float64)
     if X.ndim != 2 or X.shape[1] != network.widths[0] or len(X) == 0:
         raise ValueError(f"X must be samples x {network.widths[0]}, at least one, got shape {X.shape}")
-    if not is_finite(X):
-        raise ValueError("X must be finite")
+    check_magnitude("X", X)
     return X
 
 
@@ -114,8 +114,7 @@ def as_targets(network: Network, y: Array, n_samples: int) -> Array:
     y = y[:, None] if y.ndim == 1 else y
     if y.shape != (n_samples, network.widths[-1]):
         raise ValueError(f"the target must have shape {(n_samples, network.widths[-1])}, got {y.shape}")
-    if not is_finite(y):
-        raise ValueError("the target must be finite")
+    check_magnitude("y", y)
     return y
 
 

@@ -24,9 +24,9 @@ COLUMNS = [
     *(*LOSSES, *ACCURACIES),
     *(*(f"discord_{operation}" for operation in OPERATIONS), "discord_total"),
 ]
-# Options of a task that say on which samples a loss is measured, and from which inputs; all others say
-# of what it is a loss.
-SAMPLING = {"n_train", "n_test", "test_fraction", "features"}
+# Options of a task that say on which samples a loss is measured, from which inputs, and how a file is
+# written; all others say of what it is a loss.
+SAMPLING = {"n_train", "n_test", "test_fraction", "features", "delimiter", "decimal"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from sheafcli.config.load import load_config
@@ -12,6 +13,8 @@ from sheafcli.config.training import TrainingSpec
 from sheafcli.core.network import Network
 from sheafcli.diagnostics.fault import fault_table
 from sheafcli.diagnostics.findings import Examined, Finding, examine, findings_frame
+from sheafcli.diagnostics.findings.finding import listed
+from sheafcli.diagnostics.findings.output import MOST_NAMED
 from sheafcli.diagnostics.logged import read_log
 from sheafcli.diagnostics.pinned import Diagnosis, diagnose
 from sheafcli.errors import InputError
@@ -47,16 +50,15 @@ def examine_run(
 ) -> Examination:
     """Diagnose samples, ask every layer whether it is at fault, and apply the rules.
 
-    `advance` is called with what is done next, before each of the depth + 4 parts of the work. RunFailed
-    says which samples did not reach the tolerance: their discord would say nothing.
+    `advance` is called with what is done next, before each of the depth + 4 parts of the work. Samples that
+    did not reach the tolerance are left out, since their discord would say nothing, and a finding says
+    which; RunFailed if that leaves none.
     """
     advance("pinned equilibrium")
     diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
-    if diagnosis.unsettled:
-        raise RunFailed(
-            f"{len(diagnosis.unsettled)} of {len(samples.X)} samples did not reach the tolerance: "
-            f"{', '.join(map(str, diagnosis.unsettled[:20]))}; nothing is written"
-        )
+    unsettled = tuple(diagnosis.unsettled)
+    if unsettled:
+        samples, diagnosis = _settled(network, samples, diagnosis)
     advance("repairs")
     fault = fault_table(network, *samples.trained_on, lambda: advance("repairs"))
     advance("findings")
@@ -74,9 +76,25 @@ def examine_run(
             history=_history(run),
             status=run.manifest().get("status"),
             training=_training(run),
+            start=samples.start,
+            unsettled=unsettled,
         )
     )
     return Examination(network, samples, diagnosis, diagnosis.layers.merge(fault, on="layer"), findings)
+
+
+def _settled(network: Network, samples: Samples, diagnosis: Diagnosis) -> tuple[Samples, Diagnosis]:
+    """Return the samples that settled, under their own numbers, and their diagnosis."""
+    unsettled = diagnosis.unsettled
+    rows = np.flatnonzero(diagnosis.extension.converged)
+    if len(rows) == 0:
+        raise RunFailed(
+            f"{len(unsettled)} of {len(samples.X)} samples did not reach the tolerance: "
+            f"{listed(unsettled, MOST_NAMED)}; nothing is written"
+        )
+    samples = replace(samples, X=samples.X[rows], y=samples.y[rows])
+    settled = diagnose(network, samples.X, samples.y, samples.classes)
+    return samples, replace(settled, samples=settled.samples.assign(sample=rows))
 
 
 def _history(run: RunDirectory) -> pd.DataFrame | None:

@@ -23,6 +23,9 @@ FAULT_COLUMNS = [
     "fitted_loss",
     "repaired_loss",
 ]
+# A layer is at fault where that is ten times as likely as all else, by odds that no noise gives (e^10), and
+# where repairing it alone at least halves the loss.
+BLAMED, NATS, HALVED = 0.9, 10.0, 0.5
 # Repairs are tried on so many samples at most, spread evenly over all.
 MOST_SAMPLES = 300
 
@@ -74,6 +77,20 @@ def posterior(evidence: Array) -> Array:
     highest = max(0.0, float(evidence.max()))
     odds = np.exp(evidence - highest)
     return np.asarray(odds / (np.exp(-highest) + odds.sum()))
+
+
+def suspected(fault: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the layers at fault, the likeliest first: those that have nine tenths of the blame.
+
+    None where no layer is: the likeliest has little evidence, or repairing it does little. Nor if that needs
+    all layers, since then they are not told apart.
+    """
+    ranked = fault.sort_values("blame", ascending=False, kind="stable")
+    count = int(np.searchsorted(ranked["blame"].cumsum().to_numpy(), BLAMED)) + 1
+    worst = ranked.iloc[0]
+    told = worst["evidence"] >= NATS and worst["repaired_loss"] <= HALVED * worst["loss"]
+    alone = count == 1 or count < len(fault)
+    return ranked.iloc[: count if told and alone and count <= len(fault) else 0]
 
 
 def part_name(repair: Repair) -> str:

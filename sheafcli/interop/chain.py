@@ -59,6 +59,7 @@ class Chain:
     it has none; of two classes and one output the second is the one whose probability the output is.
     `scales_inputs` and `scales_targets` say that the steps take data as it is, and predict targets as
     they are: a scaler of them is among the steps.
+    `assumed` tells that the file does not record the steps between its layers, or their order.
     """
 
     steps: tuple[Step, ...]
@@ -68,6 +69,7 @@ class Chain:
     classes: tuple[str, ...] = ()
     scales_inputs: bool = False
     scales_targets: bool = False
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         endings = [step for step in self.steps if isinstance(step, Ending)]

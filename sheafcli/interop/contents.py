@@ -15,6 +15,8 @@ FORMATS = {
     ".npz": "npz",
     ".pt": "pytorch",
     ".pth": "pytorch",
+    ".ckpt": "pytorch",
+    ".bin": "pytorch",
     ".safetensors": "safetensors",
     ".onnx": "onnx",
     ".skops": "scikit-learn",
@@ -30,6 +32,11 @@ np.savez("model.npz", output=model.out_activation_.replace("logistic", "sigmoid"
          **{k: v for i, (W, b) in layers for k, v in ((f"W{i}", W.T), (f"b{i}", b))})"""
 """Two lines that write a fitted MLPClassifier or MLPRegressor with activation="relu" as plain NPZ."""
 
+KERAS_SNIPPET = """\
+dense = enumerate((layer.get_weights() for layer in model.layers if layer.weights), 1)
+np.savez("model.npz", **{k: v for i, (W, b) in dense for k, v in ((f"W{i}", W.T), (f"b{i}", b))})"""
+"""Two lines that write a Keras model of Dense layers with activation="relu" as plain NPZ."""
+
 PICKLES = (".pkl", ".pickle", ".joblib")
 
 _ZIPPED = ("npz", "pytorch", "scikit-learn")
@@ -40,9 +47,9 @@ def format_of(path: Path) -> str:
     if path.suffix.lower() in PICKLES:
         raise InputError(_PICKLE, path=path)
     if path.suffix.lower() not in FORMATS:
+        advice = _CONVERSIONS.get(path.suffix.lower(), "name the file after its format, or convert it")
         raise InputError(
-            f"unknown suffix {path.suffix!r}; the formats are {', '.join(FORMATS)}; "
-            "name the file after its format, or convert it",
+            f"unknown suffix {path.suffix!r}; the formats are {', '.join(FORMATS)}; {advice}",
             path=path,
         )
     return FORMATS[path.suffix.lower()]
@@ -61,7 +68,8 @@ def check_content(path: Path, format: str) -> None:
         message = f"the file is named {path.suffix} and holds {kind}; rename it to end in {suffixes[0]}"
     elif kind == "TorchScript":
         message = (
-            f"the file holds a TorchScript program, which is not run; write it with: {STATE_DICT_SNIPPET}"
+            "the file holds a TorchScript program, which is not run; write its weights with: "
+            f'torch.save(torch.jit.load("{path.name}").state_dict(), "weights.pt")'
         )
     else:
         what = f"is {kind}, not" if kind else "is not"
@@ -114,6 +122,14 @@ def _archive_kind(names: Iterable[str]) -> str:
         return "scikit-learn"
     return "npz" if files and all(name.endswith(".npy") for name in files) else "a zip archive"
 
+
+_KERAS = f"""\
+where Keras is, write the model as ONNX, with model.export("model.onnx", format="onnx"), or as NPZ:
+
+{KERAS_SNIPPET}"""
+
+_CONVERSIONS = {".h5": _KERAS, ".hdf5": _KERAS, ".keras": _KERAS}
+"""How models of suffixes that are not read become ones that are."""
 
 _PICKLE = f"""\
 a pickle runs code when it is opened, so none is read. Where the model lives, write it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from sheafcli.core.outputs import OUTPUTS
 from sheafcli.errors import InputError
 from sheafcli.interop.chain import Chain, to_network
 from sheafcli.interop.contents import FORMATS, SKLEARN_SNIPPET, STATE_DICT_SNIPPET, check_content, format_of
+from sheafcli.interop.modules import state_chain
 from sheafcli.interop.networks import network_arrays, network_from
 from sheafcli.interop.npz import read_npz
 from sheafcli.interop.onnx_files import onnx_bytes, read_onnx
 from sheafcli.interop.pytorch import pytorch_bytes, read_pytorch
 from sheafcli.interop.safetensors_files import read_safetensors, safetensors_bytes
+from sheafcli.interop.shards import INDEX, index_of, read_shards
 from sheafcli.interop.sklearn_models import read_skops
+from sheafcli.interop.state import StateDict
 
 __all__ = ["FORMATS", "SKLEARN_SNIPPET", "STATE_DICT_SNIPPET", "Model", "model_bytes", "read_model"]
 
@@ -32,7 +35,8 @@ class Model:
     `format` is one of the values of FORMATS. `says_output` tells whether the file itself says which
     output function ends the network; where it does not, the output is the one asked for, or the
     identity. `notes` are what was assumed or done to make it a network of ours, a sentence each. The
-    others are as in `Chain`: what the file calls inputs and classes, and whether it scales data itself.
+    others are as in `Chain`: what the file calls inputs and classes, whether it scales data itself, and
+    whether the order of its layers and what stands between them are assumed.
     """
 
     network: Network
@@ -43,40 +47,50 @@ class Model:
     classes: tuple[str, ...] = ()
     scales_inputs: bool = False
     scales_targets: bool = False
+    assumed: bool = False
 
 
 READERS: dict[str, Callable[[Path], Chain]] = {
-    "pytorch": read_pytorch,
-    "safetensors": read_safetensors,
     "onnx": read_onnx,
     "scikit-learn": read_skops,
 }
-"""How each format is read, but for NPZ, which holds a network as it is."""
+"""How the formats are read that record a chain; NPZ holds a network as it is."""
+
+STATES: dict[str, Callable[[Path], StateDict]] = {
+    "pytorch": read_pytorch,
+    "safetensors": read_safetensors,
+}
+"""How the formats are read that hold the weights of modules by name, and no order of them."""
 
 
-def read_model(path: Path, output: str | None = None) -> Model:
+def read_model(path: Path, output: str | None = None, order: Sequence[str] = ()) -> Model:
     """Read a model file by its suffix, and check that its content is what the suffix says.
 
-    `output` sets the output function where the file does not say it. Nothing is unpickled, and sizes
-    are checked before anything is unpacked.
+    `output` sets the output function where the file does not say it, `order` the modules of a state_dict as
+    `forward` calls them. Nothing is unpickled, and sizes are checked before anything is unpacked.
 
     Raises
     ------
     InputError
         If the file is missing, damaged, too large, of another format or needs a library that is not
-        installed; if it holds layers that a sheaf does not cover; if it ends otherwise than `output`.
+        installed; if it holds layers that a sheaf does not cover, or leaves their order open; if it ends
+        otherwise than `output`.
     """
     if output is not None and output not in OUTPUTS:
         raise InputError(f"unknown output {output!r}; known: {', '.join(OUTPUTS)}")
-    format = format_of(path)
-    check_content(path, format)
+    index = index_of(path)
+    format = format_of(path if index is None else index.with_name(index.name[: -len(INDEX)]))
+    if order and format not in STATES:
+        raise InputError(f"--order names modules of a state_dict, and a {format} file is none", path=path)
+    if format not in STATES or index is None:
+        check_content(path, format)
     try:
         if format == "npz":
             arrays = read_npz(path)
             said = str(arrays["output"]) if "output" in arrays else None
             network = network_from(arrays, path, _agreed(said, output))
             return Model(network, format, said is not None, ())
-        chain = READERS[format](path)
+        chain = _state(path, format, index, order) if format in STATES else READERS[format](path)
         network, folded = to_network(chain.steps, _agreed(chain.says, output))
     except (ImportError, ValueError, MemoryError) as error:
         raise InputError(str(error) or "the file needs more memory than there is", path=path) from error
@@ -89,6 +103,7 @@ def read_model(path: Path, output: str | None = None) -> Model:
         chain.classes,
         chain.scales_inputs,
         chain.scales_targets,
+        chain.assumed,
     )
 
 
@@ -105,6 +120,16 @@ def model_bytes(path: Path, network: Network) -> bytes:
         return WRITERS[format](network)
     except ImportError as error:
         raise InputError(str(error), path=path) from error
+
+
+def _state(path: Path, format: str, index: Path | None, order: Sequence[str]) -> Chain:
+    """Return the chain of a state_dict, in one file or in the shards of an index."""
+
+    def read(file: Path) -> StateDict:
+        check_content(file, format)
+        return STATES[format](file)
+
+    return state_chain(read(path) if index is None else read_shards(path, index, read), order)
 
 
 def _agreed(said: str | None, asked: str | None) -> str:

@@ -1,73 +1,108 @@
 """From the named tensors of a PyTorch module, a state_dict, to the chain of its steps.
 
 A state_dict tells the weights of every module and says nothing of what has none: of ReLU, Dropout and
-Flatten only the gap remains that they leave in the numbers of an nn.Sequential.
+Flatten only the gap remains that they leave in the numbers of an nn.Sequential. So the network is an
+assumption, and it is spelt out.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sheafcli.core.network import Network
-from sheafcli.interop.chain import Affine, Array, Chain, Relu, Scale, Step, batch_norm
+from sheafcli.interop.chain import Affine, Array, Chain, Scale, batch_norm
+from sheafcli.interop.families import residual_blocks, several_networks
+from sheafcli.interop.order import Place, settled
+from sheafcli.interop.relus import assumed_steps
+from sheafcli.interop.state import StateDict, Tensor
+from sheafcli.interop.strangers import (
+    COVERS,
+    EXPORT,
+    betrayed,
+    no_part_of_the_network,
+    other_activation,
+    said_activation,
+    stranger,
+)
 
 EPS = 1e-5
 """The eps of PyTorch's BatchNorm unless one asks for another; a state_dict does not hold it."""
 
-Tensors = Mapping[str, Array]
+MAX_MODULES = 1000
+"""The most layers that a network is read with."""
 
-_EXPORT = "export the model with torch.onnx.export, which records the order of all steps"
+MAX_ENTRIES = 2**26
+"""The most numbers, 512 MB in float64, that a network is read with."""
 
-_STRANGERS = {
-    "weight_ih": "a recurrent layer (LSTM, GRU or RNN)",
-    "in_proj": "an attention layer",
-    "weight_g": "a layer with weight norm (take it off with torch.nn.utils.remove_weight_norm)",
-    "weight_v": "a layer with weight norm (take it off with torch.nn.utils.remove_weight_norm)",
-    "original": "a parametrized layer (take it off with torch.nn.utils.parametrize.remove_parametrizations)",
-    "weight_orig": "a pruned layer (make it plain with torch.nn.utils.prune.remove)",
-}
-"""How the parameters of some modules begin that a sheaf does not cover, and what they are."""
+FLOATS = ("float64", "float32", "float16", "bfloat16")
+"""The types of weights that are read; all numbers of each are float64s."""
+
+_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""What torch.compile, FSDP and checkpointed activations put into names, anywhere in them."""
+
+_PARALLEL = "module."
+"""What DataParallel, DistributedDataParallel and AveragedModel put before all names."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Module:
-    """A Linear or BatchNorm, and its position where it stands in an nn.Sequential."""
+class Module:
+    """A Linear or BatchNorm by name, with its parameters; `kind` is one of the two words."""
 
     name: str
-    step: Affine | Scale
+    kind: str
+    parameters: Mapping[str, Tensor]
+    place: Place
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages."""
+        return f"{self.kind} {self.name}".rstrip()
 
 
-def state_chain(tensors: Tensors, output: str | None = None) -> Chain:
-    """Return the chain of a state_dict whose modules stand in order; ValueError names what does not fit.
+def state_chain(state: StateDict, order: Sequence[str] = ()) -> Chain:
+    """Return the chain that a state_dict is assumed to be; ValueError names what is no part of one.
 
-    With numbers as names, as in nn.Sequential, one gap between two layers is where the ReLU stands. With
-    other names a ReLU is assumed between any two Linear. `notes` say what was assumed.
+    `order` names its modules, or what they lie below, as `forward` calls them; what it does not name is
+    left out. Without it the order is that of `order.settled`. Between two Linear a ReLU is assumed; beside a
+    BatchNorm only where the numbers of an nn.Sequential leave one place for it. `notes` say all that.
     """
-    parameters: dict[str, dict[str, Array]] = {}
-    for key, tensor in tensors.items():
-        module, _, parameter = key.rpartition(".")
-        for beginning, what in _STRANGERS.items():
-            if parameter.startswith(beginning):
-                raise ValueError(f"module {module!r} is {what}; a sheaf covers Linear, ReLU and BatchNorm")
-        parameters.setdefault(module, {})[parameter] = tensor
-    modules = [_Module(name, _step(name, arrays)) for name, arrays in parameters.items()]
-    scales = [module.step.name for module in modules if isinstance(module.step, Scale)]
-    notes = [f"eps of {name} is not in the file: PyTorch's default {EPS:g} is assumed" for name in scales]
-    positions = _positions([module.name for module in modules])
-    steps = _by_name(modules) if positions is None else _by_position(modules, positions)
-    if any(isinstance(step, Relu) for step in steps):
-        notes.append("a state_dict does not say what stands between its layers: ReLU is assumed")
-    pairs = zip(steps, steps[1:], strict=False)
-    if any(isinstance(one, Affine) and isinstance(other, Affine) for one, other in pairs):
-        notes.append(
-            "no ReLU is assumed between modules whose numbers follow each other, as in nn.Sequential: "
-            f"if they are an nn.ModuleList, {_EXPORT}"
+    state, left_out = _plain(state)
+    parameters = _parameters(state.tensors)
+    if len(parameters) > MAX_MODULES:
+        raise ValueError(
+            f"it has {len(parameters):,} modules with weights, and at most {MAX_MODULES:,} are read"
         )
-    return Chain(tuple(steps), output, tuple(notes))
+    if order:
+        modules, notes = _asked(parameters, [_unwrapped(name) for name in order], state)
+        chosen = {module.name for module in modules}
+        left_out += [name for name in parameters if name not in chosen]
+    else:
+        modules, notes = _found(parameters, state)
+    if left_out:
+        listed = ", ".join(left_out[:8]) + (f" and {len(left_out) - 8} more" if len(left_out) > 8 else "")
+        notes.insert(0, f"left out, as no part of the network: {listed}")
+    notes += [
+        f"{name} is not in the file: it is {other}, which it shared its numbers with"
+        for name, other in state.tied.items()
+    ]
+    _check_size(modules)
+    steps = {module.name: _step(module) for module in modules}
+    if not order:
+        _check_copies(modules, steps)
+    notes += [
+        f"eps of {module.label} is not in the file: PyTorch's default {EPS:g} is assumed"
+        for module in modules
+        if module.kind == "BatchNorm"
+    ]
+    row, assumed = assumed_steps(
+        [module.name for module in modules], [steps[module.name] for module in modules], state.modules
+    )
+    return Chain(tuple(row), state.output, (*assumed, *notes), assumed=True)
 
 
 def state_tensors(network: Network) -> dict[str, Array]:
@@ -78,88 +113,199 @@ def state_tensors(network: Network) -> dict[str, Array]:
     return tensors
 
 
-def natural_order(name: str) -> list[tuple[int, int | str]]:
-    """Return the key that sorts names with the numbers inside them as numbers: 2 before 10."""
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(part)) if part.isdecimal() else (0, part) for part in parts]
+def _unwrapped(name: str) -> str:
+    return ".".join(segment for segment in name.split(".") if segment not in _WRAPPERS)
 
 
-def _step(name: str, arrays: dict[str, Array]) -> Affine | Scale:
-    """Return what a module computes, by the names and shapes of its parameters."""
-    shown = f" {name}" if name else ""
-    if "running_mean" in arrays or "running_var" in arrays:
-        return _batch_norm(f"BatchNorm{shown}", arrays)
-    if unknown := sorted(set(arrays) - {"weight", "bias"}):
-        key = ".".join(filter(None, (name, unknown[0])))
+def _plain(state: StateDict) -> tuple[StateDict, list[str]]:
+    """Return the state_dict of the network alone, without what wraps it, and the names of all else."""
+    named = {_unwrapped(name): tensor for name, tensor in state.tensors.items()}
+    tensors = named if len(named) == len(state.tensors) else dict(state.tensors)
+    out = [
+        name for name, tensor in tensors.items() if no_part_of_the_network(name, tensor.shape, tensor.dtype)
+    ]
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in set(out)}
+    modules = [_unwrapped(name) for name in state.modules]
+    while tensors and all(name.startswith(_PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(_PARALLEL): tensor for name, tensor in tensors.items()}
+        modules = [name.removeprefix(_PARALLEL) for name in modules]
+    return replace(state, tensors=tensors, modules=tuple(modules)), [*state.beside, *out]
+
+
+def _parameters(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return the parameters of every module by their names within it."""
+    parameters: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        parametrized = re.fullmatch(r"(?:(.*)\.)?(parametrizations\..*)", key)
+        module, parameter = (parametrized[1] or "", parametrized[2]) if parametrized else _split(key)
+        parameters.setdefault(module, {})[parameter] = tensor
+    return parameters
+
+
+def _split(key: str) -> tuple[str, str]:
+    module, _, parameter = key.rpartition(".")
+    return module, parameter
+
+
+def _found(parameters: Mapping[str, dict[str, Tensor]], state: StateDict) -> tuple[list[Module], list[str]]:
+    """Return all modules in their order, and notes; ValueError if they are no chain, or may be none."""
+    _check_activations(state, state.modules)
+    modules = [_module(name, found) for name, found in parameters.items()]
+    for module in modules:
+        _check_name(module.name, "bias" in module.parameters)
+    linear = [module.place for module in modules if module.kind == "Linear"]
+    for doubt in (several_networks(linear), residual_blocks(linear)):
+        if doubt:
+            raise ValueError(doubt)
+    return _in_order(modules, state.ordered)
+
+
+def _asked(
+    parameters: Mapping[str, dict[str, Tensor]], order: Sequence[str], state: StateDict
+) -> tuple[list[Module], list[str]]:
+    """Return the modules that `order` names, in its order, and notes on what lies below a name of it."""
+    modules: list[Module] = []
+    notes: list[str] = []
+    for name in order:
+        if name in parameters:
+            modules.append(_module(name, parameters[name]))
+            continue
+        below = {key: found for key, found in parameters.items() if key.startswith(f"{name}.")}
+        if not below:
+            known = ", ".join(list(parameters)[:12]) + (", ..." if len(parameters) > 12 else "")
+            raise ValueError(f"--order: {name!r} is no module with weights; there are {known}")
+        _check_activations(state, [key for key in state.modules if key.startswith(f"{name}.")])
+        row = [_module(key, found) for key, found in below.items()]
+        for module in row:
+            _check_name(module.name, "bias" in module.parameters)
+        more, said = _in_order(row, state.ordered)
+        modules += more
+        notes += said
+    return modules, notes
+
+
+def _check_activations(state: StateDict, modules: Sequence[str]) -> None:
+    """Raise ValueError if names of modules, or options beside the weights, say that it is no ReLU."""
+    if other := other_activation(modules):
+        raise ValueError(f"module {other!r} is, by its name, another activation than ReLU; {COVERS}")
+    if said := said_activation(state.beside):
+        key, name = said
+        raise ValueError(f"{key}, beside the weights, says that the activation is {name}; {COVERS}")
+    for name in modules:
+        _check_name(name, has_bias=True)
+
+
+def _check_name(name: str, has_bias: bool) -> None:
+    if what := betrayed(name, has_bias):
         raise ValueError(
-            f"unknown parameter {key!r}; a sheaf covers Linear (weight, bias), ReLU and BatchNorm"
+            f"module {name!r} is, by its name, {what}, and a state_dict does not say how it is used; {EXPORT}"
         )
-    if "weight" not in arrays:
+
+
+def _module(name: str, parameters: dict[str, Tensor]) -> Module:
+    """Return what a module is, by the names and shapes of its parameters; ValueError if it is another."""
+    if what := stranger(name, parameters):
+        raise ValueError(f"module {name!r} is {what}; {COVERS}")
+    shapes = {key: tensor.shape for key, tensor in parameters.items()}
+    if "running_mean" in shapes or "running_var" in shapes:
+        kind, known = "BatchNorm", {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+        width = shapes.get("running_mean", shapes.get("running_var", ()))
+        place = Place(name, *(math.prod(width),) * 2)
+    else:
+        kind, known = "Linear", {"weight", "bias"}
+        place = Place(name, *_widths(name, shapes)) if set(shapes) <= known else Place(name, 0, 0)
+    for key in sorted(set(shapes) - known):
+        full = ".".join(filter(None, (name, key)))
+        raise ValueError(
+            f"unknown parameter {full!r}; {COVERS}: weight and bias, and the running statistics of the last"
+        )
+    return Module(name, kind, parameters, place)
+
+
+def _widths(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Return the numbers of inputs and outputs of a Linear; ValueError if the weight is that of another."""
+    if "weight" not in shapes:
         raise ValueError(f"module {name!r} has a bias and no weight; a Linear has both, or a weight alone")
-    W = arrays["weight"]
-    if W.ndim == 2:
-        return Affine(f"Linear{shown}", W, arrays.get("bias", np.zeros(len(W))))
-    if W.ndim > 2:
-        what = f"Conv{W.ndim - 2}d, a convolution"
-    elif "bias" in arrays:
+    weight = shapes["weight"]
+    if len(weight) == 2:
+        return weight[1], weight[0]
+    if len(weight) > 2:
+        what = f"Conv{len(weight) - 2}d, a convolution{', or Bilinear' if len(weight) == 3 else ''}"
+    elif "bias" in shapes:
         what = "LayerNorm or GroupNorm, or BatchNorm without running statistics, which cannot be folded"
     else:
         what = "PReLU or another layer with one weight a feature"
     raise ValueError(f"module {name!r} is {what}; a sheaf covers Linear, ReLU and foldable BatchNorm")
 
 
-def _batch_norm(name: str, arrays: dict[str, Array]) -> Scale:
-    known = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
-    if strange := sorted(set(arrays) - known):
-        raise ValueError(f"{name} has an unknown parameter {strange[0]!r}")
+def _in_order(modules: Sequence[Module], ordered: bool) -> tuple[list[Module], list[str]]:
+    """Return modules in their order, as far as it is told; a BatchNorm goes with the Linear beside it."""
+    units: list[list[Module]] = []
+    if len({_split(module.name)[0] for module in modules}) == 1:
+        units = [[module] for module in modules]
+    else:
+        for module in modules:
+            if units and _beside(units[-1][-1].name, module.name):
+                norms = "BatchNorm" in (module.kind, units[-1][-1].kind)
+                if norms:
+                    units[-1].append(module)
+                    continue
+            units.append([module])
+    heads = {unit[0].name: unit for unit in units}
+    places = [Place(unit[0].name, unit[0].place.n_in, unit[-1].place.n_out) for unit in units]
+    order = settled(places, ordered)
+    return [module for place in order.places for module in heads[place.name]], list(order.notes)
+
+
+def _beside(one: str, other: str) -> bool:
+    """Tell whether two modules stand side by side in one nn.Sequential."""
+    (parent, at), (parent_2, at_2) = _split(one), _split(other)
+    return parent == parent_2 and at.isdecimal() and at_2.isdecimal() and int(at_2) == int(at) + 1
+
+
+def _check_size(modules: Sequence[Module]) -> None:
+    """Raise ValueError if weights are no floats, or too many."""
+    count = 0
+    for module in modules:
+        for key, tensor in module.parameters.items():
+            if key == "num_batches_tracked":
+                continue
+            count += math.prod(tensor.shape)
+            if tensor.dtype not in FLOATS:
+                raise ValueError(
+                    f"{module.label} has weights of type {tensor.dtype}; save the model in a float type"
+                )
+    if count > MAX_ENTRIES:
+        raise ValueError(
+            f"the network has {count:,} parameters, {count / 2**17:,.0f} MB in double precision; "
+            f"at most {MAX_ENTRIES / 2**17:,.0f} MB are read"
+        )
+
+
+def _step(module: Module) -> Affine | Scale:
+    """Return what a module computes."""
+    arrays = {key: tensor.read() for key, tensor in module.parameters.items() if key != "num_batches_tracked"}
+    if module.kind == "Linear":
+        W = arrays["weight"]
+        return Affine(module.label, W, arrays.get("bias", np.zeros(len(W))))
     if not {"running_mean", "running_var"} <= set(arrays):
-        raise ValueError(f"{name} lacks one of its running statistics and cannot be folded")
+        raise ValueError(f"{module.label} lacks one of its running statistics and cannot be folded")
     mean, variance = arrays["running_mean"], arrays["running_var"]
     gamma, beta = arrays.get("weight", np.ones_like(mean)), arrays.get("bias", np.zeros_like(mean))
-    return batch_norm(name, gamma, beta, mean, variance, EPS)
+    return batch_norm(module.label, gamma, beta, mean, variance, EPS)
 
 
-def _positions(names: list[str]) -> list[int] | None:
-    """Return the numbers of the modules of one nn.Sequential, or None if names say that it is none."""
-    split = [name.rpartition(".") for name in names]
-    if len({parent for parent, _, _ in split}) > 1 or not all(
-        re.fullmatch(r"\d{1,9}", last) for *_, last in split
-    ):
-        return None
-    return [int(last) for *_, last in split]
-
-
-def _by_position(modules: list[_Module], positions: list[int]) -> list[Step]:
-    """Put a ReLU where positions leave a gap between two layers; more gaps than one are ambiguous."""
-    steps: list[Step] = []
-    last = at = None  # position of the module before, and where the ReLU since the last Linear stands
-    for module, position in zip(modules, positions, strict=True):
-        if last is not None and position <= last:
-            raise ValueError(f"module {module.name!r} stands behind {last}; nn.Sequential counts upwards")
-        if last is not None and position > last + 1:
-            if at is not None or not any(isinstance(step, Affine) for step in steps):
-                first = "the start" if at is None else f"position {at}"
-                raise ValueError(
-                    f"whether the ReLU stands at {first} or at position {last + 1} "
-                    f"is not in a state_dict; {_EXPORT}"
-                )
-            steps.append(Relu())
-            at = last + 1
-        steps.append(module.step)
-        last = position
-        if isinstance(module.step, Affine):
-            at = None
-    return steps
-
-
-def _by_name(modules: list[_Module]) -> list[Step]:
-    """Put a ReLU between any two Linear; where it stands beside a BatchNorm, names do not tell."""
-    steps: list[Step] = []
+def _check_copies(modules: Sequence[Module], steps: Mapping[str, Affine | Scale]) -> None:
+    """Raise ValueError if two layers have the same weights and their names do not say that both count."""
+    known: dict[bytes, Module] = {}
     for module in modules:
-        if isinstance(module.step, Scale):
+        step = steps[module.name]
+        if not isinstance(step, Affine) or step.W.min() == step.W.max():
+            continue
+        twin = known.setdefault(step.W.tobytes(), module)
+        alike = re.sub(r"\d+", "#", twin.name) == re.sub(r"\d+", "#", module.name)
+        if twin.place.n_in == module.place.n_in and not alike:
             raise ValueError(
-                f"whether {module.step.name} stands before or behind a ReLU is not in a state_dict "
-                f"whose names are not the positions in one nn.Sequential; {_EXPORT}"
+                f"{twin.name} and {module.name} have the same weights: one layer under two names, or a layer "
+                "that stands in the network twice? Name the layers as forward() calls them with --order NAMES"
             )
-        steps += [Relu(), module.step] if steps else [module.step]
-    return steps

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sheafcli.core.magnitude import check_magnitude
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import OUTPUTS, output_named
 from sheafcli.errors import InputError
@@ -47,7 +48,12 @@ def network_from(arrays: Arrays, path: Path, output: str | None = None) -> Netwo
     biases = [arrays.get(f"b{i}", np.zeros(np.shape(W)[:1])) for i, W in enumerate(weights, start=1)]
     for letter, parameters in (("W", weights), ("b", biases)):
         for i, array in enumerate(parameters, start=1):
-            if array.dtype.kind not in "biuf":
+            if array.dtype.kind in "biu":
+                raise InputError(
+                    f"{letter}{i} has numbers of type {array.dtype}; save the model in a float type",
+                    path=path,
+                )
+            if array.dtype.kind != "f":
                 raise InputError(f"{letter}{i} must hold real numbers, not {array.dtype}", path=path)
     try:
         return Network(tuple(weights), tuple(biases), output_named(name))
@@ -61,9 +67,14 @@ def read_stalks(path: Path) -> dict[str, NDArray[np.float64]]:
     for name, array in read_npz(path).items():
         if not re.fullmatch(r"[za][1-9]\d*", name):
             raise InputError(f"unknown stalk {name!r}; stalks are named z1, a1, z2, ...", path=path)
-        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        if array.dtype.kind not in "iuf" or array.size == 0:
             raise InputError(f"stalk {name} must hold finite numbers", path=path)
-        stalks[name] = array.astype(np.float64)
+        with np.errstate(over="ignore"):  # a wider float may become infinite: refused just below
+            stalks[name] = array.astype(np.float64)
+        try:
+            check_magnitude(f"stalk {name}", stalks[name])
+        except ValueError as error:
+            raise InputError(str(error), path=path) from error
     return stalks
 
 

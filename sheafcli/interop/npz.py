@@ -21,6 +21,9 @@ from sheafcli.errors import InputError
 MAX_BYTES = 4 * 2**30
 """The most that an .npz file may hold, in bytes, packed or unpacked."""
 
+MAX_LOADED = 2**29
+"""The most bytes that the arrays of an .npz file may have, each number counted as a float64."""
+
 BOMB_BYTES, BOMB_RATIO = 256 * 2**20, 200
 """An archive that unpacks to more bytes than the one and to more than the other times its size is no data."""
 
@@ -64,11 +67,12 @@ def open_bounded(path: Path, max_bytes: int) -> BinaryIO:
         raise InputError(f"the file cannot be opened ({error})", path=path) from error
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, max_loaded: int = MAX_LOADED) -> dict[str, NDArray[Any]]:
     """Read every array of an .npz file, by name.
 
     The sizes that the zip directory and the array headers announce are checked before anything is
-    unpacked, and object arrays are refused: nothing is ever unpickled.
+    unpacked, and object arrays are refused: nothing is ever unpickled. At most `max_loaded` bytes are
+    read, of which a number counts 8, whatever its type: it is to be a float64.
 
     Raises
     ------
@@ -80,6 +84,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         try:
             with zipfile.ZipFile(file) as archive:
                 check_archive(archive, path)
+                _check_loaded(archive, path, max_loaded)
                 return dict(_read_member(archive, member, path) for member in archive.infolist())
         except DAMAGE as error:
             raise InputError(
@@ -111,6 +116,23 @@ def check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) 
     name = member.filename.removesuffix(".npy")
     with archive.open(member) as stream:
         _check_array(stream, name, member.file_size, path)
+
+
+def _check_loaded(archive: zipfile.ZipFile, path: Path, max_loaded: int) -> None:
+    """Raise InputError if the arrays of an archive have more numbers than are read."""
+    count = n_bytes = 0
+    for member in archive.infolist():
+        if member.filename.endswith(".npy"):
+            with archive.open(member) as stream:
+                shape, dtype = _read_header(stream)
+            count += math.prod(shape)
+            n_bytes += math.prod(shape) * max(dtype.itemsize, 8)
+    if n_bytes > max_loaded:
+        raise InputError(
+            f"its arrays have {count:,} entries, {_megabytes(n_bytes)} in double precision, and at most "
+            f"{_megabytes(max_loaded)} are read; give a smaller file",
+            path=path,
+        )
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> tuple[str, NDArray[Any]]:

@@ -1,15 +1,20 @@
-"""The graph of an ONNX file: its constants, and the one way from its input to its output."""
+"""The graph of an ONNX file: its nodes in an order in which they can be computed, its inputs and outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+MAX_NODES = 2**16
+"""The most nodes of a graph that is read."""
 
-from sheafcli.interop.chain import Array
+MAX_LINKS = 2**20
+"""The most inputs and outputs of all nodes; and outputs of a graph, times its nodes."""
+
+OLDEST_OPSET = 7
+"""The operator set from which on arrays broadcast as NumPy's do; older ones are refused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,152 +26,175 @@ class Node:
     label: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: dict[str, Any]
+    proto: Any
+    value_of: Any
+
+    @property
+    def kind(self) -> str:
+        """The operator, with its domain before it unless it is ONNX's own."""
+        return f"{self.domain}.{self.op}" if self.domain else self.op
 
     def has_input(self, slot: int) -> bool:
         """Return whether an optional input is given; an empty name means that it is not."""
         return len(self.inputs) > slot and self.inputs[slot] != ""
 
-    def attribute(self, name: str, default: float) -> float:
+    @cached_property
+    def _attributes(self) -> dict[str, Any]:
+        return {attribute.name: attribute for attribute in self.proto.attribute}
+
+    def has(self, name: str) -> bool:
+        """Return whether the node has an attribute."""
+        return name in self._attributes
+
+    def attribute(self, name: str) -> Any:
+        """Return an attribute as ONNX holds it; ValueError if it is damaged."""
+        try:
+            return self.value_of(self._attributes[name])
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{self.label} has no attribute {name} that can be read") from error
+
+    def number(self, name: str, default: float) -> float:
         """Return a numeric attribute, or its default where the node does not have it."""
-        value = self.attributes.get(name, default)
+        value = self.attribute(name) if self.has(name) else default
         if not isinstance(value, int | float):
             raise ValueError(f"{self.label} has an attribute {name} that is no number")
         return value
 
+    def integer(self, name: str, default: int) -> int:
+        """Return an attribute that is a whole number."""
+        value = self.number(name, default)
+        if not isinstance(value, int):
+            raise ValueError(f"{self.label} has an attribute {name} that is no whole number")
+        return value
+
+    def numbers(self, name: str) -> list[float]:
+        """Return an attribute that is a list of numbers, empty where the node does not have it."""
+        values = self.attribute(name) if self.has(name) else []
+        if not isinstance(values, list) or not all(isinstance(value, int | float) for value in values):
+            raise ValueError(f"{self.label} has an attribute {name} that is no list of numbers")
+        return values
+
+
+@dataclass(frozen=True)
+class ElementTypes:
+    """The types that the entries of arrays can have, by their numbers in ONNX."""
+
+    floats: frozenset[int]
+    integers: frozenset[int]
+    wide_integers: frozenset[int]
+
+    @classmethod
+    def of(cls, types: Any) -> ElementTypes:
+        """Return them as the library names them."""
+        wide = {types.INT64, types.INT32}
+        narrow = {types.INT16, types.INT8, types.UINT64, types.UINT32, types.UINT16, types.UINT8, types.BOOL}
+        floats = {types.FLOAT, types.DOUBLE, types.FLOAT16, types.BFLOAT16}
+        return cls(frozenset(floats), frozenset(wide | narrow), frozenset(wide))
+
 
 class Graph:
-    """The graph of an ONNX model, read with the library `onnx`; ValueError where it is not what we read."""
+    """The graph of an ONNX model, read with the library `onnx`; ValueError where it is none that can run.
+
+    Attributes
+    ----------
+    nodes : in an order in which each comes after those that make its inputs.
+    inputs : what the graph is given, by name, each with its type.
+    outputs : the names of what it gives.
+    makers : the node that makes each value, but for those of `inputs` and `tensors`.
+    tensors : the constants that it holds, by name; `sparse` are the names of those that are not full arrays.
+    opset : the version of ONNX's own operators.
+    """
 
     def __init__(self, model: Any, onnx: Any):
-        types = onnx.TensorProto
-        self._onnx = onnx
-        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._nodes = [self._node(i, proto) for i, proto in enumerate(model.graph.node)]
-        self._makers = {name: node for node in self._nodes for name in node.outputs if name}
-        self._input = self._only("input", [i for i in model.graph.input if i.name not in self._tensors])
-        self._output = self._only("output", list(model.graph.output)).name
-        self.float_types = (types.FLOAT, types.DOUBLE, types.FLOAT16, types.BFLOAT16)
-        self._other_types = (types.INT64, types.INT32, types.BOOL)
-
-    @property
-    def input_shape(self) -> tuple[int | None, ...] | None:
-        """The sizes of the input's axes, None for a free one; None if the file does not tell their number."""
-        kind = self._input.type.tensor_type
-        if not kind.HasField("shape"):
-            return None
-        return tuple(axis.dim_value if axis.dim_value > 0 else None for axis in kind.shape.dim)
-
-    def path(self) -> Iterator[tuple[Node, int]]:
-        """Yield the nodes from the input to the output, each with the input slot through which one comes."""
-        users: dict[str, list[tuple[Node, int]]] = {}
-        for node in self._nodes:
-            for slot, name in enumerate(node.inputs):
-                users.setdefault(name, []).append((node, slot))
-        at, seen = self._input.name, set[str]()
-        while at != self._output or at in users:
-            found = users.get(at, [])
-            if len(found) != 1 or at == self._output:
-                where = ", ".join(node.label for node, _ in found) or "nothing"
-                where += ", and is the output" if at == self._output else ""
-                raise ValueError(
-                    f"the graph is no chain: {at!r} goes to {where}; "
-                    "sheafcli reads networks whose layers stand one behind the other"
-                )
-            node, slot = found[0]
-            if at in seen or not node.outputs:
-                raise ValueError(f"the graph is no chain: it does not come out of {node.label}")
-            seen.add(at)
-            if any(name in users or name == self._output for name in node.outputs[1:]):
-                raise ValueError(f"the graph is no chain: more than one output of {node.label} is used")
-            yield node, slot
-            at = node.outputs[0]
-
-    def constant(self, node: Node, slot: int) -> NDArray[Any]:
-        """Return what stands in an input of a node; ValueError if the file does not hold it as a constant."""
-        if not node.has_input(slot):
-            raise ValueError(f"{node.label} lacks its input {slot}")
-        return self._value(node.inputs[slot], node, depth=0)
-
-    def whole_numbers(self, node: Node, slot: int) -> tuple[int, ...]:
-        """Return a constant of an integer type, a shape, as a tuple."""
-        array = self.constant(node, slot)
-        if array.dtype.kind not in "iu":
-            raise ValueError(f"{node.label} needs whole numbers, not {array.dtype}")
-        return tuple(int(n) for n in array.ravel())
-
-    def numbers(self, node: Node, slot: int) -> Array:
-        """Return a constant of a float type as float64."""
-        array = self.constant(node, slot)
-        if array.dtype.kind in "biu":
+        graph = model.graph
+        if len(graph.node) > MAX_NODES:
+            raise ValueError(f"the graph has {len(graph.node):,} nodes, and at most {MAX_NODES:,} are read")
+        if sum(len(node.input) + len(node.output) for node in graph.node) > MAX_LINKS:
             raise ValueError(
-                f"{node.label} has weights of type {array.dtype}; save the model in a float type"
+                f"the nodes of the graph have more than {MAX_LINKS:,} inputs and outputs together"
             )
-        return array.astype(np.float64)
-
-    def _value(self, name: str, user: Node, depth: int) -> NDArray[Any]:
-        if name in self._tensors:
-            return self._array(self._tensors[name])
-        maker = self._makers.get(name)
-        if maker is None or depth > 8:
-            raise ValueError(f"{user.label} needs {name!r}, which is not a constant of the file")
-        if maker.op == "Constant":
-            return self._constant(maker)
-        if maker.op not in ("Identity", "Transpose") or not maker.has_input(0):
+        if len(graph.output) * (1 + len(graph.node)) > MAX_LINKS:
             raise ValueError(
-                f"{user.label} needs {name!r}, which is computed by {maker.label}; fold constants first"
+                f"the graph has {len(graph.output):,} outputs, too many to be one network; "
+                "export a model that gives what its last layer does"
             )
-        array = self._value(maker.inputs[0], user, depth + 1)
-        if maker.op == "Identity":
-            return array
-        if maker.attributes.get("perm", [1, 0]) != [1, 0]:
-            raise ValueError(f"{maker.label} does more than turn a matrix; fold constants first")
-        return array.T
+        self.opset = self._opset(model, onnx)
+        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self.sparse = {tensor.values.name for tensor in graph.sparse_initializer}
+        self.inputs = {value.name: value.type for value in graph.input if value.name not in self.tensors}
+        self.outputs = tuple(value.name for value in graph.output)
+        value_of = onnx.helper.get_attribute_value
+        self.types = ElementTypes.of(onnx.TensorProto)
+        self.makers: dict[str, Node] = {}
+        self.nodes = self._ordered([_node(i, proto, value_of) for i, proto in enumerate(graph.node)])
 
-    def _constant(self, node: Node) -> NDArray[Any]:
-        for name, dtype in (
-            ("value_float", np.float32),
-            ("value_floats", np.float32),
-            ("value_int", np.int64),
-            ("value_ints", np.int64),
-        ):
-            if name in node.attributes:
-                return np.array(node.attributes[name], dtype)
-        if not isinstance(node.attributes.get("value"), self._onnx.TensorProto):
-            raise ValueError(f"{node.label} holds no array of numbers")
-        return self._array(node.attributes["value"])
+    def ancestors(self, value: str) -> list[Node]:
+        """Return the nodes that a value is computed by, in order."""
+        wanted, kept = {value}, []
+        for node in reversed(self.nodes):
+            if not wanted.isdisjoint(node.outputs):
+                kept.append(node)
+                wanted.update(name for name in node.inputs if name)
+        return kept[::-1]
 
-    def _array(self, tensor: Any) -> NDArray[Any]:
-        if tensor.data_location == self._onnx.TensorProto.EXTERNAL:
-            raise ValueError(
-                f"the weights {tensor.name!r} are in another file (external data); write all into one with "
-                "onnx.save(onnx.load(path), path, save_as_external_data=False)"
-            )
-        if tensor.data_type not in self.float_types + self._other_types:
-            raise ValueError(
-                f"the weights {tensor.name!r} are of a type that is no float; save them as floats"
-            )
-        try:
-            array: NDArray[Any] = self._onnx.numpy_helper.to_array(tensor)
-        except Exception as error:  # what NumPy says of content that is not as its shape and type announce
-            raise ValueError(f"the weights {tensor.name!r} are not what they announce ({error})") from error
-        return array
-
-    def _node(self, place: int, proto: Any) -> Node:
-        value_of = self._onnx.helper.get_attribute_value
-        op = proto.op_type or "?"
-        return Node(
-            op=op,
-            domain="" if proto.domain == "ai.onnx" else proto.domain,
-            label=f"{op} {proto.name!r}" if proto.name else f"{op} (node {place})",
-            inputs=tuple(proto.input),
-            outputs=tuple(proto.output),
-            attributes={attribute.name: value_of(attribute) for attribute in proto.attribute},
-        )
+    def _ordered(self, nodes: list[Node]) -> list[Node]:
+        """Return the nodes in topological order, by Kahn's algorithm; ValueError if there is none."""
+        makers = self.makers
+        for node in nodes:
+            for name in filter(None, node.outputs):
+                if name in makers or name in self.inputs or name in self.tensors:
+                    raise ValueError(
+                        f"the graph is damaged: {name!r} is made by {node.label} and somewhere else too"
+                    )
+                makers[name] = node
+        missing = {node: sum(name in makers for name in node.inputs) for node in nodes}
+        users: dict[str, list[Node]] = {}
+        for node in nodes:
+            for name in node.inputs:
+                users.setdefault(name, []).append(node)
+        ordered = [node for node in nodes if not missing[node]]
+        for node in ordered:  # which grows on the way
+            for user in _each(users, node.outputs):
+                missing[user] -= 1
+                if not missing[user]:
+                    ordered.append(user)
+        if len(ordered) < len(nodes):
+            stuck = next(node for node in nodes if missing[node])
+            raise ValueError(f"the graph is damaged: what goes into {stuck.label} comes out of it, a circle")
+        return ordered
 
     @staticmethod
-    def _only(what: str, found: list[Any]) -> Any:
-        if len(found) != 1:
-            names = ", ".join(value.name for value in found) or "none"
-            raise ValueError(f"a network has one {what}, the graph has {len(found)} ({names})")
-        return found[0]
+    def _opset(model: Any, onnx: Any) -> int:
+        versions = {entry.domain: entry.version for entry in model.opset_import}
+        opset: int = versions.get("", versions.get("ai.onnx", 1))
+        newest = onnx.defs.onnx_opset_version()
+        if opset < OLDEST_OPSET:
+            raise ValueError(
+                f"the model is of operator set {opset}, and those from {OLDEST_OPSET} on are read; "
+                f"onnx.version_converter.convert_version(model, 13) makes it a newer one"
+            )
+        if opset > newest:
+            raise ValueError(
+                f"the model is of operator set {opset}, and the onnx that is installed knows those "
+                f"up to {newest}; install a newer onnx, or export the model with opset_version={newest}"
+            )
+        return opset
+
+
+def _each(users: dict[str, list[Node]], names: Iterable[str]) -> Iterator[Node]:
+    for name in names:
+        if name:
+            yield from users.get(name, ())
+
+
+def _node(place: int, proto: Any, value_of: Any) -> Node:
+    op = proto.op_type or "?"
+    return Node(
+        op=op,
+        domain="" if proto.domain == "ai.onnx" else proto.domain,
+        label=f"{op} {proto.name!r}" if proto.name else f"{op} (node {place})",
+        inputs=tuple(proto.input),
+        outputs=tuple(proto.output),
+        proto=proto,
+        value_of=value_of,
+    )

@@ -22,6 +22,7 @@ from sheafcli.render.numbers import duration
 # A phase that is over before anybody waits shows no bar, only its line.
 APPEARS_AFTER_SECONDS = 0.4
 LABEL_WIDTH = 8
+A_YEAR = 365 * 86_400
 
 
 @dataclass
@@ -171,7 +172,9 @@ def working(total: int) -> Iterator[Callable[[str], None]]:
 
 
 def clock(seconds: float) -> str:
-    """Return a time as minutes and seconds, 1:05, or hours and minutes, 2 h 03."""
+    """Return a time as minutes and seconds, 1:05, or hours and minutes, 2 h 03; nobody waits for years."""
+    if seconds >= A_YEAR:
+        return "over a year"
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d}"

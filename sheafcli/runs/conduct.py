@@ -14,7 +14,7 @@ from sheafcli.core.spectrum import spectrum
 from sheafcli.core.training.fit import Data, Record, record, records
 from sheafcli.core.training.protocol import Diverged, Session
 from sheafcli.errors import InputError
-from sheafcli.interop.npz import read_npz
+from sheafcli.interop.npz import MAX_BYTES, read_npz
 from sheafcli.runs.data_files import check_unchanged, data_hashes
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, Phase
@@ -44,6 +44,11 @@ class Checkpoint:
     seconds: float
     state: dict[str, np.ndarray]
 
+    @property
+    def step(self) -> int:
+        """The step that the phase has come to: the first entry of every session's clock."""
+        return int(self.state["clock"][0])
+
     def write(self, directory: RunDirectory) -> None:
         """Write it whole."""
         header = {"phase": np.array(self.phase), "seconds": np.array(self.seconds)}
@@ -57,13 +62,16 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
-            arrays = read_npz(path)
+            arrays = read_npz(path, MAX_BYTES)  # it grows with the data, and is our own
             phase, seconds = str(arrays.pop("phase")), float(arrays.pop("seconds"))
             if phase not in HISTORY or not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("it holds what no run writes")
-        except (InputError, KeyError, TypeError, ValueError) as error:
+            found = cls(phase, seconds, {name.removeprefix("state_"): arrays[name] for name in arrays})
+            if found.step < 0:
+                raise ValueError("it is of no step")
+        except (InputError, IndexError, KeyError, TypeError, ValueError) as error:
             raise InputError("the checkpoint is damaged; start again with --overwrite", path=path) from error
-        return cls(phase, seconds, {name.removeprefix("state_"): arrays[name] for name in arrays})
+        return found
 
     def restore(self, session: Session, directory: RunDirectory) -> None:
         """Bring a session of the same phase to where it was; InputError if it is another's state."""
@@ -82,13 +90,14 @@ def conduct(
 ) -> dict[str, Any]:
     """Train all phases of an experiment in a created run directory and return the final manifest.
 
-    With `resume`, take up the last checkpoint, or begin anew where there is none. A stop by Ctrl-C or
-    SIGTERM raises KeyboardInterrupt after the manifest says so; a divergence or a full disk raises
-    RunFailed. In every case what was written stays readable, and the last good state is kept.
+    With `resume`, take up the last checkpoint, or begin anew where there is none; a finished run is left
+    as it is, and InputError says if its data has changed. A stop by Ctrl-C or SIGTERM raises
+    KeyboardInterrupt after the manifest says so; a divergence or a full disk raises RunFailed. In every case what was written stays readable, and the last good state is kept.
     """
     with directory.locked(), terminable():
         if resume:
-            directory.status_of(experiment.config)
+            if directory.status_of(experiment.config) == "finished":  # by another, a moment ago
+                return directory.manifest()
             check_unchanged(directory)
         checkpoint = Checkpoint.read(directory) if resume else None
         manifest = _Manifest(experiment, directory, resume)
@@ -124,6 +133,21 @@ def _conduct_phase(
     checkpoint: Checkpoint | None,
 ) -> tuple[Record, float]:
     """Run one phase to its end; return its last record and the seconds it took."""
+    # Before the session starts: that, and the first record, take a while on large data.
+    observer.phase_started(phase.name, 0 if checkpoint is None else checkpoint.step, phase.total)
+    try:
+        return _train(phase, experiment, directory, observer, checkpoint)
+    finally:
+        observer.phase_ended()
+
+
+def _train(
+    phase: Phase,
+    experiment: Experiment,
+    directory: RunDirectory,
+    observer: Observer,
+    checkpoint: Checkpoint | None,
+) -> tuple[Record, float]:
     data, config = experiment.data, experiment.config
     session = phase.method.start(experiment.network, data.X, data.y, phase.seed)
     history = GrowingTable(directory / HISTORY[phase.name], _history_columns(experiment))
@@ -140,7 +164,6 @@ def _conduct_phase(
             table.keep_until(session.step)
     clock = _Stopwatch(seconds)
     saved = time.monotonic()
-    observer.phase_started(phase.name, session.step, phase.total)
     last: Record | None = None
     try:
         for last in records(session, data, phase.log_every, observer.progressed):
@@ -155,8 +178,6 @@ def _conduct_phase(
     except Diverged:
         _save(phase, session, clock.seconds, directory)
         raise
-    finally:
-        observer.phase_ended()
     return last or record(session, data), clock.seconds
 
 

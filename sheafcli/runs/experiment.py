@@ -14,13 +14,14 @@ from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
+from sheafcli.core.reach import check_reach
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.optimizers import OPTIMIZERS
-from sheafcli.core.training.protocol import Method
+from sheafcli.core.training.protocol import MOST_STEPS, Method
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import read_network, read_stalks
 from sheafcli.tasks import TaskData
@@ -75,6 +76,8 @@ class Experiment:
         task_seed, weights_seed, stalks_seed = np.random.SeedSequence(config.seed).spawn(3)
         task = config.task.load(task_seed, config.network.output)
         network = _start_network(config, task, weights_seed)
+        source = config.network.start if isinstance(config.network.start, Path) else None
+        check_parts(network, task, source or getattr(config.task, "path", None))
         phases = [_training_phase(config, task, network, stalks_seed)]
         if config.baseline is not None:
             phases.append(_descent_phase("baseline", config.baseline, task, stalks_seed))
@@ -84,6 +87,15 @@ class Experiment:
     def data(self) -> Data:
         """The task's arrays as training takes them."""
         return Data(self.task.X_train, self.task.y_train, self.task.X_test, self.task.y_test)
+
+
+def check_parts(network: Network, task: TaskData, path: Path | None) -> None:
+    """Refuse a network, of the file at `path`, in which the samples of a task grow out of range."""
+    for X, y in ((task.X_train, task.y_train), (task.X_test, task.y_test)):
+        try:
+            check_reach(network, X, y)
+        except ValueError as error:
+            raise InputError(str(error), path=path) from error
 
 
 def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence) -> Network:
@@ -114,7 +126,27 @@ def _training_phase(config: Config, task: TaskData, network: Network, seed: np.r
         reset_every=spec.reset_every,
         reset_time=spec.reset_time,
     )
+    _check_pace(method, network, task, seed)
     return Phase("training", method, spec.log_every, spec.steps, seed)
+
+
+def _check_pace(method: Heat, network: Network, task: TaskData, seed: np.random.SeedSequence) -> None:
+    """Refuse automatic steps that a restart cuts short every time, or that do not reach the end some day."""
+    if method.dt != "auto" or (method.time is None and method.reset_time is None):
+        return
+    first, mean = method.start(network, task.X_train, task.y_train, seed).step_sizes()
+    if method.reset_time is not None and method.reset_time < first:
+        raise _Unfit(
+            ("training", "reset_time"),
+            f"must be at least {first:.3g}, the first step after a restart here: stalks that restart within "
+            "a step never settle",
+        )
+    if method.time is not None and method.time / mean > MOST_STEPS:
+        raise _Unfit(
+            ("training", "time"),
+            f"takes about {method.time / mean:.1e} steps here, of {mean:.1e} each; at most {MOST_STEPS:.0e} "
+            "are begun: scale the inputs and the weights down, or choose a shorter time",
+        )
 
 
 def _start_stalks(path: Path, task: TaskData, network: Network) -> dict[str, Array]:

@@ -14,14 +14,16 @@ from pydantic import ValidationError
 from sheafcli.config import Config, dump_config, load_config
 from sheafcli.config.document import parse, write
 from sheafcli.config.problems import did_you_mean, found_problems
+from sheafcli.config.schema import MAX_HIDDEN
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
+from sheafcli.runs.constant import doubts
 from sheafcli.runs.data_files import data_hashes, sha256
 from sheafcli.runs.directory import RunDirectory
-from sheafcli.runs.experiment import Experiment
+from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.runs.files import write_npz
 from sheafcli.runs.manifest import now, sizes, versions
 from sheafcli.runs.matching import matched, meanings
@@ -129,14 +131,23 @@ class Imported:
 
     @classmethod
     def read(
-        cls, path: Path, directory: RunDirectory, source: DataSource | None = None, ending: str | None = None
+        cls,
+        path: Path,
+        directory: RunDirectory,
+        source: DataSource | None = None,
+        ending: str | None = None,
+        order: Sequence[str] = (),
     ) -> Imported:
         """Read a model file for a run in `directory`, without writing anything.
 
-        `ending` is the output function of a file that does not say it. InputError if the file or the data
-        is unusable, or the network does not fit the data.
+        `ending` is the output function of a file that does not say it, `order` the modules of a state_dict
+        in their order. InputError if the file or the data is unusable, or the network does not fit the data.
         """
-        model = read_model(path, ending)
+        model = read_model(path, ending, order)
+        if (n_hidden := len(model.network.widths) - 2) > MAX_HIDDEN:
+            raise InputError(
+                f"the network has {n_hidden:,} hidden layers, and a run has at most {MAX_HIDDEN}", path=path
+            )
         values: dict[str, Any] = {
             "name": directory.path.resolve().name,
             "seed": 0 if source is None else source.seed,
@@ -159,13 +170,17 @@ class Imported:
                 network, matching = matched(model, task)
             except InputError as error:
                 raise InputError(error.message, path=path) from error
+            check_parts(network, task, path)
             notes += [*task.notes, *scaling, *matching]
+        network = replace(network, output=output_named(values["network"]["output"]))
+        if task is not None:
+            notes += doubts(network, task, model.assumed)
         values["network"]["start"] = START
         config = _checked(values, directory)
         about = {"file": path.name, "format": model.format, "sha256": sha256(path)}
         return cls(
             name=values["name"],
-            network=replace(network, output=output_named(values["network"]["output"])),
+            network=network,
             task=task,
             configuration=NO_TASK + write(values) if config is None else dump_config(config),
             kind=None if config is None else config.task.kind,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import Array
+from sheafcli.core.reach import check_reach
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
 from sheafcli.runs.data_files import check_data_is_there
 from sheafcli.runs.directory import RunDirectory
-from sheafcli.runs.experiment import Experiment
+from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.tasks import TaskData
 from sheafcli.tasks.targets import encoded, inputs_of, targets_of
 
@@ -22,8 +23,9 @@ PARTS = ("test", "train")
 class Samples:
     """Inputs X, samples x n_0, and targets y, samples x n_{k+1}, called `part`.
 
-    `other` is the other part of the task, called `other_part`; None for a file. `features` and `classes`
-    are the names of inputs and classes, empty where nobody names them.
+    `other` is the other part of the task, called `other_part`: for a file what the run was trained on, None
+    where that is not known. `start` is the network that training began from, None likewise. `features`
+    and `classes` are the names of inputs and classes, empty where nobody names them.
     """
 
     X: Array
@@ -33,6 +35,7 @@ class Samples:
     other_part: str = ""
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    start: Network | None = None
 
     @property
     def trained_on(self) -> tuple[Array, Array]:
@@ -45,22 +48,30 @@ class Samples:
         if data in PARTS:
             return cls._of_task(run, network, data, limit)
         X, y = _read(Path(data), network)
-        return cls(X[:limit], y[:limit], Path(data).name)
+        try:
+            task = cls._of_task(run, network, "train", None)
+        except InputError:  # a run without data, or whose data has gone
+            return cls(X[:limit], y[:limit], Path(data).name)
+        taught = (task.X, task.y)
+        return replace(task, X=X[:limit], y=y[:limit], part=Path(data).name, other=taught, other_part="train")
 
     @classmethod
     def _of_task(cls, run: RunDirectory, network: Network, part: str, limit: int | None) -> Samples:
         check_data_is_there(run)
-        task = Experiment.load(run / "config.yaml").task
+        experiment = Experiment.load(run / "config.yaml")
+        task = experiment.task
         if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
             raise InputError(
                 f"the network has {network.widths[0]} inputs and {network.widths[-1]} outputs, "
                 f"the run's task {task.n_features} and {task.n_outputs}",
                 path=run / "network.npz",
             )
+        check_parts(network, task, run / "network.npz")
         other_part = PARTS[1 - PARTS.index(part)]
         X, y = _part(task, part)
         other = _part(task, other_part)
-        return cls(X[:limit], y[:limit], part, other, other_part, task.features, task.classes)
+        names = task.features, task.classes
+        return cls(X[:limit], y[:limit], part, other, other_part, *names, experiment.network)
 
 
 def _part(task: TaskData, part: str) -> tuple[Array, Array]:
@@ -79,6 +90,8 @@ def _read(path: Path, network: Network) -> tuple[Array, Array]:
             raise ValueError(f"X must be samples x {n_inputs}, got shape {X.shape}")
         if len(X) != len(y):
             raise ValueError(f"X has {len(X)} samples and y has {len(y)}; they must agree")
-        return X, encoded(y, network.output.name, n_outputs, "y")
+        y = encoded(y, network.output.name, n_outputs, "y")
+        check_reach(network, X, y)
+        return X, y
     except ValueError as error:
         raise InputError(str(error), path=path) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from sheafcli.core.network import Network
 from sheafcli.runs.data_files import changed_data, check_data_is_there
 from sheafcli.runs.directory import RunDirectory
-from sheafcli.runs.experiment import Experiment
+from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.tasks import TaskData
 
 
@@ -33,8 +33,9 @@ class Subject:
             run = RunDirectory.existing(path)
             check_data_is_there(run)
             experiment = Experiment.load(run / "config.yaml")
-            config = experiment.config
-            return cls(config.name, run.network(), experiment.task, config.seed, run, changed_data(run))
+            config, network = experiment.config, run.network()
+            check_parts(network, experiment.task, run / "network.npz")
+            return cls(config.name, network, experiment.task, config.seed, run, changed_data(run))
         experiment = Experiment.load(path)
         config = experiment.config
         task = experiment.task

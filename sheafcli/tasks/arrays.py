@@ -12,7 +12,7 @@ from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
 from sheafcli.tasks.data import Array, OutputName, TaskData, encoding_of
 from sheafcli.tasks.specification import TaskSpecification, choose_output
-from sheafcli.tasks.table import MAX_CLASSES
+from sheafcli.tasks.table_target import MAX_CLASSES
 from sheafcli.tasks.targets import encoded, inputs_of, note_on_quantities, targets_of
 
 KEYS = ("X_train", "y_train", "X_test", "y_test")

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain, islice
-from math import isfinite
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
+from sheafcli.core.magnitude import LARGEST_WHOLE
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded
+from sheafcli.tasks.cells import is_missing, is_number, shown, with_point
 from sheafcli.tasks.data import Array
+from sheafcli.tasks.faults import MISSING, POINT, Faults
+from sheafcli.tasks.separators import (
+    CHARACTERS,
+    SAMPLE_LINES,
+    Decimal,
+    Delimiter,
+    Separators,
+    announced,
+    recognise,
+)
 
 MAX_BYTES = 512 * 2**20
 """The largest CSV file that is read, in bytes."""
@@ -39,6 +51,7 @@ class Table:
     target_cells : for each target, the cell of each sample as it was written.
     targets : the name of each target.
     lines : the line that each sample starts on, from 1.
+    notes : how the file was read where it could be read otherwise, a sentence each.
     """
 
     X: Array
@@ -46,19 +59,30 @@ class Table:
     target_cells: tuple[list[str], ...]
     targets: tuple[str, ...]
     lines: Sequence[int]
+    notes: tuple[str, ...] = ()
 
 
-def read_table(path: Path, targets: Sequence[Column], features: Sequence[Column] | None) -> Table:
+def read_table(
+    path: Path,
+    targets: Sequence[Column],
+    features: Sequence[Column] | None,
+    *,
+    delimiter: Delimiter = "auto",
+    decimal: Decimal = "auto",
+) -> Table:
     """Read target and feature columns (None: all that are not targets) of a CSV file.
 
-    The file is UTF-8 text separated by commas; blank lines are skipped. Its first row is a header
-    if any column is asked for by name. Otherwise it is one when some cell of it is not a number
-    while the cell below is: a name over values. If it also holds numbers, such a cell could be a
-    slip in the first sample as well as a name, and the file is refused rather than guessed at.
+    The file is UTF-8 text; blank lines are skipped. `sheafcli.tasks.separators` says how its separators
+    are recognised. Its first row is a header if any column is asked for by name. Otherwise it is one when
+    some cell of it is not a number while the cell below is: a name over values. If it also holds numbers,
+    such a cell could be a slip in the first sample as well as a name, and the file is refused rather than
+    guessed at; so is one whose first row counts its columns, 0, 1, 2, ..., as pandas heads an array.
     Without a header, columns are called column_0, column_1, ...
+
+    All cells that cannot be used are told at once, column by column.
     """
     with open_bounded(path, MAX_BYTES) as file:
-        rows = _rows(file, path)
+        rows, separators = _separated_rows(file, path, delimiter, decimal)
         head = list(islice(rows, 2))
         if len(head) < 2:
             raise InputError(
@@ -67,7 +91,7 @@ def read_table(path: Path, targets: Sequence[Column], features: Sequence[Column]
                 path=path,
             )
         by_name = any(isinstance(column, str) for column in (*targets, *(features or ())))
-        header = _header(path, head, by_name=by_name)
+        header = _header(path, head, separators.plain, by_name=by_name)
         width = len(head[0][1])
         target_at = _positions(path, header, width, targets, "target")
         if features is None:
@@ -75,30 +99,34 @@ def read_table(path: Path, targets: Sequence[Column], features: Sequence[Column]
         else:
             feature_at = _positions(path, header, width, features, "features")
         names = header[1] if header else [f"column_{at}" for at in range(width)]
-        _check_columns(path, header, names, target_at, feature_at)
+        _check_columns(path, header, names, target_at, feature_at, separators.name)
 
-        lines, values = array("q"), array("d")
+        lines, values, faults, rounded = array("q"), array("d"), Faults(path), _Rounded(path)
         target_cells: tuple[list[str], ...] = tuple([] for _ in target_at)
         for line, cells in chain(head[1:] if header else head, rows):
             if len(cells) != width:
                 raise InputError(
-                    f"this row has {len(cells)} cells and the first row has {width}; "
-                    "values are separated by commas, and one that holds a comma stands in quotes",
+                    f"this row has {len(cells)} cells and the first row has {width}; values are separated "
+                    f"by {separators.name}, and one that holds {separators.delimiter!r} stands in quotes",
                     path=path,
                     line=line,
                 )
-            for at in (*feature_at, *target_at):
-                if not cells[at]:
-                    raise InputError(
-                        f"no value for {names[at]!r}; fill it in, or take out the row",
-                        path=path,
-                        line=line,
-                    )
-            values.extend(finite_number(cells[at], names[at], path, line) for at in feature_at)
+            for at in (*feature_at, *target_at) if separators.decimal_comma else ():
+                if "." in cells[at] and is_number(cells[at]):
+                    faults.add(POINT, cells[at], names[at], line)
+                cells[at] = with_point(cells[at])
+            for at in feature_at:
+                value = faults.number(cells[at], names[at], line)
+                values.append(value)
+                if not -LARGEST_WHOLE < value < LARGEST_WHOLE:
+                    rounded.look(cells[at], value, names[at], line)
             for column, at in zip(target_cells, target_at, strict=True):
+                if is_missing(cells[at]):
+                    faults.add(MISSING, cells[at], names[at], line)
                 column.append(cells[at])
             lines.append(line)
 
+    faults.check(len(lines))
     if len(lines) < 2:
         raise InputError(
             "the file holds only one sample below its header; "
@@ -111,54 +139,65 @@ def read_table(path: Path, targets: Sequence[Column], features: Sequence[Column]
         target_cells=target_cells,
         targets=tuple(names[at] for at in target_at),
         lines=lines,
+        notes=(*separators.notes, *rounded.notes),
     )
 
 
-def finite_number(cell: str, name: str, path: Path, line: int) -> float:
-    """Read a cell of the column `name` as a finite number, or refuse it with its line."""
-    if not is_number(cell):
-        raise InputError(
-            f"{shown(cell)} in {name!r} is not a number; correct it, or leave the column out",
-            path=path,
-            line=line,
+class _Rounded:
+    """Collects the columns of integers that doubles cannot tell apart."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._first: dict[str, tuple[str, int]] = {}
+
+    def look(self, cell: str, value: float, name: str, line: int) -> None:
+        """Note an integer that is not the double it was read as."""
+        if name not in self._first and cell.lstrip("+-").isdigit() and int(cell) != value:
+            self._first[name] = (cell, line)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each column."""
+        return tuple(
+            f"{self._path.name}: column {name!r} holds integers with more digits than a double has, so the "
+            f"last ones are lost: {shown(cell)} on line {line} is read as {float(cell):.0f}"
+            for name, (cell, line) in self._first.items()
         )
-    value = float(cell)
-    if not isfinite(value):
-        raise InputError(
-            f"{shown(cell)} in {name!r} is not finite; correct it, or take out the row",
-            path=path,
-            line=line,
-        )
-    return value
 
 
-def is_number(cell: str) -> bool:
-    """Tell whether a cell is written as a number; nan and inf are, 1_000 is not."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
+def _separated_rows(
+    file: BinaryIO, path: Path, delimiter: Delimiter, decimal: Decimal
+) -> tuple[Iterator[Row], Separators]:
+    """Settle the separators of a file, and return its rows that are not blank."""
+    lines = _decoded_lines(file, path)
+    top = list(islice(lines, SAMPLE_LINES))
+    given = None if delimiter == "auto" else CHARACTERS[delimiter]
+    said = announced(top[0], path) if top else None
+    first = 1 if said is None else 2
+    separators = recognise(
+        top[first - 1 :],
+        path,
+        first=first,
+        delimiter=given or said,
+        decimal=decimal,
+        whole=len(top) < SAMPLE_LINES,
+    )
+    return _rows(chain(top[first - 1 :], lines), path, separators, first), separators
 
 
-def shown(cell: str) -> str:
-    """Quote a cell for an error message, cut to a readable length."""
-    return repr(cell if len(cell) <= 40 else cell[:37] + "...")
-
-
-def _rows(file: BinaryIO, path: Path) -> Iterator[Row]:
+def _rows(lines: Iterable[str], path: Path, separators: Separators, first: int) -> Iterator[Row]:
     """Yield the rows that are not blank."""
     # strict: a quote that is never closed is an error, not a cell that swallows the file
-    reader = csv.reader(_decoded_lines(file, path), strict=True)
+    reader = csv.reader(lines, delimiter=separators.delimiter, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = reader.line_num + first
         try:
             cells = [cell.strip() for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
             raise InputError(
-                f"not a row of comma-separated values ({error}); check its quotes and line ends",
+                f"no row of values separated by {separators.name} ({error}); check its quotes and line ends",
                 path=path,
                 line=line,
             ) from error
@@ -170,29 +209,61 @@ def _decoded_lines(file: BinaryIO, path: Path) -> Iterator[str]:
     """Yield the lines of a UTF-8 file, without the mark that some programs put at its start."""
     for line, encoded in enumerate(file, start=1):
         try:
-            yield encoded.decode("utf-8-sig" if line == 1 else "utf-8")
+            decoded = encoded.decode("utf-8-sig" if line == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise InputError(
-                f"byte 0x{encoded[error.start]:02x} is not UTF-8; save the file with the encoding UTF-8",
+                f"byte 0x{encoded[error.start]:02x} is not UTF-8{_as_latin_1(encoded)}; "
+                "save the file with the encoding UTF-8",
                 path=path,
                 line=line,
             ) from error
+        if "\0" in decoded:
+            raise InputError(
+                "a NUL byte (0x00), which no text holds: the file is damaged, not a table, or UTF-16; "
+                "save it as a CSV file with the encoding UTF-8",
+                path=path,
+                line=line,
+            )
+        yield decoded
 
 
-def _header(path: Path, head: Sequence[Row], *, by_name: bool) -> Row | None:
-    """Return the first row if it is a header, by the rule that `read_table` states."""
-    line, first = head[0]
+def _as_latin_1(encoded: bytes) -> str:
+    """Say what a line would be in Latin-1, the encoding met most beside UTF-8; "" if it is not that."""
+    text = encoded[:200].decode("latin-1").strip()
+    return (
+        f" (as Latin-1 the line is {shown(text)})"
+        if text.isprintable() and not encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        else ""
+    )
+
+
+def _header(path: Path, head: Sequence[Row], plain: Callable[[str], str], *, by_name: bool) -> Row | None:
+    """Return the first row if it is a header, by the rule that `read_table` states.
+
+    `plain` writes a number as Python reads it.
+    """
+    if by_name:
+        return head[0]
+    line = head[0][0]
+    first, second = ([plain(cell) for cell in cells] for _, cells in head[:2])
     names_over_values = [
-        cell
-        for cell, value in zip(first, head[1][1], strict=False)
-        if not is_number(cell) and is_number(value)
+        cell for cell, value in zip(first, second, strict=False) if not is_number(cell) and is_number(value)
     ]
-    if by_name or (names_over_values and not any(map(is_number, first))):
+    if names_over_values and not any(map(is_number, first)):
         return head[0]
     if names_over_values:
         raise InputError(
             f"the first row holds numbers and {shown(names_over_values[0])}, so it may be a header "
             "or a sample with a slip in it; correct it, or if it is a header give target by name",
+            path=path,
+            line=line,
+        )
+    counts = [[str(start + at) for at in range(len(first))] for start in (0, 1)]
+    if len(first) > 1 and first in counts and first != second:
+        raise InputError(
+            f"the first row counts the columns ({', '.join(first[:3])}{', ...' if len(first) > 3 else ''}) "
+            "as pandas heads an array: it may be a header or a sample; for a header, give target by name, "
+            f"as in target: '{first[-1]}'; for a sample, move it below another",
             path=path,
             line=line,
         )
@@ -236,6 +307,7 @@ def _check_columns(
     names: Sequence[str],
     target_at: Sequence[int],
     feature_at: Sequence[int],
+    separator: str,
 ) -> None:
     """Refuse columns that are not told apart, are used twice, or leave nothing to learn from."""
     line = header[0] if header else None
@@ -261,7 +333,7 @@ def _check_columns(
         used.add(at)
     if not feature_at:
         raise InputError(
-            "no column is left for features; values must be separated by commas",
+            f"no column is left for features; values are taken as separated by {separator} (task.delimiter)",
             path=path,
             line=line,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.network import is_finite
+from sheafcli.core.magnitude import check_magnitude
 from sheafcli.tasks.data import Array, encode_classes
 
 SUM_TOLERANCE = 1e-5
@@ -18,12 +18,12 @@ MAX_DISTINCT = 20
 
 
 def inputs_of(array: NDArray[Any], name: str) -> Array:
-    """Return inputs, samples x features, in float64; ValueError unless they are finite numbers."""
+    """Return inputs, samples x features, in float64; ValueError unless they are numbers in range."""
     return _matrix(array, name, "features")
 
 
 def targets_of(array: NDArray[Any], name: str) -> Array:
-    """Return targets, samples x columns, in float64, of a vector too; ValueError unless finite numbers."""
+    """Return targets, samples x columns, in float64, of a vector too; ValueError as `inputs_of`."""
     column = array[:, np.newaxis] if array.ndim == 1 else array
     return _matrix(column, name, "outputs, or one value a sample")
 
@@ -88,9 +88,7 @@ def _matrix(array: NDArray[Any], name: str, columns: str) -> Array:
         raise ValueError(f"{name} has shape {array.shape}; it must be samples x {columns}, and not empty")
     with np.errstate(over="ignore"):  # a wider float may become infinite: refused just below
         matrix: Array = array.astype(np.float64, copy=False)
-    if not is_finite(matrix):
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise ValueError(f"{name}[{row}, {column}] is {matrix[row, column]}; every value must be finite")
+    check_magnitude(name, matrix)
     return matrix
 
 

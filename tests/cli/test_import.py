@@ -10,6 +10,7 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    import onnx
     import onnxruntime
     import safetensors.torch
     import skops.io
@@ -105,6 +106,37 @@ def test_an_onnx_graph_that_says_its_output_predicts_what_onnxruntime_does(sheaf
     assert_agrees(predicted(), expected)
 
 
+def test_weights_beside_an_onnx_file_come_along_or_are_missed(sheaf, refused, folder):
+    """As torch.onnx.export writes them by default."""
+    save_torch(Path("model.onnx"), nn.Softmax(dim=1))
+    onnx.save(
+        onnx.load("model.onnx"), "model.onnx", save_as_external_data=True, size_threshold=0, location="w"
+    )
+    outcome = sheaf("import", "model.onnx", "--output", "run")
+    assert (outcome.code, outcome.err) == (0, "")
+    (expected,) = onnxruntime.InferenceSession("model.onnx").run(None, {"input": X})
+    assert_agrees(predicted(), expected)
+    Path("w").unlink()
+    refused("import", "model.onnx", "--output", "other", words="in another file, 'w', which is not there")
+
+
+def test_labels_behind_an_onnx_graph_are_left_out_aloud(sheaf, data, folder):
+    save_torch(Path("model.onnx"), nn.Softmax(dim=1))
+    model = onnx.load("model.onnx")
+    scores = model.graph.output[0].name
+    model.graph.node.append(onnx.helper.make_node("ArgMax", [scores], ["label"], name="pick", axis=1))
+    model.graph.output[0].name = "label"
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    onnx.save(model, "model.onnx")
+    outcome = sheaf("import", "model.onnx", "--data", data, "--output", "run")
+    assert outcome.code == 0
+    assert "note: ArgMax 'pick' makes labels" in outcome.err
+    assert "ArgMax 'pick'" in json.loads(Path("run/manifest.json").read_text())["source"]["notes"]
+    (expected,) = onnxruntime.InferenceSession("model.onnx").run(None, {"input": X})
+    assert np.array_equal(predicted().argmax(axis=1), expected[:, 0])
+
+
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
 def test_a_network_of_scikit_learn_predicts_what_it_does(sheaf, folder, kind):
     options = {"hidden_layer_sizes": (7, 5), "max_iter": 20, "random_state": 0}
@@ -153,6 +185,94 @@ def test_a_table_and_a_kind_of_task_are_data_too(sheaf, folder):
     np.savez("plane.npz", **network_arrays(Network.he([2, 5, 1], "identity", 0)))
     assert sheaf("import", "plane.npz", "--data", "saddle").code == 0
     assert sheaf("diagnose", "results/plane", "--limit", 5).code == 0
+
+
+# What a state_dict leaves open --------------------------------------------------------------
+
+
+def trained(layers, activation=torch.relu):
+    """Train linear layers of some activation on the labels, and return them."""
+    rule = torch.optim.Adam(nn.ModuleList(layers).parameters(), lr=0.02)
+    for _ in range(100):
+        rule.zero_grad()
+        z = layers[0](torch.from_numpy(X))
+        for layer in layers[1:]:
+            z = layer(activation(z))
+        nn.functional.cross_entropy(z, torch.tensor(LABELS)).backward()
+        rule.step()
+    return layers
+
+
+def square():
+    torch.manual_seed(0)
+    return [nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 3)]
+
+
+def save_named(path, layers, names):
+    state = {
+        f"{name}.{key}": tensor
+        for name, layer in zip(names, layers, strict=True)
+        for key, tensor in layer.state_dict().items()
+    }
+    torch.save(state, path)
+
+
+def test_the_network_that_is_assumed_is_printed_before_the_result(sheaf, data):
+    save_named("model.pt", trained(square()), ("stem", "one", "two", "head"))
+    outcome = sheaf("import", "model.pt", "--data", data, "--output", "run")
+    first, second, *_ = outcome.err.splitlines()
+    assert first == (
+        "note: assumed network: 4 -> Linear stem -> ReLU -> Linear one -> ReLU -> Linear two -> ReLU "
+        "-> Linear head -> 3"
+    )
+    assert "ReLU is assumed" in second
+    assert "others fit too, such as stem, two, one, head" in outcome.err
+    assert "compare the figures below with those that you know" in outcome.err
+    assert "no better than a constant" not in outcome.err
+
+
+@pytest.mark.parametrize("wrong", ["order", "activation"])
+def test_data_that_does_not_bear_out_what_is_assumed_is_said_aloud(sheaf, data, wrong):
+    """Two layers of the same shape that are called the other way round, and a network of sines."""
+    layers = trained(square(), torch.sin if wrong == "activation" else torch.relu)
+    stem, one, two, head = layers
+    save_named("model.pt", [stem, two, one, head] if wrong == "order" else layers, ("stem", "b", "a", "head"))
+    outcome = sheaf("import", "model.pt", "--data", data, "--output", "run")
+    assert outcome.code == 0
+    assert "no better than a constant on this data (loss " in outcome.err
+    assert "the assumed order or activation is probably wrong" in outcome.err
+    assert "ONNX" in outcome.err
+    if wrong == "order":
+        right = ("--order", "stem, a, b, head")
+        outcome = sheaf("import", "model.pt", "--data", data, "--output", "right", *right)
+        assert "no better than" not in outcome.err
+        Z = torch.from_numpy(X)
+        for layer in (stem, one, two):
+            Z = torch.relu(layer(Z))
+        assert_agrees(predicted("right"), head(Z).softmax(dim=1).detach().numpy())
+
+
+def test_a_network_on_the_wrong_data_is_said_aloud(sheaf, data):
+    np.savez("model.npz", **network_arrays(Network.he([4, 5, 3], "softmax", 1)))
+    outcome = sheaf("import", "model.npz", "--data", data, "--output", "run")
+    assert outcome.err.startswith("note: the network predicts no better than a constant on this data (loss ")
+
+
+def test_one_of_several_networks_is_imported_by_its_name(sheaf, refused, folder):
+    torch.manual_seed(0)
+    networks = {name: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)) for name in ("model", "ema")}
+    torch.save({name: module.state_dict() for name, module in networks.items()}, "both.ckpt")
+    refused("import", "both.ckpt", words="the file seems to hold several networks, model, ema")
+    outcome = sheaf("import", "both.ckpt", "--order", "ema", "--output", "run")
+    assert outcome.code == 0
+    assert "left out, as no part of the network: model.0, model.2" in outcome.err
+    assert_agrees(predicted(), networks["ema"](torch.from_numpy(X)).detach().numpy())
+
+
+@pytest.mark.parametrize("order", ["", "0,,2", ","])
+def test_an_order_without_names_is_refused(refused, folder, order):
+    save_torch(Path("model.pt"))
+    refused("import", "model.pt", "--order", order, words="takes names with commas between")
 
 
 # What can be done with the run --------------------------------------------------------------
@@ -224,6 +344,27 @@ def save_whole(path):
     torch.save(module(), path)
 
 
+def save_script(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(module()), str(path))
+
+
+def save_quantised(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantised = torch.ao.quantization.quantize_dynamic(module(), {nn.Linear})
+        torch.save(quantised.state_dict(), path)
+
+
+def save_deep(path):
+    np.savez(path, **{f"W{i + 1}": np.ones((1, 1)) for i in range(10_000)})
+
+
+def save_torch_as(path):
+    torch.save(module().state_dict(), path)
+
+
 def save_renamed(path):
     np.savez(path.with_suffix(".npz"), **arrays())
     path.with_suffix(".npz").rename(path)
@@ -270,6 +411,12 @@ BAD = {
     "model.joblib": (lambda path: path.write_bytes(b"\x80\x04N."), "torch.save(model.state_dict()"),
     "whole.pt": (save_whole, "torch.save(model.state_dict()"),
     "model.h5": (lambda path: path.write_bytes(b"\x89HDF\r\n"), "unknown suffix '.h5'"),
+    "model.keras": (lambda path: path.write_bytes(b"PK"), 'model.export("model.onnx", format="onnx")'),
+    "script.pt": (save_script, "torch.jit.load"),
+    "quantised.pt": (save_quantised, "quantised"),
+    "deep.npz": (save_deep, "has 9,999 hidden layers, and a run has at most 64"),
+    "model.safetensors.index.json": (lambda path: path.write_text("{}"), "not an index of shards"),
+    "model-00001-of-00002.bin": (save_torch_as, "model.bin.index.json, is not beside it"),
     "my model.npz": (lambda path: np.savez(path, **arrays()), "a run is called what its directory is"),
     "my\u0007\u2028.npz": (lambda path: np.savez(path, **arrays()), "a run is called what its directory is"),
 }

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sheafcli.config import Config, dump_config, load_config
+from sheafcli.core.training.protocol import MOST_STEPS
 
 FOLDER = Path(tempfile.mkdtemp(prefix="sheafcli-dump-")).resolve()
 atexit.register(shutil.rmtree, FOLDER)
@@ -39,6 +40,8 @@ tasks = st.one_of(
             "features": st.none() | st.lists(columns, min_size=1),
             "test_fraction": st.floats(0.01, 0.99),
             "standardize": st.booleans(),
+            "delimiter": st.sampled_from(["auto", "comma", "semicolon", "tab", "bar"]),
+            "decimal": st.sampled_from(["auto", "point", "comma"]),
         },
     ),
     st.fixed_dictionaries({"kind": st.just("npz"), "path": files}),
@@ -61,6 +64,12 @@ def given_alone(**kinds: st.SearchStrategy) -> st.SearchStrategy[dict]:
     return st.just({}) | st.one_of(st.fixed_dictionaries({key: kind}) for key, kind in kinds.items())
 
 
+def ends(heat: dict) -> bool:
+    """Say whether no restart cuts a step short, and so many steps as are allowed come to the end."""
+    dt = heat.get("dt", "auto")
+    return dt == "auto" or (heat.get("reset_time", dt) >= dt and heat.get("time", dt) / dt <= MOST_STEPS)
+
+
 heats = st.builds(
     merged,
     given_alone(steps=counts, time=positive),
@@ -76,7 +85,7 @@ heats = st.builds(
             "log_every": counts,
         },
     ),
-)
+).filter(ends)
 baselines = st.builds(
     merged,
     given_alone(steps=counts, epochs=counts),

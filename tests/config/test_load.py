@@ -305,6 +305,16 @@ KINDS = "one of paraboloid, saddle, circular, blobs, csv, npz, digits, diabetes,
             "training.reset_time: given 5.0 beside reset_every 10; give at most one of the two",
         ),
         ("training:\n  reset_time: 0", 4, f"training.reset_time: given 0; must be {POSITIVE}, or null"),
+        (
+            "training:\n  dt: 0.5\n  reset_time: 1.0e-300",
+            5,
+            "training.reset_time: given 1e-300; must be at least dt, which is 0.5: stalks",
+        ),
+        (
+            "training:\n  time: 10\n  dt: 1.0e-20",
+            4,
+            "training.time: given 10.0, 1.0e+21 steps of dt 1e-20; must be at most 1e-08 with that dt",
+        ),
         ("training:\n  steps: null", 4, "training.steps: given null and no time; give"),
         (
             "training:\n  log_every: 100\ndiagnostics:\n  every: 150",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sheafcli.config import Sweep, dump_config, load_config, load_sweep
@@ -114,9 +114,13 @@ def axes(draw):
     )
     cut = draw(st.integers(0, len(keys)))
     length = draw(st.integers(1, 3))
-    crossed = {key: draw(st.lists(VALUES[key], min_size=1, max_size=3)) for key in keys[:cut]}
+    crossed = {
+        key: draw(st.lists(VALUES[key], min_size=1, max_size=3, unique_by=write_value)) for key in keys[:cut]
+    }
     zipped = {key: draw(st.lists(VALUES[key], min_size=length, max_size=length)) for key in keys[cut:]}
-    seeds = draw(st.none() | st.integers(1, 3) | st.lists(st.integers(0, 9), min_size=1, max_size=3))
+    assume(not zipped or len(set(map(write_value, zip(*zipped.values(), strict=True)))) == length)
+    distinct = st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True)
+    seeds = draw(st.none() | st.integers(1, 3) | distinct)
     return crossed, zipped, None if "seed" in keys else seeds
 
 
@@ -371,6 +375,57 @@ def test_what_is_wrong_in_the_base_is_named_with_its_file_and_line(problems_of, 
     lines = problems_of("base: ../base.yaml\ncross:\n  training.beta: [0.1, 0.2]\nseeds: 5\n")
     assert [line for line in lines if line.replace("sweeps/../", "").replace("../", "").startswith(words)]
     assert len(lines) == len(set(lines)), "each thing once, however many runs have it"
+
+
+@pytest.mark.parametrize(
+    ("varied", "words"),
+    [
+        (
+            "cross:\n  training.beta: [1e-3, 0.01,\n    0.001]\n",
+            "many.yaml:6: training.beta: given 0.001; the same value as 1e-3 on line 5: each run",
+        ),
+        (
+            "cross: {training.dt: [1, 2, 1.0]}\n",
+            "many.yaml:4: training.dt: given 1.0; the same value as 1 on",
+        ),
+        ("seeds: [3,\n  3]\n", "many.yaml:5: seed: given 3; it stands there before on line 4: each run"),
+        ("seeds: [10, 1_0]\n", "many.yaml:4: seed: given 1_0; the same value as 10 on line 4"),
+        ("cross: {seed: [0, -0]}\n", "many.yaml:4: seed: given -0; the same value as 0 on line 4"),
+        (
+            "cross: {task.n_train: {from: 5, to: 5, count: 3}}\n",
+            "many.yaml:4: task.n_train: given 5; it stands",
+        ),
+        (
+            "cross:\n  training: [{method: heat, dt: 1},\n    {steps: 100000, dt: 1.0}]\n",
+            "many.yaml:6: training: given {steps: 100000, dt: 1.0}; the same value as {method: heat, dt: 1}",
+        ),
+        (
+            "zip:\n  training.dt: [1, 2, 1.0]\n  training.alpha: [3, 3,\n    3]\n",
+            "many.yaml:5: training.dt: given 1.0; the same value as 1 on line 5",
+        ),
+        (
+            "cross: {training.dt: [1, 1.0, 2], task.n_train: [5, 6, 7]}\nseeds: 4\n",
+            "many.yaml:4: training.dt: given 1.0; the same value as 1 on line 4",
+        ),
+    ],
+)
+def test_a_value_given_twice_is_one_problem(problems_of, varied, words):
+    (line,) = problems_of(INLINE + varied)
+    assert line.startswith(words)
+    assert line.endswith("each run of a sweep is done once, keep one of the two")
+
+
+def test_values_that_are_told_apart_are_no_repetition(sweep_of):
+    zipped = "zip: {training.dt: [1, 1, 2], training.alpha: [3, 4, 3]}\n"
+    assert len(sweep_of(INLINE + zipped).runs()) == 3
+    # The nearest double to 0.1 and its neighbour are two values.
+    assert len(sweep_of(INLINE + "cross: {training.dt: [0.1, 0.10000000000000002]}\n").runs()) == 2
+
+
+def test_values_that_an_override_makes_the_same(problems_of):
+    varied = "cross: {training: [{dt: 0.1}, {dt: 0.2}]}\n"
+    (line,) = problems_of(INLINE + varied, "training.dt=0.3")
+    assert line.startswith("many.yaml:4: training: given {dt: 0.2}; the same value as {dt: 0.1} on line 4")
 
 
 def test_all_that_is_wrong_is_listed_in_the_order_of_the_file(problems_of):

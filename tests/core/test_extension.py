@@ -182,9 +182,9 @@ def test_a_pinned_neuron_moves_the_layers_on_both_sides():
     [
         (np.zeros((3, 5)), None, "X must be samples x 2"),
         (np.zeros((0, 2)), None, "at least one"),
-        (np.full((3, 2), np.nan), None, "X must be finite"),
+        (np.full((3, 2), np.nan), None, r"X\[0, 0\] is nan; every value must be finite"),
         (np.zeros((3, 2)), np.zeros((1, 1)), r"the target must have shape \(3, 1\), got \(1, 1\)"),
-        (np.zeros((3, 2)), np.full(3, np.inf), "the target must be finite"),
+        (np.zeros((3, 2)), np.full(3, np.inf), r"y\[0, 0\] is inf; every value must be finite"),
     ],
 )
 def test_inputs_and_targets_that_do_not_fit_are_refused(solve, X, target, message):

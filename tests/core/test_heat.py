@@ -297,7 +297,8 @@ def test_divergence_beyond_all_numbers_is_still_named(dt):
     assert_same(session.state(), before)
 
 
-def test_progress_is_told():
+def test_progress_is_told(monkeypatch):
+    monkeypatch.setattr(heat, "TELL_SECONDS", np.inf)
     network, X, y = problem()
     told = []
     Heat(steps=250, dt=0.01, reset_every=60).start(network, X, y).advance(
@@ -307,6 +308,19 @@ def test_progress_is_told():
     assert [step for step, _ in told] == sorted({step for step, _ in told})
     assert all(share == step / 250 for step, share in told)
     assert max(np.diff([step for step, _ in told])) <= 100
+
+
+def test_a_slow_step_is_told_at_once_and_changes_nothing(monkeypatch):
+    network, X, y = problem()
+    method = Heat(steps=30, dt="auto", reset_every=12)
+    silent = method.start(network, X, y)
+    silent.advance(30)
+    monkeypatch.setattr(heat, "TELL_SECONDS", -1.0)  # every step takes longer than that
+    told = []
+    watched = method.start(network, X, y)
+    watched.advance(30, lambda step, share: told.append(step))
+    assert sorted(set(told)) == list(range(1, 31))
+    assert_same(watched.state(), silent.state())
 
 
 def test_the_network_and_data_given_are_left_alone():
@@ -365,10 +379,13 @@ def test_options_of_the_wrong_kind_are_refused(options):
         Heat(**({"steps": 10} | options))
 
 
-def test_inputs_beyond_floating_point_are_refused_at_the_start():
+def test_inputs_and_weights_beyond_floating_point_are_refused_at_the_start():
     network, X, y = problem()
-    with pytest.raises(ValueError, match="too stiff"):
+    with pytest.raises(ValueError, match=r"X\[0, 0\] is .*e\+1.., beyond 1e\+70: .* another unit"):
         Heat(steps=10).start(network, X * 1e160, y)
+    stiff = Network(tuple(W * 1e160 for W in network.weights), network.biases, network.output)
+    with pytest.raises(ValueError, match="too stiff"):
+        Heat(steps=10).start(stiff, X, y)
 
 
 def test_an_automatic_step_that_fails_is_found_at_its_own_step(monkeypatch):

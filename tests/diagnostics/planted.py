@@ -226,7 +226,12 @@ HALF = list(range(0, 30, 2))
 FEW = [1, 4, 7]
 EVEN_COLUMNS = (slice(None), list(range(0, 30, 2)))
 # What becomes of a network that is cut through, or whose predictions are spoilt, wherever it is cut.
-SPOILT = frozenset({"parts-apart", "class-discord", "saturated-output", "sample-discord", "out-of-range"})
+SPOILT = frozenset(
+    {
+        *("no-better-than-constant", "parts-apart", "class-discord", "saturated-output", "sample-discord"),
+        "out-of-range",
+    }
+)
 CUT = SPOILT | {"constant-output", "vanishing-updates", "exploding-updates"}
 
 PLANTS = {
@@ -343,13 +348,13 @@ PLANTS = {
         BLOBS,
         lambda case: weights(case, b={2: lambda b: b - np.array([0.0, 0.0, 50.0, 0.0])}),
         *("warning", "class-discord", 2, (2,)),
-        brings=frozenset({"constant-output", "saturated-output"}),
+        brings=frozenset({"constant-output", "saturated-output", "no-better-than-constant"}),
     ),
     "a chance never high": Plant(
         DISK,
         lambda case: weights(case, b={2: lambda b: b - 60.0}),
         *("warning", "class-discord", 2, (0,)),
-        brings=frozenset({"constant-output", "saturated-output"}),
+        brings=frozenset({"constant-output", "saturated-output", "no-better-than-constant"}),
     ),
     "targets learnt by heart": Plant(
         *(ONE, by_heart([60], 30), "warning", "parts-apart", None),

@@ -13,8 +13,8 @@ from sheafcli.core.outputs import output_named
 from sheafcli.core.sheaf import NeuralSheaf
 from sheafcli.core.training.heat import CHEBYSHEV_PAIR
 from sheafcli.diagnostics.findings import COLUMNS, RULES, Examined, Finding, examine, findings_frame, neurons
-from sheafcli.diagnostics.findings.data import class_discord, parts_apart, sample_discord
-from sheafcli.diagnostics.findings.examined import spread_evenly
+from sheafcli.diagnostics.findings.data import class_discord, sample_discord
+from sheafcli.diagnostics.findings.fit import parts_apart
 from sheafcli.diagnostics.findings.inputs import constant_inputs, unread_inputs
 from sheafcli.diagnostics.findings.layers import exploding_updates, vanishing_updates
 from sheafcli.diagnostics.findings.neurons import (
@@ -25,6 +25,7 @@ from sheafcli.diagnostics.findings.neurons import (
     unread_neurons,
 )
 from sheafcli.diagnostics.findings.output import constant_output, out_of_range, saturated_output
+from sheafcli.diagnostics.findings.rows import spread_evenly
 from sheafcli.diagnostics.findings.training import (
     diverging_run,
     exploding_resistance,
@@ -456,7 +457,7 @@ def test_a_run_diverges_by_its_status_or_its_losses(losses, status, severity):
     assert [finding.severity for finding in findings] == ([] if severity is None else [severity])
 
 
-def test_findings_are_sorted_worst_first_then_in_path_order():
+def test_findings_are_sorted_causes_first_then_in_path_order():
     # A dead second layer, a duplicate in the first, a constant input and a run that diverged.
     X = np.hstack([LINE, np.ones_like(LINE)])
     W1 = np.array([[1.0, 0.0], [2.0, 0.0], [-1.0, 0.3], [0.5, 0.3], [1.0, -0.8]])
@@ -465,14 +466,15 @@ def test_findings_are_sorted_worst_first_then_in_path_order():
     assert [(f.severity, f.rule, f.layer) for f in findings] == [
         ("error", "diverging-run", None),
         ("error", "dead-relu", 2),
+        ("error", "no-better-than-constant", None),
         ("error", "constant-output", 3),
         ("info", "constant-inputs", 0),
         ("info", "duplicate-neurons", 1),
     ]
     table = findings_frame(findings)
     assert list(table.columns) == COLUMNS
-    assert table["neurons"].tolist() == ["", "0 1", "0", "1", "0 1"]
-    assert table["layer"].isna().tolist() == [True, False, False, False, False]
+    assert table["neurons"].tolist() == ["", "0 1", "", "0", "1", "0 1"]
+    assert table["layer"].isna().tolist() == [True, False, True, False, False, False]
 
 
 def test_no_findings_are_an_empty_table():

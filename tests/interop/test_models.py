@@ -14,7 +14,7 @@ from model_files import assert_damage_is_refused_or_harmless, assert_same, biase
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
-from sheafcli.interop.models import FORMATS, READERS, WRITERS, model_bytes, read_model
+from sheafcli.interop.models import FORMATS, READERS, STATES, WRITERS, model_bytes, read_model
 
 WRITABLE = [suffix for suffix, format in FORMATS.items() if format in WRITERS]
 
@@ -45,7 +45,7 @@ def test_an_output_that_the_file_contradicts_is_refused(tmp_path, suffix):
 
 
 def test_every_format_is_read_and_every_suffix_known():
-    assert set(FORMATS.values()) == {*READERS, "npz"}
+    assert set(FORMATS.values()) == {*READERS, *STATES, "npz"}
     assert set(WRITERS) == set(FORMATS.values()) - {"scikit-learn"}
 
 
@@ -79,7 +79,9 @@ def test_unknown_suffixes_are_answered_with_those_there_are(tmp_path, name):
 
 
 def test_skops_is_read_and_not_written(tmp_path):
-    with pytest.raises(InputError, match=r"write one of \.npz, \.pt, \.pth, \.safetensors, \.onnx"):
+    with pytest.raises(
+        InputError, match=r"write one of \.npz, \.pt, \.pth, \.ckpt, \.bin, \.safetensors, \.onnx"
+    ):
         model_bytes(tmp_path / "model.skops", biased([2, 1], "identity"))
 
 

@@ -72,11 +72,22 @@ def test_the_output_that_is_asked_for_goes_before_that_of_the_file(tmp_path):
     assert read_network(path, "identity").output.name == "identity"
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.uint64, np.bool_])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_other_kinds_of_numbers_become_float64(tmp_path, dtype):
     network = read_network(save(tmp_path, **{name: array.astype(dtype) for name, array in GOOD.items()}))
     assert {array.dtype for array in network.weights + network.biases} == {np.dtype(np.float64)}
     np.testing.assert_array_equal(network.weights[0], GOOD["W1"])
+
+
+@pytest.mark.parametrize("name", ["W1", "b2"])
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint64, np.bool_])
+def test_integers_are_no_weights(tmp_path, name, dtype):
+    """They are those of a quantised network, whose scale the file does not hold."""
+    path = save(tmp_path, **GOOD | {name: GOOD[name].astype(dtype)})
+    with pytest.raises(
+        InputError, match=f"{name} has numbers of type {np.dtype(dtype)}; save the model in a"
+    ):
+        read_network(path)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,19 @@ def test_the_limit_is_four_gigabytes(tmp_path):
         read_npz(path)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.float16, np.bool_, np.float64])
+def test_numbers_count_as_what_they_become(tmp_path, monkeypatch, dtype):
+    """An array of int8 is eight times as large once it is float64."""
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, X=np.zeros((100, 10), dtype), y=np.zeros(24, dtype))
+    assert read_npz(path, 8192)["y"].dtype == dtype
+    monkeypatch.setattr(npz.npy, "read_array", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(
+        InputError, match=r"1,024 entries, 0 MB in double precision, and at most 0 MB are read"
+    ):
+        read_npz(path, 8191)
+
+
 def test_no_file_a_directory_a_pipe_and_a_large_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_npz(tmp_path / "none.npz")

@@ -27,7 +27,10 @@ def test_what_is_written_is_read_by_the_library_and_by_us(tmp_path, output):
     model = read_model(path)
     assert_same(model.network, network)
     assert model.says_output
-    assert model.notes == ("a state_dict does not say what stands between its layers: ReLU is assumed",)
+    assert model.notes == (
+        "assumed network: 4 -> Linear 0 -> ReLU -> Linear 2 -> ReLU -> Linear 4 -> 3",
+        "a state_dict does not say what stands between its layers: ReLU is assumed",
+    )
 
 
 def test_ten_layers_are_in_the_order_of_their_numbers(tmp_path):
@@ -35,7 +38,7 @@ def test_ten_layers_are_in_the_order_of_their_numbers(tmp_path):
     assert_same(read_model(written(tmp_path / "model.safetensors", network)).network, network)
 
 
-def test_named_layers_stand_in_the_order_of_their_names_and_it_is_said(tmp_path):
+def test_numbered_layers_stand_in_the_order_of_their_numbers(tmp_path):
     rng = np.random.default_rng(0)
     tensors = {f"fc{i}.weight": rng.normal(size=(3, 3)) for i in (10, 2, 1)}
     path = tmp_path / "model.safetensors"
@@ -44,22 +47,47 @@ def test_named_layers_stand_in_the_order_of_their_names_and_it_is_said(tmp_path)
     for W, name in zip(model.network.weights, ("fc1", "fc2", "fc10"), strict=True):
         np.testing.assert_array_equal(W, tensors[f"{name}.weight"])
     assert (
-        "safetensors keeps no order: the layers stand in that of their names, fc1, fc2, fc10" in model.notes
+        model.notes[0] == "assumed network: 3 -> Linear fc1 -> ReLU -> Linear fc2 -> ReLU -> Linear fc10 -> 3"
     )
     assert model.network.output.name == "softmax"
 
 
-def test_layers_that_do_not_chain_in_the_order_of_their_names_are_refused(tmp_path):
+def test_the_only_order_that_fits_is_taken_and_said(tmp_path):
     path = tmp_path / "model.safetensors"
     safetensors.numpy.save_file({"head.weight": np.ones((2, 5)), "stem.weight": np.ones((5, 3))}, path)
-    assert "Linear stem takes 3 inputs" in refusal(path)
+    model = read_model(path)
+    assert model.network.widths == (3, 5, 2)
+    assert "only one order of the layers fits their shapes: stem, head" in model.notes
+
+
+@pytest.mark.parametrize("names", [("input", "hidden", "output"), ("encoder", "decoder")])
+def test_the_alphabet_is_no_order(tmp_path, names):
+    """Three square layers, and an autoencoder whose layers fit either way round."""
+    shapes = [(4, 4)] * 3 if len(names) == 3 else [(2, 4), (4, 2)]
+    rng = np.random.default_rng(0)
+    tensors = {f"{name}.weight": rng.normal(size=shape) for name, shape in zip(names, shapes, strict=True)}
+    path = tmp_path / "model.safetensors"
+    safetensors.numpy.save_file(tensors, path)
+    assert "with --order NAMES" in refusal(path)
+    network = read_model(path, order=names).network
+    for W, name in zip(network.weights, names, strict=True):
+        np.testing.assert_array_equal(W, tensors[f"{name}.weight"])
+
+
+def test_a_shared_tensor_that_is_nowhere_is_named(tmp_path):
+    path = tmp_path / "model.safetensors"
+    tensors = {"0.weight": np.ones((3, 3)), "2.bias": np.ones(3)}
+    safetensors.numpy.save_file(tensors, path, metadata={"format": "pt", "2.weight": "1.weight"})
+    assert "tensor '2.weight' is said to be '1.weight', which is not in the file" in refusal(path)
 
 
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
         ({"0.weight": np.full((2, 3), np.nan)}, "Linear 0 holds NaN"),
-        ({"0.weight": np.ones((2, 3), np.uint8)}, "dtype U8"),
+        ({"0.weight": np.ones((2, 3), np.uint8)}, "Linear 0 has weights of type uint8"),
+        ({"0.weight": np.ones((2, 3), np.int64)}, "Linear 0 has weights of type int64"),
+        ({"0.weight": np.ones((2, 3), bool)}, "Linear 0 has weights of type bool"),
         ({"0.weight": np.ones((2, 3, 3, 3))}, "Conv2d"),
         ({}, "no linear layer"),
     ],

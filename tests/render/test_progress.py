@@ -120,6 +120,13 @@ class TestBar:
         Console(file=stream, width=width).print(phase.bar())
         return stream.getvalue().rstrip("\n")
 
+    def test_a_time_beyond_all_clocks_is_no_error(self, clock):
+        phase = progress._Phase("training", None, 0, 0.0, began=0.0)
+        clock[0] = 10.0
+        for share in (1e-300, 5e-324, 1e-9):
+            phase.progressed(100, share)
+            assert phase.time_left() == "over a year left"
+
     def test_it_appears_only_after_a_while(self, clock):
         phase = progress._Phase("training", 100, 0, 0.0, began=0.0)
         clock[0] = 0.1

@@ -711,3 +711,35 @@ def test_data_that_changed_since_does_not_resume(prepare, begin, watcher, tmp_pa
     run.write_manifest(manifest)
     with pytest.raises(InputError, match="does not fit"):
         conduct_run(prepare(text=text), run, Silent(), resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_phase_is_announced_before_its_session_starts(prepare, begin, watcher, monkeypatch, resume):
+    """The start takes a while on large data: a bar stands there by then, at the step that it goes on from."""
+    experiment = prepare(text=CIRCULAR)
+    directory = begin(experiment)
+    if resume:
+        with suppress(KeyboardInterrupt):
+            conduct_run(experiment, directory, watcher(stop_at=3))
+    watched = watcher()
+
+    def start(*_):
+        raise RuntimeError(f"after {watched.calls}")
+
+    monkeypatch.setattr(Heat, "start", start)
+    step = 20 if resume else 0
+    with pytest.raises(RuntimeError, match=rf"after \['training from {step} of 50'\]"):
+        conduct_run(experiment, directory, watched, resume=resume)
+    assert watched.calls[-1] == "ended"
+
+
+def test_a_checkpoint_without_a_clock_is_damaged(prepare, begin):
+    experiment = prepare(text=CIRCULAR)
+    directory = begin(experiment)
+    conduct_run(experiment, directory, Silent())
+    arrays = {
+        name: array for name, array in np.load(directory / "checkpoint.npz").items() if "clock" not in name
+    }
+    np.savez(directory / "checkpoint.npz", **arrays)
+    with pytest.raises(InputError, match="the checkpoint is damaged; start again with --overwrite"):
+        Checkpoint.read(directory)

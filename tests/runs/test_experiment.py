@@ -255,6 +255,30 @@ def test_start_stalks_of_another_shape_are_refused(prepare, tmp_path, change, wo
     assert error.path == tmp_path / "s.npz"
 
 
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ("dt: auto, reset_time: 1.0e-300", "training.reset_time: given 1.0e-300; must be at least 0.0"),
+        ("time: 1.0e+40", "training.time: given 1.0e+40; takes about"),
+    ],
+)
+def test_a_heat_training_that_gets_nowhere_is_refused_with_its_line(tmp_path, training, words):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"task: {{kind: saddle}}\nnetwork: {{hidden: [4]}}\ntraining: {{{training}}}\n")
+    with pytest.raises(InputError) as caught:
+        Experiment.load(path)
+    assert (caught.value.path, caught.value.line) == (path, 3)
+    assert caught.value.message.startswith(words)
+
+
+def test_restarts_after_the_first_step_are_taken(prepare):
+    experiment = prepare("training={dt: auto}", "training.reset_time=1")
+    phase, data = experiment.phases[0], experiment.data
+    first, mean = phase.method.start(experiment.network, data.X, data.y, phase.seed).step_sizes()
+    assert 0 < first < mean
+    assert prepare("training={dt: auto}", f"training.reset_time={1.01 * first!r}")
+
+
 @pytest.mark.parametrize("missing", ["z1", "a1", "z2"])
 def test_a_missing_start_stalk_is_named(prepare, tmp_path, missing):
     stalks = {name: np.array(stalk) for name, stalk in Cochain((2, 4, 1), 20).stalks().items()}

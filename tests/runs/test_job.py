@@ -7,11 +7,23 @@ import threading
 import time
 from dataclasses import replace
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
-from sweeps import LONG, QUICK, alone, begun, files_of, kept_rows, sweep_in, wait_until
+from sweeps import (
+    LONG,
+    PATIENCE_SECONDS,
+    QUICK,
+    alone,
+    begun,
+    files_of,
+    kept_rows,
+    sweep_in,
+    wait_until,
+)
 
 from sheafcli.runs import job as jobs
+from sheafcli.runs.conduct import conduct
 from sheafcli.runs.job import Job, Outcome, perform
 from sheafcli.runs.lock import locked
 from sheafcli.runs.sweep import _job
@@ -35,12 +47,29 @@ def _look_often(monkeypatch):
     monkeypatch.setattr(jobs, "LOOK_AFTER_SECONDS", 0.05)
 
 
+@pytest.fixture
+def waits(monkeypatch):
+    """Keep a list of how often a job found another process at work and waited."""
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        time.sleep(seconds)
+
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    return waits
+
+
 def job_of(sweep, directory, number="001"):
     return _job(next(run for run in sweep.runs() if run.number == number), directory)
 
 
 def manifest_of(directory, number="001"):
     return directory.run(number).manifest()
+
+
+def contents_of(directory):
+    return {name: content for name, (content, _) in files_of(directory.path).items()}
 
 
 def test_a_job_is_a_run_like_any_other(sweep, directory):
@@ -97,7 +126,7 @@ def test_a_run_stops_when_the_sweep_ends_and_goes_on_with_the_next(tmp_path):
     with directory.held():
         worker.start()
         wait_until((run / "checkpoint.npz").exists)
-    worker.join(5)
+    worker.join(PATIENCE_SECONDS)
     assert outcomes == [Outcome("001", "interrupted")]
     assert manifest_of(directory)["status"] == "interrupted"
     before = kept_rows(run)
@@ -111,46 +140,56 @@ def test_a_run_stops_when_the_sweep_ends_and_goes_on_with_the_next(tmp_path):
 class TestAnotherWorker:
     """What another process holds is waited for."""
 
-    def test_a_run_that_another_one_does_is_not_done_twice(self, sweep, directory):
+    def test_a_run_that_another_one_does_is_not_done_twice(self, sweep, directory, waits):
         perform(job_of(sweep, directory))
-        before = files_of(directory.path)
+        before = contents_of(directory)
         run = directory.run("001")
-        manifest = (run / "manifest.json").read_text()
+        manifest = run.manifest()
         outcomes = []
         with run.locked():
-            (run / "manifest.json").write_text(manifest.replace('"finished"', '"running"'))
+            run.write_manifest(manifest | {"status": "running"})
             worker = threading.Thread(target=lambda: outcomes.append(perform(job_of(sweep, directory))))
             worker.start()
-            worker.join(0.3)
+            wait_until(lambda: len(waits) > 1)
             assert outcomes == []
-            (run / "manifest.json").write_text(manifest)
-        worker.join(10)
+            run.write_manifest(manifest)
+        worker.join(PATIENCE_SECONDS)
         assert outcomes == [Outcome("001", "finished")]
-        assert {name: content for name, (content, _) in files_of(directory.path).items()} == {
-            name: content for name, (content, _) in before.items()
-        }
+        assert contents_of(directory) == before
 
-    def test_one_that_holds_an_empty_directory_is_waited_for(self, sweep, directory):
+    def test_nor_one_that_ends_between_the_look_at_it_and_its_lock(self, sweep, directory, monkeypatch):
+        perform(job_of(sweep, directory))
+        before = contents_of(directory)
+        run = directory.run("001")
+        manifest = run.manifest()
+        run.write_manifest(manifest | {"status": "running"})
+
+        def late(*arguments, **options):
+            run.write_manifest(manifest)
+            return conduct(*arguments, **options)
+
+        monkeypatch.setattr(jobs, "conduct", late)
+        assert perform(job_of(sweep, directory)) == Outcome("001", "finished")
+        assert contents_of(directory) == before
+
+    def test_one_that_holds_an_empty_directory_is_waited_for(self, sweep, directory, waits):
         run = directory.run("001")
         run.path.mkdir()
-        letting_go = threading.Event()
+        held = threading.Event()
 
         def hold():
             with locked(run.path, "run"):
                 held.set()
-                letting_go.wait(10)
+                wait_until(lambda: len(waits) > 1)
 
-        held = threading.Event()
         holder = threading.Thread(target=hold)
         holder.start()
-        held.wait(10)
-        threading.Timer(0.3, letting_go.set).start()
-        began = time.monotonic()
+        assert held.wait(PATIENCE_SECONDS)
         assert perform(job_of(sweep, directory)) == Outcome("001", "finished")
-        assert time.monotonic() - began >= 0.25
+        assert len(waits) > 1
         holder.join()
 
-    def test_but_not_beyond_the_end_of_the_sweep(self, tmp_path, sweep):
+    def test_but_not_beyond_the_end_of_the_sweep(self, tmp_path, sweep, waits):
         directory = begun(tmp_path, sweep)
         run = directory.run("001")
         run.path.mkdir()
@@ -159,9 +198,9 @@ class TestAnotherWorker:
             with directory.held():
                 worker = threading.Thread(target=lambda: outcomes.append(perform(job_of(sweep, directory))))
                 worker.start()
-                worker.join(0.3)
+                wait_until(lambda: len(waits) > 1)
                 assert outcomes == []
-            worker.join(10)
+            worker.join(PATIENCE_SECONDS)
         assert outcomes == [Outcome("001", "interrupted")]
 
 
@@ -250,7 +289,7 @@ def test_a_worker_process_answers_line_by_line_and_ends_with_its_input(sweep, di
         input="".join(lines),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert (worker.returncode, worker.stderr) == (0, "")
     assert worker.stdout == Outcome("002", "finished").to_line() + Outcome("001", "finished").to_line()

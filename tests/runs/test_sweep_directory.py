@@ -342,10 +342,10 @@ def test_the_index_waits_for_a_run_that_nobody_can_wait_for_otherwise(tmp_path):
 
 def test_the_index_is_read_by_others(tmp_path):
     """As any CSV with quotes: a list, a path with a comma, a message of several lines."""
-    sweep = sweep_in(tmp_path, MIXED.replace("150000", "60"))
+    sweep = sweep_in(tmp_path, MIXED.replace("150000", "70"))
     directory = begun(tmp_path, sweep)
     conduct(sweep, directory)
     with (directory.path / "sweep.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert {len(row) for row in rows} == {len(rows[0])}
-    assert [json.loads(row[1]) for row in rows[1:]] == [60, 60, 80]
+    assert [json.loads(row[1]) for row in rows[1:]] == [70, 60, 80]

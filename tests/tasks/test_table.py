@@ -13,7 +13,6 @@ from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
 from sheafcli.errors import InputError
-from sheafcli.tasks import csv_file
 from sheafcli.tasks.table import CsvTable
 
 # The table of B. Efron, T. Hastie, I. Johnstone, R. Tibshirani, "Least angle regression", Annals
@@ -135,7 +134,11 @@ def integers(values):
         ([0, 1] * 5, "softmax", "softmax", ("0", "1")),
         ([0, 1] * 5, "identity", "identity", ()),
         ([2, 10, -1] * 5, None, "softmax", ("-1", "2", "10")),
-        (["+1", "01", 2, 2] * 3, None, "sigmoid", ("1", "2")),
+        (["+1", "1", 2, 2] * 3, None, "sigmoid", ("1", "2")),
+        (["01", "1", "007"] * 3, "identity", "identity", ()),
+        (["0.0", "1.0"] * 5, "sigmoid", "sigmoid", ("0", "1")),
+        (["0", "1.", "2.00"] * 5, "softmax", "softmax", ("0", "1", "2")),
+        (list(range(1990, 2002)), None, "identity", ()),
         (list(range(20)) * 3, None, "softmax", tuple(map(str, range(20)))),
         (list(range(21)) * 3, None, "identity", ()),
         (list(range(21)) * 3, "softmax", "softmax", tuple(map(str, range(21)))),
@@ -227,10 +230,12 @@ GOOD = "a,b,y\n1,2,0.5\n2,3,1.5\n4,1,2.5\n3,3,0.25\n"
         (GOOD + "\n\n5,oops,1.5\n", "y", 8, "'oops' in 'b' is not a number"),
         (GOOD + "1,1_000,1.5\n", "y", 6, "'1_000' in 'b' is not a number"),
         (GOOD + "1," + "z" * 500 + ",1.5\n", "y", 6, r"'z{37}\.\.\.' in 'b' is not a number"),
-        (GOOD + "1,nan,1.5\n", "y", 6, "'nan' in 'b' is not finite"),
+        (GOOD + "1,nan,1.5\n", "y", 6, "no value for 'b' but 'nan'"),
+        (GOOD + "1,inf,1.5\n", "y", 6, "'inf' in 'b' is not finite"),
         (GOOD + "1,1e999,1.5\n", "y", 6, "'1e999' in 'b' is not finite"),
         (GOOD + "1,2,-inf\n", "y", 6, "'-inf' in 'y' is not finite"),
-        (GOOD + "1,2,NA\n", "y", 6, r"'NA' in 'y' is not a number, and '0\.5' on line 2 is"),
+        (GOOD + "1,2,NA\n", "y", 6, "no value for 'y' but 'NA'"),
+        (GOOD + "1,2,oops\n", "y", 6, r"'oops' in 'y' is not a number, and '0\.5' on line 2 is"),
         ("a,y\n1,p\n2,q\n3,7\n", "y", 4, "'7' in 'y' is a number, and 'p' on line 2 is not"),
         ("a,b,y\n1,2,4\n2,3,x\n", ["b", "y"], 3, "'x' in 'y' is not a number"),
         (GOOD + "1,2\n", "y", 6, "2 cells and the first row has 3"),
@@ -246,14 +251,20 @@ GOOD = "a,b,y\n1,2,0.5\n2,3,1.5\n4,1,2.5\n3,3,0.25\n"
         (GOOD, ["y", "y"], None, "'y' is asked for twice"),
         (GOOD, ["y", -1], None, "'y' is asked for twice"),
         (GOOD, ["a", "b", "y"], 1, "no column is left for features"),
-        ("a;b;y\n1;2;3\n4;5;6\n", "a;b;y", 1, "separated by commas"),
+        ("a\n1\n4\n", "a", 1, "no column is left for features; values are taken as separated by commas"),
         ("1,oops,3\n4,5,6\n7,8,9\n", -1, 1, "the first row holds numbers and 'oops'"),
-        ("p,q,r\ns,t,u\n", -1, 1, "'p' in 'column_0' is not a number"),
+        (
+            "p,q,r\ns,t,u\n",
+            -1,
+            1,
+            r"'column_0' holds text: 'p' is not a number \(2 such cells, on lines 1, 2\)",
+        ),
         ("a,b,y\n1,7,0.5\n2,7,1.5\n3,7,2.5\n", "y", None, "'b' is 7 in all .* list the other"),
         ("a,b,y\n1,7,2\n2,8,2\n3,9,2\n", "y", None, "'y' has the same class in all"),
         ("a,b,y\n1,7,2.5\n2,8,2.5\n3,9,2.5\n", "y", None, r"'y' is 2\.5 in all .* nothing to pred"),
-        ("a,y\n1,1e200\n2,3.5\n3,4\n4,5\n", "y", None, "'y' has values too large"),
-        ("a,y\n1e-200,1.5\n2e-200,3.5\n3e-200,4\n", "y", None, "'a' has values too large or too cl"),
+        ("a,y\n1,1e200\n2,3.5\n3,4\n4,5\n", "y", 2, r"'1e200' in 'y' is beyond 1e\+70: .* another unit"),
+        ("a,y\n1,2.5\n-1e71,3.5\n3,4\n4,5\n", "y", 3, r"'-1e71' in 'a' is beyond 1e\+70: .* another unit"),
+        ("a,y\n1e-200,1.5\n2e-200,3.5\n3e-200,4\n", "y", None, "'a' has values too close together"),
     ],
 )
 def test_bad_files_are_refused_at_their_line(tmp_path, text, target, line, message):
@@ -292,6 +303,68 @@ def test_other_encodings_are_refused_at_their_line(tmp_path, content, line, byte
     assert caught.value.line == line
 
 
+def test_a_nul_byte_is_refused_at_its_line(tmp_path):
+    path = write(tmp_path, GOOD.encode() + b"5,\x002,1.5\n")
+    with pytest.raises(InputError, match="a NUL byte") as caught:
+        load(path, "y")
+    assert caught.value.line == 6
+
+
+def test_all_that_is_wrong_is_told_column_by_column(tmp_path):
+    rows = ["1,red,,0.5", "2,green,NA,1.5", "x,blue,3,2.5", "4,red,1e99,3.5", "5,red,$7,4.5", "6,blue,,n/a"]
+    path = write(tmp_path, "\n".join(["a,b,c,y", *rows]))
+    with pytest.raises(InputError) as caught:
+        load(path, "y")
+    assert str(caught.value).replace(f"{path}:", "").splitlines() == [
+        "2: 'b' holds text: 'red' is not a number (6 such cells, on lines 2, 3, 4, 5, 6, ...); code its "
+        "values as numbers, or leave the column out (task.features lists those to use)",
+        "2: no value for 'c' (3 such cells, on lines 2, 3, 7); fill it in, or take out the row",
+        "4: 'x' in 'a' is not a number; correct it, or leave the column out",
+        "5: '1e99' in 'c' is beyond 1e+70: squares and products of such numbers overflow; give the column in "
+        "another unit",
+        "6: '$7' in 'c' is not a number but looks like an amount of money; write 7, all in one currency",
+        "7: no value for 'y' but 'n/a'; fill it in, or take out the row",
+    ]
+    assert (caught.value.path, caught.value.line) == (path, 2)
+
+
+def test_many_columns_of_text_are_told_up_to_a_page(tmp_path):
+    header = ",".join(f"c{i}" for i in range(30))
+    rows = "".join(",".join(["t"] * 30) + f",{i}.5\n" for i in range(4))
+    with pytest.raises(InputError, match="and 10 more columns with cells that cannot be used") as caught:
+        load(write(tmp_path, f"{header},y\n{rows}"), "y")
+    assert len(str(caught.value).splitlines()) == 21
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_first_row_that_counts_the_columns_is_a_header_or_a_sample(tmp_path, start):
+    table = pd.DataFrame(np.arange(12.0).reshape(4, 3) ** 2 / 7, columns=range(start, start + 3))
+    path = write(tmp_path, table.to_csv(index=False))
+    with pytest.raises(
+        InputError, match=rf"counts the columns.*target: '{start + 2}'; for a sample"
+    ) as caught:
+        load(path, -1)
+    assert caught.value.line == 1
+    task = load(path, str(start + 2), standardize=False)
+    expected = table.to_numpy()
+    np.testing.assert_array_equal(rows_of(task), expected[np.lexsort(expected.T)])
+
+
+def test_rows_that_all_count_are_samples(tmp_path):
+    assert load(write(tmp_path, "0,1\n0,1\n1,0\n1,0\n" * 3), -1).n_train == 9
+
+
+def test_integers_that_lose_digits_are_told(tmp_path):
+    first = 2**53 + 1
+    path = write(
+        tmp_path, "a,b,y\n" + "".join(f"{first + 2 * i},{2**60 + i * 2**10},{i}.5\n" for i in range(6))
+    )
+    assert load(path, "y").notes == (
+        "table.csv: column 'a' holds integers with more digits than a double has, so the last ones are lost: "
+        f"'{first}' on line 2 is read as {float(first):.0f}",
+    )
+
+
 def test_files_that_are_none(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load(tmp_path / "none.csv", "y")
@@ -307,20 +380,10 @@ def test_large_files_are_refused_by_their_size(tmp_path):
 
 
 def test_too_many_classes(tmp_path):
-    path = write(tmp_path, integers(f"id{i}" for i in range(1001)))
+    path = write(tmp_path, integers([f"id{i}" for i in range(1001)] * 2))
     with pytest.raises(InputError, match="1001 distinct texts in 'y' are too many"):
         load(path, "y")
-    assert load(write(tmp_path, integers(f"id{i}" for i in range(1000))), "y").n_outputs == 1000
-
-
-@pytest.mark.parametrize("cell", ["1", "-2.5e-3", ".5", "+7", "nan", "Infinity"])
-def test_numbers(cell):
-    assert csv_file.is_number(cell)
-
-
-@pytest.mark.parametrize("cell", ["", "1_000", "1,5", "0x10", "one", "1 2"])
-def test_texts(cell):
-    assert not csv_file.is_number(cell)
+    assert load(write(tmp_path, integers([f"id{i}" for i in range(1000)] * 2)), "y").n_outputs == 1000
 
 
 @pytest.mark.parametrize(

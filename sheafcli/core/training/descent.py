@@ -21,8 +21,9 @@ from sheafcli.core.training.layers import Batch, Parameters
 from sheafcli.core.training.optimizers import Adam, Optimizer
 from sheafcli.core.training.protocol import Diverged, Progress
 
-# Every so many steps a watcher is told how far the whole is.
+# Every so many steps, or as soon as so much time has passed, a watcher is told how far the whole is.
 LOOK_EVERY = 100
+TELL_SECONDS = 0.2
 DEFAULT_EPOCHS = 10_000
 # A loss beyond this, on one batch, is as good as infinite: on the next it may well be.
 LARGEST_LOSS = 1e100
@@ -195,6 +196,7 @@ class DescentSession:
         before = self.state()
         end, limit = min(self.step + steps, self._total), self.method.stop_when.seconds
         started = time.perf_counter() - self._seconds
+        told = self._seconds
         with np.errstate(over="ignore", invalid="ignore"):
             while self.step < end and not self._stopped:
                 self._evaluate()
@@ -203,8 +205,10 @@ class DescentSession:
                 self._update()
                 self._seconds = time.perf_counter() - started
                 self._stopped = limit is not None and self._seconds >= limit
-                if progress is not None and self.step % LOOK_EVERY == 0:
+                due = self.step % LOOK_EVERY == 0 or self._seconds - told > TELL_SECONDS
+                if progress is not None and due:
                     progress(self.step, self.share_done)
+                    told = self._seconds
             self._evaluate()
             # A NaN is not sound either.
             if not (self._is_sound() and self._rule.loss() <= LARGEST_LOSS):

@@ -10,6 +10,7 @@ by forward Euler. No weight is touched by anything beyond its own edge.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,8 @@ from sheafcli.core.training.protocol import Diverged, Progress
 
 # Every so many steps the flow is looked at: is it sound, how far is the whole, what step is stable.
 LOOK_EVERY = 100
+# Between two looks a watcher is told how far the whole is as soon as so much time has passed.
+TELL_SECONDS = 0.2
 # A gradient flow never gains energy; a residual so much larger than at the start has diverged.
 BLOW_UP = 1e6
 # dt = "auto" takes Euler steps in pairs, at the inverse zeros of the Chebyshev polynomial of degree 2 on
@@ -250,6 +253,13 @@ class HeatSession:
             residual_norms=[scale * float(np.linalg.norm(r)) for _, _, _, r, _ in flow.links],
         )
 
+    def step_sizes(self) -> tuple[float, float]:
+        """Return the step after a restart, and the mean one later on if the flow stays as stiff as it is."""
+        if self.method.dt != "auto":
+            return self.method.dt, self.method.dt
+        bound = self.method.alpha * self.largest_eigenvalue()
+        return FIRST_STEP / bound, float(CHEBYSHEV_PAIR.mean()) / bound
+
     def _restart_stalks(self) -> None:
         start, network, n = self.method.stalks, self.network(), self._cochain.n_samples
         if not isinstance(start, str):
@@ -274,12 +284,16 @@ class HeatSession:
                 self._restart_stalks()
                 self._restarted = self.time
             ahead = self._steps_ahead(min(end, self._next_multiple()))
+            told = time.monotonic()
             for dt in ahead:
                 self._euler_step(dt)
                 self.step += 1
                 self.time += dt
                 if check_every_step and not self._is_sound():
                     return False
+                if progress is not None and time.monotonic() - told > TELL_SECONDS:
+                    progress(self.step, self.share_done)
+                    told = time.monotonic()
             if not (ahead and self._is_sound()):
                 return False
             if progress is not None:

@@ -11,6 +11,10 @@ from sheafcli.core.outputs import Array
 
 Progress = Callable[[int, float], None]
 
+MOST_STEPS = 10**12
+"""More steps than this are not begun: at a microsecond each, less than the smallest network takes, that is
+eleven days."""
+
 
 class Diverged(ArithmeticError):
     """A training left the region where its step size is stable.

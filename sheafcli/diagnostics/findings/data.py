@@ -1,4 +1,4 @@
-"""Rules on the data: classes and samples that carry most of the discord, parts that are far apart."""
+"""Rules on the data: classes and samples that carry most of the discord."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sheafcli.core.outputs import Array
-from sheafcli.diagnostics.findings.examined import FEWEST_OF_CLASS, FEWEST_SAMPLES, Examined, relative_loss
+from sheafcli.diagnostics.findings.examined import FEWEST_OF_CLASS, FEWEST_SAMPLES, Examined
 from sheafcli.diagnostics.findings.finding import Finding, count_of, listed, verb
 
 # More than half of the discord is most of it.
@@ -15,7 +15,7 @@ MOST = 0.5
 # Means this much apart are errors twice as large, discord being a square.
 APART = 4.0
 # So many standard errors apart is no chance, heavy tails of discord included.
-CLASS_ERRORS, PART_ERRORS = 4.0, 3.0
+CLASS_ERRORS = 4.0
 # Outliers are at most this share of the samples, and at least so many times above all others: residuals three
 # times as large. Errors of one kind have a tail, but no such gap in it.
 OUTLIERS, GAP = 0.05, 10.0
@@ -23,16 +23,16 @@ OUTLIERS, GAP = 0.05, 10.0
 FEWEST_OUTLIERS = 3
 # With a loss below this share of a constant prediction's there is nothing to explain.
 MATERIAL = 0.01
-# With this share, the network has missed a quarter of what there is to learn.
-MISSED = 0.25
 MOST_SAMPLES_NAMED = 20
+# Beyond this nobody counts.
+MOST_GAP = 1e6
 TINY = float(np.finfo(np.float64).tiny)
 
 
 def class_discord(examined: Examined) -> Iterator[Finding]:
     """Find classes that carry most of the discord, with a mean far above all others'."""
     table = examined.diagnosis.classes
-    if table is None or examined.relative_loss < MATERIAL:
+    if table is None or examined.relative_loss < MATERIAL or examined.is_shifted:
         return
     targets = examined.diagnosis.samples["target"].to_numpy()
     columns = (table[name].tolist() for name in ("class", "share", "accuracy"))
@@ -59,7 +59,7 @@ def class_discord(examined: Examined) -> Iterator[Finding]:
 def sample_discord(examined: Examined) -> Iterator[Finding]:
     """Find a few samples that carry most of the discord, with a wide gap to all others: label noise."""
     discord = examined.discord
-    if len(discord) < FEWEST_SAMPLES or examined.relative_loss < MATERIAL:
+    if len(discord) < FEWEST_SAMPLES or examined.relative_loss < MATERIAL or examined.is_shifted:
         return
     order = np.argsort(-discord, kind="stable")
     sizes = discord[order]
@@ -77,41 +77,9 @@ def sample_discord(examined: Examined) -> Iterator[Finding]:
         None,
         (),
         f"{count_of(samples, len(discord), 'sample')} {verb(samples, 'carries', 'carry')} {share:.0%} of the "
-        f"discord, {gaps[count - 1]:.0f} times or more what any other has: "
+        f"discord, {min(gaps[count - 1], MOST_GAP):,.0f} times or more what any other has: "
         f"{listed(samples, MOST_SAMPLES_NAMED)}.",
         "Look at their targets first: labels that are wrong look like this.",
-    )
-
-
-def parts_apart(examined: Examined) -> Iterator[Finding]:
-    """Find a mean discord of one part that is far above the other's; grave if the network fails there."""
-    here, there = examined.discord, examined.other_discord
-    if min(len(here), len(there)) < FEWEST_SAMPLES or examined.other is None:
-        return
-    here_is_worse = here.mean() > there.mean()
-    low, high = (there, here) if here_is_worse else (here, there)
-    if high.mean() < APART * low.mean() or _errors_apart(high, low) < PART_ERRORS:
-        return
-    names = (examined.part, examined.other_part)
-    worse, better = names if here_is_worse else names[::-1]
-    X, y = (examined.X, examined.y) if here_is_worse else examined.other
-    loss = relative_loss(examined.network.output, examined.network.logits(X), y)
-    base = max(float(low.mean()), TINY)
-    ratio = float(high.mean()) / base
-    # Of independent means: the relative variances add up.
-    error = ratio * float(np.hypot(_error(high) / high.mean(), _error(low) / base))
-    yield Finding(
-        "warning" if loss >= MISSED else "info",
-        "parts-apart",
-        None,
-        None,
-        (),
-        f"The discord of {worse} is {ratio:.3g} +- {error:.2g} times that of {better} ({high.mean():.3g} "
-        f"against {low.mean():.3g}); the loss of {worse} is {loss:.0%} of a constant prediction's.",
-        "The network has learnt its training samples by heart: use more of them, weight_decay, fewer "
-        "neurons, or fewer epochs."
-        if worse != "train"
-        else "Look for wrong targets among the training samples, and for test samples that are easier.",
     )
 
 

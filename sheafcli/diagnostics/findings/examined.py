@@ -19,6 +19,9 @@ from sheafcli.core.outputs import Array, Output
 from sheafcli.core.sheaf import pattern_of
 from sheafcli.core.spectrum import Spectrum, spectrum
 from sheafcli.diagnostics.discord import squared_residuals
+from sheafcli.diagnostics.findings.reference import Reference, missed, reference
+from sheafcli.diagnostics.findings.rows import spread_evenly, spread_rows
+from sheafcli.diagnostics.findings.shift import Shift, shift_between
 from sheafcli.diagnostics.pinned import BLOCK_ENTRIES, Diagnosis
 
 # From fewer samples nothing is said of what neurons do on all: what has not been seen in n samples happens,
@@ -29,6 +32,12 @@ FEWEST_OF_CLASS = 10
 # So many samples, spread evenly over all, are enough for a mean discord or resistance, and for a spectrum,
 # which hardly differs from sample to sample.
 MOST_SAMPLES, SPECTRUM_SAMPLES = 1000, 5
+# A reference needs all distances between so many.
+MOST_REFERENCES = 2000
+# The name of the part that runs train on.
+TAUGHT = "train"
+# A loss that was computed in single precision, and written down, is the same to so many digits.
+SAME_LOSS = 1e-3
 # Of an error so far below the predictions, rounding may have made half the digits.
 ROUNDING = 1e-8
 
@@ -79,6 +88,8 @@ class Examined:
     history : history.csv of the run; None for a network from elsewhere.
     status : the run's status, as in its manifest; None likewise.
     training : how the run trains; None likewise.
+    start : the network that its training began from; None likewise.
+    unsettled : the numbers of samples that were left out, since their equilibrium was not found.
     """
 
     network: Network
@@ -93,6 +104,8 @@ class Examined:
     history: pd.DataFrame | None = None
     status: str | None = None
     training: TrainingSpec | None = None
+    start: Network | None = None
+    unsettled: tuple[int, ...] = ()
 
     @property
     def n_samples(self) -> int:
@@ -107,6 +120,77 @@ class Examined:
     @property
     def _inputs(self) -> tuple[Array, ...]:
         return (self.X,) if self.other is None else (self.X, self.other[0])
+
+    @property
+    def taught(self) -> tuple[Array, Array]:
+        """What the network was trained on, as far as that is known: else the samples that were diagnosed."""
+        return self.other if self.other is not None and self.part != TAUGHT else (self.X, self.y)
+
+    @property
+    def taught_part(self) -> str:
+        """What these are called."""
+        return self.other_part if self.other is not None and self.part != TAUGHT else self.part
+
+    @property
+    def fresh(self) -> tuple[Array, Array] | None:
+        """What it was not trained on; None where only one part is known."""
+        if self.other is None:
+            return None
+        return self.other if self.part == TAUGHT else (self.X, self.y)
+
+    @property
+    def fresh_part(self) -> str:
+        """What these are called."""
+        return self.other_part if self.part == TAUGHT else self.part
+
+    def misses(self, samples: tuple[Array, Array]) -> float:
+        """Return the share u of the variance of the targets that the network misses on some samples."""
+        X, y = samples
+        return missed(self.network.predict(X), y)
+
+    def loss(self, samples: tuple[Array, Array]) -> float:
+        """Return its loss on some samples."""
+        X, y = samples
+        return self.network.output.loss(self.network.logits(X), y)
+
+    @cached_property
+    def shift(self) -> Shift | None:
+        """How the inputs of the fresh samples differ from those of the taught ones, if they do."""
+        if self.fresh is None or min(len(self.fresh[0]), len(self.taught[0])) < FEWEST_SAMPLES:
+            return None
+        X, y = (spread_evenly(array, MOST_SAMPLES) for array in self.taught)
+        X_fresh, y_fresh = (spread_evenly(array, MOST_SAMPLES) for array in self.fresh)
+        return shift_between(X, X_fresh, (y, y_fresh))
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether the diagnosed samples are those whose inputs differ: it is not they that are tense."""
+        return self.part == self.fresh_part and self.shift is not None
+
+    @cached_property
+    def reference(self) -> tuple[Reference, NDArray[np.intp]]:
+        """What a simple predictor makes of taught samples, and which rows these are."""
+        X, y = self.taught
+        rows = spread_rows(len(X), MOST_REFERENCES)
+        return reference(X[rows], y[rows]), rows
+
+    @cached_property
+    def as_trained(self) -> bool:
+        """Whether the training of the run has left the network as it is: with the loss that the run tells."""
+        told, now = self.told_loss, self.loss(self.taught)
+        return bool(abs(told - now) <= SAME_LOSS * max(abs(told), abs(now)))
+
+    @property
+    def was_better(self) -> bool:
+        """Whether the loss that training ended with was lower than it is now."""
+        return not self.as_trained and self.told_loss < self.loss(self.taught)
+
+    @property
+    def told_loss(self) -> float:
+        """The training loss that the run ended with; NaN where there is none."""
+        if self.history is None or len(self.history) == 0:
+            return float("nan")
+        return float(self.history["train_loss"].iloc[-1])
 
     def name_of_input(self, i: int) -> str:
         """Return the name of an input."""
@@ -222,16 +306,13 @@ def _together(parts: Sequence[Values], counts: Sequence[int]) -> Values:
 
 def relative_loss(output: Output, z: Array, y: Array) -> float:
     """Return the loss of predictions phi(z) over that of the best constant one, the mean of the targets."""
-    tiny = np.finfo(np.float64).tiny
+    return output.loss(z, y) / max(loss_of_constant(output, y), np.finfo(np.float64).tiny)
+
+
+def loss_of_constant(output: Output, y: Array) -> float:
+    """Return the loss of the best constant prediction, the mean of the targets."""
     best = y.mean(axis=0)
     if output.classifies:
         chance = np.clip(best, 1e-12, 1.0 - 1e-12)
         best = np.log(chance) - (np.log1p(-chance) if output.name == "sigmoid" else 0.0)
-    return output.loss(z, y) / max(output.loss(np.broadcast_to(best, y.shape), y), tiny)
-
-
-def spread_evenly(array: Array, most: int) -> Array:
-    """Return so many rows of an array, spread evenly over all, or all if there are no more."""
-    if len(array) <= most:
-        return array
-    return array[np.arange(most) * len(array) // most]
+    return output.loss(np.broadcast_to(best, y.shape), y)

@@ -6,42 +6,59 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from sheafcli.diagnostics.fault import suspected
 from sheafcli.diagnostics.findings.examined import Examined
-from sheafcli.diagnostics.findings.finding import Finding
+from sheafcli.diagnostics.findings.finding import Finding, listed
 
 # In trained networks the gains of all layers lie within a factor of 40 of each other, and of 1. At a thousand
 # times less, a layer stands still while the others learn; at a thousand times more it alone limits the step.
 FAR = 1e3
-# A layer is at fault where that is ten times as likely as all else, by odds that no noise gives (e^10), and
-# where repairing it alone at least halves the loss. While the loss is below a tenth of a constant
-# prediction's, that is how any training looks that is not over yet, and info.
-BLAMED, NATS, HALVED, MISSED = 0.9, 10.0, 0.5, 0.1
+# With a loss that is still a tenth of a constant prediction's something is broken; below that it is how any
+# training looks that is not over yet.
+MISSED = 0.1
 
 
 def layer_at_fault(examined: Examined) -> Iterator[Finding]:
-    """Find the layer that alone explains the error, and by whose repair alone most of it goes."""
+    """Find the layer that alone explains the error, and by whose repair alone most of it goes.
+
+    Where two or more explain it about as well, but not all, these are told.
+    """
     if examined.fault is None:
         return
-    evidence = sorted([0.0, *examined.fault["evidence"]])
-    for row in examined.fault.to_dict("records"):
-        mended = row["repaired_loss"] <= HALVED * row["loss"]
-        if mended and row["blame"] >= BLAMED and row["evidence"] >= NATS:
-            kind, _, index = str(row["part"]).partition(" ")
-            broken = examined.relative_loss >= MISSED
-            where = "as a whole" if kind == "layer" else f"most likely at its {kind} {index}"
-            yield Finding(
-                "warning" if broken else "info",
-                "layer-at-fault",
-                int(row["layer"]),
-                "affine",
-                (int(index),) if kind == "neuron" else (),
-                f"A fault in this layer, {where}, explains the error by {row['evidence']:.0f} nats better "
-                f"than none, and by {row['evidence'] - evidence[-2]:.0f} better than the next best layer; "
-                f"repaired alone it takes the loss from {row['loss']:.3g} to {row['repaired_loss']:.3g}.",
-                "Look at what was done to its weights, and train the network further."
-                if broken
-                else "With so small a loss nothing is broken: train further, this layer has most to gain.",
-            )
+    suspects = suspected(examined.fault)
+    if suspects.empty:
+        return
+    row = suspects.iloc[0]
+    kind, _, index = str(row["part"]).partition(" ")
+    broken = examined.relative_loss >= MISSED
+    others = sorted(suspects["layer"].iloc[1:].tolist())
+    where = "as a whole" if kind == "layer" else f"most likely at its {kind} {index}"
+    rivals = [0.0, *examined.fault.loc[~examined.fault["layer"].isin(suspects["layer"]), "evidence"]]
+    beside = f", or in layer {listed(others, 8)}," if others else ","
+    yield Finding(
+        "warning" if broken else "info",
+        "layer-at-fault",
+        int(row["layer"]),
+        "affine",
+        (int(index),) if kind == "neuron" else (),
+        f"A fault in this layer, {where}{beside} explains the error by {row['evidence']:.0f} nats better "
+        f"than none, and by {row['evidence'] - max(rivals):.0f} better than the next best layer; "
+        f"repaired alone it takes the loss from {row['loss']:.3g} to {row['repaired_loss']:.3g}.",
+        _advice(int(row["layer"]))
+        if broken
+        else "With so small a loss nothing is broken: train further, this layer has most to gain.",
+    )
+
+
+def _advice(layer: int) -> str:
+    """Name what feeds the layer, too: inputs in another scale or order are as good a fault of layer 1."""
+    before = (
+        "Look first at what feeds it, the inputs: their order, their units, their scaling. If these are as "
+        "in training, look"
+        if layer == 1
+        else f"Look at what layer {layer - 1} gives it, and"
+    )
+    return f"{before} at what was done to its weights; then train the network further."
 
 
 def vanishing_updates(examined: Examined) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Rules on the output: predictions that have stopped following."""
+"""Rules on the output: predictions that have stopped following, and stalks that do not settle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.diagnostics.findings.examined import FEWEST_OF_CLASS, FEWEST_SAMPLES, Examined
-from sheafcli.diagnostics.findings.finding import Finding, count_of, verb
+from sheafcli.diagnostics.findings.finding import Finding, count_of, listed, verb
 
 # Where p (1 - p) is below this in every output, the network claims to be right 999 times in 1,000.
 FLAT = 1e-3
@@ -18,6 +18,7 @@ WRONG = 0.1
 MOST = 0.5
 # Below the rounding error of 1, J_phi is zero in floating point for all that can be told.
 VANISHED = float(np.finfo(np.float64).eps)
+MOST_NAMED = 20
 # A prediction that varies by less than this share of its target's variation is constant to three digits.
 CONSTANT = 1e-3
 
@@ -113,6 +114,23 @@ def out_of_range(examined: Examined) -> Iterator[Finding]:
         f"{lowest[first]:.3g} and {highest[first]:.3g}.",
         "Check that these samples are scaled as those the network was trained on; else train longer or "
         "again.",
+    )
+
+
+def unsettled_samples(examined: Examined) -> Iterator[Finding]:
+    """Find samples whose pinned equilibrium was not reached: no table counts them."""
+    unsettled = examined.unsettled
+    if not unsettled:
+        return
+    yield Finding(
+        "warning",
+        "unsettled-samples",
+        None,
+        None,
+        (),
+        f"{count_of(unsettled, len(examined.X) + len(unsettled), 'sample')} did not reach the tolerance and "
+        f"{verb(unsettled, 'is', 'are')} left out: {listed(unsettled, MOST_NAMED)}.",
+        "Trust the other tables with care: weights or inputs of very different sizes look like this.",
     )
 
 

@@ -1,0 +1,142 @@
+"""Affine operations without windows: dense layers, and factors and offsets entry by entry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from sheafcli.core.operation import Kind
+from sheafcli.core.operations.diagonal import Diagonal
+from sheafcli.core.operations.parameters import as_parameter, check_broadcast, like, summed_to
+from sheafcli.core.types import Array, Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """W x + b along the last axis, W outputs x inputs, b of length outputs; without b, W x alone.
+
+    Axes before the last, such as the tokens of a sequence, are carried through.
+    """
+
+    weight: Array
+    bias: Array | None = None
+    kind: ClassVar[Kind] = "affine"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", as_parameter("weight", self.weight))
+        if self.weight.ndim != 2:
+            raise ValueError(f"weight must be outputs x inputs, got shape {self.weight.shape}")
+        if self.bias is not None:
+            object.__setattr__(self, "bias", as_parameter("bias", self.bias, self.weight.shape[:1]))
+
+    def shape(self, parent: Shape) -> Shape:
+        """Return the shape with `outputs` as its last length."""
+        outputs, inputs = self.weight.shape
+        if not parent or parent[-1] != inputs:
+            raise ValueError(f"the last axis must have length {inputs}, got shape {parent}")
+        return (*parent[:-1], outputs)
+
+    def forward(self, x: Array) -> Array:
+        """Return x W^T + b."""
+        y = times(x, like(self.weight, x).T)
+        if self.bias is not None:
+            y += like(self.bias, x)
+        return y
+
+    def at(self, x: Array) -> Linear:
+        """Return W."""
+        return Linear(like(self.weight, x), x.shape[1:-1])
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Weight, and bias if there is one."""
+        return {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
+
+    def gradient(self, x: Array, v: Array) -> dict[str, Array]:
+        """Return v^T x for the weight and the sum of v for the bias."""
+        v, x = v.reshape(-1, v.shape[-1]), x.reshape(-1, x.shape[-1])
+        return {"weight": v.T @ x} | ({} if self.bias is None else {"bias": v.sum(axis=0)})
+
+    def design(self, x: Array) -> Array:
+        """Return x, samples x 1 x inputs x positions."""
+        return np.swapaxes(x.reshape(len(x), 1, -1, x.shape[-1]), -1, -2)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """W along the last axis, for each of the places that the axes before it, of lengths `before`, have."""
+
+    weight: Array
+    before: Shape
+
+    def jvp(self, dx: Array) -> Array:
+        """Return dx W^T."""
+        return times(dx, self.weight.T)
+
+    def vjp(self, v: Array) -> tuple[Array]:
+        """Return v W."""
+        return (times(v, self.weight),)
+
+    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+        """Return W, once a place along the diagonal."""
+        places = int(np.prod(self.before, dtype=int))
+        return (sp.csr_array(sp.kron(sp.eye_array(places), sp.csr_array(self.weight))),)
+
+    def norm(self) -> tuple[float]:
+        """Return |W|_2."""
+        return (float(np.linalg.norm(self.weight, 2)),)
+
+
+def times(x: Array, matrix: Array) -> Array:
+    """Return x @ matrix along the last axis of x, as one product however many axes x has."""
+    rows = x.reshape(-1, x.shape[-1]) @ matrix
+    return rows.reshape(*x.shape[:-1], matrix.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """factor * x + offset, both broadcast over the stalk; without an offset, factor * x alone.
+
+    One factor a channel of an image has shape channels x 1 x 1. A constant added is Scale(1, constant).
+    """
+
+    factor: Array
+    offset: Array | None = None
+    kind: ClassVar[Kind] = "affine"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "factor", as_parameter("factor", self.factor))
+        if self.offset is not None:
+            object.__setattr__(self, "offset", as_parameter("offset", self.offset))
+
+    def shape(self, parent: Shape) -> Shape:
+        """Return the same shape."""
+        for name, array in self.parameters.items():
+            check_broadcast(name, array, parent)
+        return parent
+
+    def forward(self, x: Array) -> Array:
+        """Return factor * x + offset."""
+        y = x * like(self.factor, x)
+        if self.offset is not None:
+            y += like(self.offset, x)
+        return y
+
+    def at(self, x: Array) -> Diagonal:
+        """Return diag(factor)."""
+        return Diagonal(np.broadcast_to(like(self.factor, x), x.shape))
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Factor, and offset if there is one."""
+        return {"factor": self.factor} | ({} if self.offset is None else {"offset": self.offset})
+
+    def gradient(self, x: Array, v: Array) -> dict[str, Array]:
+        """Return the sum of v * x for the factor and that of v for the offset."""
+        gradient = {"factor": summed_to(v * x, self.factor.shape)}
+        if self.offset is not None:
+            gradient["offset"] = summed_to(v, self.offset.shape)
+        return gradient

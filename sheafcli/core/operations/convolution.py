@@ -1,0 +1,279 @@
+"""Convolutions over one to three axes, by products of matrices, in blocks that stay in a processor's cache.
+
+A kernel that moves by one entry at a time is multiplied with shifted copies of the image, and so is its
+transpose, the kernel turned round (`slide`). Else what the windows see is laid out as columns and multiplied
+by the weights, image by image; the transposed map multiplies first and adds the columns where they came from.
+Where every group is one channel (depthwise), each entry of the kernel scales a shifted image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from sheafcli.core.blocks import blocks
+from sheafcli.core.operation import Kind
+from sheafcli.core.operations.parameters import as_parameter, like
+from sheafcli.core.operations.windows import Index, Padding, PerAxis, Windows, columns
+from sheafcli.core.types import Array, Shape
+
+# Entries of the arrays that are multiplied at a time.
+ENTRIES = 1 << 18
+# Channels times the last length of the kernel: below, products are too narrow to be fast.
+WORTH_SLIDING = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """The cross-correlation of images, channels x spatial axes, with a kernel, as PyTorch and ONNX have it.
+
+    `weight` is outputs x channels a group x kernel, `bias` of length outputs. Channels and outputs fall into
+    `groups` that do not meet. `stride`, `padding` and `dilation` are one number for all axes or one an axis;
+    padding may be a pair (before, after) an axis. Zeros are imagined in the padding.
+    """
+
+    weight: Array
+    bias: Array | None = None
+    stride: PerAxis = 1
+    padding: Padding = 0
+    dilation: PerAxis = 1
+    groups: int = 1
+    kind: ClassVar[Kind] = "affine"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", as_parameter("weight", self.weight))
+        if not 3 <= self.weight.ndim <= 5:
+            raise ValueError(
+                f"weight must be outputs x channels a group x 1 to 3 axes, got shape {self.weight.shape}"
+            )
+        if self.groups < 1 or len(self.weight) % self.groups:
+            raise ValueError(f"{len(self.weight)} outputs do not fall into {self.groups} groups")
+        if self.bias is not None:
+            object.__setattr__(self, "bias", as_parameter("bias", self.bias, self.weight.shape[:1]))
+        object.__setattr__(self, "stride", self.windows.stride)
+        object.__setattr__(self, "padding", self.windows.padding)
+        object.__setattr__(self, "dilation", self.windows.dilation)
+
+    @property
+    def windows(self) -> Windows:
+        """Where the kernel looks."""
+        kernel = self.weight.shape[2:]
+        return Windows.of(kernel, self.stride, self.padding, self.dilation, len(kernel))
+
+    def shape(self, parent: Shape) -> Shape:
+        """Return outputs x places of the kernel."""
+        channels, axes = self.weight.shape[1] * self.groups, self.weight.ndim - 2
+        if len(parent) != axes + 1 or parent[0] != channels:
+            raise ValueError(f"images must be {channels} channels x {axes} axes, got shape {parent}")
+        return (len(self.weight), *self.windows.out(parent[1:]))
+
+    def forward(self, x: Array) -> Array:
+        """Return the correlation plus the bias."""
+        y = self.at(x).jvp(x)
+        if self.bias is not None:
+            y += like(self.bias, x).reshape(-1, *(1,) * (x.ndim - 2))
+        return y
+
+    def at(self, x: Array) -> Correlation:
+        """Return the correlation without the bias."""
+        kind = Depthwise if self.weight.shape[1] == 1 and self.groups > 1 else Correlation
+        return kind(like(self.weight, x), self.windows, self.groups, x.shape[2:])
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Weight, and bias if there is one."""
+        return {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
+
+    def gradient(self, x: Array, v: Array) -> dict[str, Array]:
+        """Return v times the transposed columns for the weight and the sum of v for the bias."""
+        flat = v.reshape(len(v), self.groups, len(self.weight) // self.groups, -1)
+        weight = np.zeros((*flat.shape[1:3], math.prod(self.weight.shape[1:])), dtype=x.dtype)
+        for block in blocks(len(x), weight[0, 0].size * self.groups * flat.shape[-1], ENTRIES):
+            weight += (flat[block] @ np.swapaxes(self.design(x[block]), -1, -2)).sum(axis=0)
+        gradient = {"weight": weight.reshape(self.weight.shape)}
+        if self.bias is not None:
+            gradient["bias"] = flat.sum(axis=(0, 3)).ravel()
+        return gradient
+
+    def design(self, x: Array) -> Array:
+        """Return what the kernel sees, samples x groups x (channels a group x kernel) x places."""
+        places = math.prod(self.windows.out(x.shape[2:]))
+        return columns(self.windows, x).reshape(len(x), self.groups, -1, places)
+
+
+@dataclass(frozen=True, eq=False)
+class Correlation:
+    """The linear map of a convolution on images of the size `spatial`."""
+
+    weight: Array
+    windows: Windows
+    groups: int
+    spatial: Shape
+
+    def jvp(self, dx: Array) -> Array:
+        """Return the correlation with the kernel."""
+        images = self._by_group(dx, self.spatial)
+        before, out = dx.shape[: dx.ndim - len(self.spatial) - 1], self.windows.out(self.spatial)
+        if self._slides(images.shape[2]):
+            y = slide(self._kernel(), images, self.windows.padding, self.windows.dilation)
+        else:
+            y = self._multiply(images)
+        return y.reshape(*before, len(self.weight), *out)
+
+    def vjp(self, v: Array) -> tuple[Array]:
+        """Return the transposed correlation; where it can slide, that with the kernel turned round."""
+        values = self._by_group(v, self.windows.out(self.spatial))
+        before = v.shape[: v.ndim - len(self.spatial) - 1]
+        reach = [d * (k - 1) for k, d in zip(self.windows.kernel, self.windows.dilation, strict=True)]
+        padding = tuple((n - a, n - b) for n, (a, b) in zip(reach, self.windows.padding, strict=True))
+        if self._slides(values.shape[2]) and np.min(padding) >= 0:
+            turned = np.flip(np.swapaxes(self._kernel(), 1, 2), axis=tuple(range(3, 3 + len(self.spatial))))
+            x = slide(turned, values, padding, self.windows.dilation)
+        else:
+            x = self._multiply_transposed(values)
+        return (x.reshape(*before, -1, *self.spatial),)
+
+    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+        """Return the correlation as a matrix; it is the same for all samples."""
+        return (_sparse(self.weight, self.windows, self.groups, self.spatial),)
+
+    def norm(self) -> tuple[float]:
+        """Return |weight|_2 as outputs x columns, times the root of how many windows an entry lies in."""
+        largest = max(float(np.linalg.norm(W, 2)) for W in self._matrix())
+        return (math.sqrt(self.windows.overlap) * largest,)
+
+    def _kernel(self) -> Array:
+        """Return the weights as groups x outputs a group x channels a group x kernel."""
+        return self.weight.reshape(self.groups, -1, *self.weight.shape[1:])
+
+    def _matrix(self) -> Array:
+        """Return the weights as groups x outputs a group x (channels a group x kernel)."""
+        return self.weight.reshape(self.groups, len(self.weight) // self.groups, -1)
+
+    def _by_group(self, x: Array, spatial: Shape) -> Array:
+        """Return x, (...) x channels x spatial, as images x groups x channels a group x spatial."""
+        channels = x.shape[x.ndim - len(spatial) - 1]
+        return x.reshape(-1, self.groups, channels // self.groups, *spatial)
+
+    def _slides(self, channels: int) -> bool:
+        """Return whether the kernel moves by one entry, and reads enough channels for `slide` to pay."""
+        return max(self.windows.stride) == 1 and channels * self.windows.kernel[-1] >= WORTH_SLIDING
+
+    def _multiply(self, images: Array) -> Array:
+        """Return the weights times what the windows see."""
+        W, places = self._matrix(), math.prod(self.windows.out(self.spatial))
+        y = np.empty((len(images), *W.shape[:2], places), dtype=images.dtype)
+        flat = images.reshape(len(images), -1, *self.spatial)
+        for block in blocks(len(flat), W.shape[0] * W.shape[2] * places, ENTRIES):
+            seen = columns(self.windows, flat[block])
+            np.matmul(W, seen.reshape(len(seen), self.groups, -1, places), out=y[block])
+        return y
+
+    def _multiply_transposed(self, values: Array) -> Array:
+        """Return the transposed weights times the values, added up where the windows looked."""
+        W, out = np.swapaxes(self._matrix(), 1, 2), self.windows.out(self.spatial)
+        channels = self.groups * self.weight.shape[1]
+        taps = list(self.windows.taps(self.spatial))
+        x = np.zeros((len(values), channels, *self.spatial), dtype=values.dtype)
+        flat = values.reshape(*values.shape[:3], -1)
+        for block in blocks(len(x), channels * len(taps) * math.prod(out), ENTRIES):
+            seen = np.matmul(W, flat[block]).reshape(-1, channels, len(taps), *out)
+            for k, (image, place) in enumerate(taps):
+                x[block][image] += seen[:, :, k][place]
+        return x
+
+
+def slide(kernel: Array, images: Array, padding: tuple[tuple[int, int], ...], dilation: Shape) -> Array:
+    """Return the correlation of a kernel that moves by one entry: images x groups x outputs a group x places.
+
+    `kernel` is groups x outputs a group x channels a group x axes, `images` are images x groups x channels a
+    group x axes. In a padded image laid out as one row, what an entry of the kernel meets is the same row,
+    shifted. So the last axis of the kernel is laid out as shifted copies, and along its other axes products
+    with parts of the same copies are added up. Places where the kernel would stand over the end of a line are
+    computed in vain and left out.
+    """
+    g, o, c, *size = kernel.shape
+    spatial = images.shape[3:]
+    padded = [n + low + high for n, (low, high) in zip(spatial, padding, strict=True)]
+    places = [n - d * (k - 1) for n, k, d in zip(padded, size, dilation, strict=True)]
+    # How far apart neighbours along an axis are in the row, how long it is, and where the last place is.
+    apart = [math.prod(padded[axis + 1 :]) for axis in range(len(padded))]
+    length, last = math.prod(padded), sum(step * (n - 1) for step, n in zip(apart, places, strict=True))
+    inside: Index = (..., *(slice(low, low + n) for n, (low, _) in zip(spatial, padding, strict=True)))
+    # Entries of the kernel but for its last axis x groups x outputs x (last axis x channels).
+    weights = np.moveaxis(kernel, -1, 2).reshape(g, o, size[-1], c, -1)
+    weights = np.ascontiguousarray(np.moveaxis(weights, -1, 0)).reshape(-1, g, o, size[-1] * c)
+    steps = [step * d for step, d in zip(apart[:-1], dilation[:-1], strict=True)]
+    shifts = [sum(k * step for k, step in zip(tap, steps, strict=True)) for tap in np.ndindex(*size[:-1])]
+    whole: Index = (..., *(slice(n) for n in places))
+    y = np.empty((len(images), g, o, *places), dtype=images.dtype)
+    for block in blocks(len(images), g * length * (size[-1] * c + o), ENTRIES):
+        part = images[block]
+        n = len(part)
+        if np.any(padding):
+            part = np.zeros((n, g, c, *padded), dtype=images.dtype)
+            part[inside] = images[block]
+        rows = part.reshape(n, g, c, length)
+        if size[-1] > 1:
+            copies = np.empty((n, g, size[-1], c, length), dtype=images.dtype)
+            for k in range(size[-1]):
+                copies[:, :, k, :, : length - k * dilation[-1]] = rows[..., k * dilation[-1] :]
+            rows = copies.reshape(n, g, size[-1] * c, length)
+        wide = np.empty((n, g, o, places[0] * apart[0]), dtype=images.dtype)
+        total = wide[..., : last + 1]
+        np.matmul(weights[0], rows[..., : last + 1], out=total)
+        for W, shift in zip(weights[1:], shifts[1:], strict=True):
+            total += np.matmul(W, rows[..., shift : shift + last + 1])
+        y[block] = wide.reshape(n, g, o, places[0], *padded[1:])[whole]
+    return y
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise(Correlation):
+    """The linear map of a convolution in which every group is one channel, shift by shift."""
+
+    def jvp(self, dx: Array) -> Array:
+        """Return the correlation with the kernel."""
+        before, out = dx.shape[: dx.ndim - len(self.spatial) - 1], self.windows.out(self.spatial)
+        images = dx.reshape(-1, self.groups, 1, *self.spatial)
+        y = np.zeros((len(images), self.groups, len(self.weight) // self.groups, *out), dtype=dx.dtype)
+        for block in blocks(len(images), y[0].size, ENTRIES):
+            for factor, (image, place) in self._shifts():
+                y[block][place] += factor * images[block][image]
+        return y.reshape(*before, len(self.weight), *out)
+
+    def vjp(self, v: Array) -> tuple[Array]:
+        """Return the transposed correlation."""
+        before, out = v.shape[: v.ndim - len(self.spatial) - 1], self.windows.out(self.spatial)
+        flat = v.reshape(-1, self.groups, len(self.weight) // self.groups, *out)
+        x = np.zeros((len(flat), self.groups, *self.spatial), dtype=v.dtype)
+        for block in blocks(len(flat), flat[0].size, ENTRIES):
+            for factor, (image, place) in self._shifts():
+                x[block][image] += (factor * flat[block][place]).sum(axis=2)
+        return (x.reshape(*before, self.groups, *self.spatial),)
+
+    def _shifts(self) -> Iterator[tuple[Array, tuple[Index, Index]]]:
+        """Yield every entry of the kernel, groups x outputs a group, with the tap that it is for."""
+        factors = self._matrix()
+        for k, tap in enumerate(self.windows.taps(self.spatial)):
+            yield factors[..., k].reshape(*factors.shape[:2], *(1,) * len(self.spatial)), tap
+
+
+def _sparse(weight: Array, windows: Windows, groups: int, spatial: Shape) -> sp.csr_array:
+    """Return a correlation as a matrix, (outputs x places) x (channels x entries of the image)."""
+    channels = groups * weight.shape[1]
+    # Which entry of the image each window sees, from 1; 0 is the padding.
+    numbers = np.arange(1.0, 1.0 + channels * math.prod(spatial)).reshape(1, channels, *spatial)
+    seen = columns(windows, numbers).reshape(groups, 1, weight[0].size, -1).astype(np.int64)
+    W = weight.reshape(groups, len(weight) // groups, weight[0].size, 1)
+    seen, W = np.broadcast_arrays(seen, W)
+    places = seen.shape[-1]
+    rows = np.arange(len(weight) * places).reshape(*seen.shape[:2], 1, places)
+    inside = seen > 0
+    entries = (W[inside].astype(np.float64), (np.broadcast_to(rows, seen.shape)[inside], seen[inside] - 1))
+    return sp.csr_array(sp.coo_array(entries, shape=(rows.size, numbers.size)))

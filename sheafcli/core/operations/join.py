@@ -1,0 +1,278 @@
+"""Operations of several values: sums, differences, concatenation; products of entries and of matrices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from sheafcli.core.operation import Kind
+from sheafcli.core.operations.parameters import check_axis
+from sheafcli.core.types import Array, Shape
+
+
+@dataclass(frozen=True)
+class Add:
+    """The sum of two values or more; an axis of length 1 is repeated to the others' length."""
+
+    kind: ClassVar[Kind] = "exact"
+
+    def shape(self, *parents: Shape) -> Shape:
+        """Return the shape that all broadcast to."""
+        return broadcast(*parents)
+
+    def forward(self, *x: Array) -> Array:
+        """Return the sum."""
+        return self.at(*x).jvp(*x)
+
+    def at(self, *x: Array) -> Sum:
+        """Return the same maps at all values."""
+        return Sum(tuple(value.shape[1:] for value in x), (1,) * len(x))
+
+
+@dataclass(frozen=True)
+class Subtract:
+    """The first value minus the second; an axis of length 1 is repeated to the other's length."""
+
+    kind: ClassVar[Kind] = "exact"
+
+    def shape(self, first: Shape, second: Shape) -> Shape:
+        """Return the shape that both broadcast to."""
+        return broadcast(first, second)
+
+    def forward(self, first: Array, second: Array) -> Array:
+        """Return the difference."""
+        return first - second
+
+    def at(self, first: Array, second: Array) -> Sum:
+        """Return the same maps at all values."""
+        return Sum((first.shape[1:], second.shape[1:]), (1, -1))
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of stalks of these shapes, each with its sign, broadcast to one shape."""
+
+    parents: tuple[Shape, ...]
+    signs: tuple[int, ...]
+
+    def jvp(self, *dx: Array) -> Array:
+        """Return the sum."""
+        total = dx[0] + dx[1] if self.signs[1] > 0 else dx[0] - dx[1]
+        for value in dx[2:]:
+            total = total + value
+        return np.asarray(total)
+
+    def vjp(self, v: Array) -> tuple[Array, ...]:
+        """Return v for every parent, summed where it was repeated, with its sign."""
+        parts = (narrowed(v, shape) for shape in self.parents)
+        return tuple(part if sign > 0 else -part for part, sign in zip(parts, self.signs, strict=True))
+
+    def matrix(self, sample: int) -> tuple[sp.csr_array, ...]:
+        """Return the repetition of every parent, with its sign."""
+        own = broadcast(*self.parents)
+        repeated = (repetition(shape, own) for shape in self.parents)
+        return tuple(sp.csr_array(part * sign) for part, sign in zip(repeated, self.signs, strict=True))
+
+    def norm(self) -> tuple[float, ...]:
+        """Return the roots of how often entries are repeated."""
+        size = math.prod(broadcast(*self.parents))
+        return tuple(math.sqrt(size / math.prod(shape)) for shape in self.parents)
+
+
+@dataclass(frozen=True)
+class Concatenate:
+    """Values side by side along an axis of the stalk, counted from the end: -3 for an image's channels."""
+
+    axis: int
+    kind: ClassVar[Kind] = "exact"
+
+    def shape(self, *parents: Shape) -> Shape:
+        """Return the shape with the lengths along the axis added up."""
+        check_axis(self.axis, parents[0])
+        place = len(parents[0]) + self.axis
+        if any(
+            (*s[:place], *s[place + 1 :]) != (*parents[0][:place], *parents[0][place + 1 :]) for s in parents
+        ):
+            raise ValueError(f"the shapes {_listed(parents)} differ in more than axis {self.axis}")
+        return (*parents[0][:place], sum(shape[place] for shape in parents), *parents[0][place + 1 :])
+
+    def forward(self, *x: Array) -> Array:
+        """Return the values one after the other."""
+        return np.concatenate(x, axis=self.axis)
+
+    def at(self, *x: Array) -> Concatenated:
+        """Return the same maps at all values."""
+        return Concatenated(self.axis, tuple(value.shape[1:] for value in x))
+
+
+@dataclass(frozen=True)
+class Concatenated:
+    """The linear map of a concatenation of stalks of these shapes."""
+
+    axis: int
+    parents: tuple[Shape, ...]
+
+    def jvp(self, *dx: Array) -> Array:
+        """Return them one after the other."""
+        return np.concatenate(dx, axis=self.axis)
+
+    def vjp(self, v: Array) -> tuple[Array, ...]:
+        """Return the parts of v."""
+        ends = np.cumsum([shape[self.axis] for shape in self.parents])[:-1]
+        return tuple(np.split(v, ends, axis=self.axis))
+
+    def matrix(self, sample: int) -> tuple[sp.csr_array, ...]:
+        """Return a 1 for every entry where it ends up."""
+        sizes = [math.prod(shape) for shape in self.parents]
+        numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+        stalks = [part.reshape(shape) for part, shape in zip(numbers, self.parents, strict=True)]
+        source = np.concatenate(stalks, axis=self.axis).ravel()
+        moves = sp.csr_array((np.ones(len(source)), (np.arange(len(source)), source)))
+        return tuple(sp.csr_array(moves[:, part[0] : part[-1] + 1]) for part in numbers)
+
+    def norm(self) -> tuple[float, ...]:
+        """Return 1 for every parent."""
+        return (1.0,) * len(self.parents)
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """The product of two values, entry by entry; an axis of length 1 is repeated to the other's length."""
+
+    kind: ClassVar[Kind] = "multiply"
+
+    def shape(self, first: Shape, second: Shape) -> Shape:
+        """Return the shape that both broadcast to."""
+        return broadcast(first, second)
+
+    def forward(self, first: Array, second: Array) -> Array:
+        """Return the product."""
+        return np.asarray(first * second)
+
+    def at(self, first: Array, second: Array) -> Product:
+        """Return diag(second) and diag(first)."""
+        return Product(first, second)
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """d(x y) = y dx + x dy, entry by entry."""
+
+    first: Array
+    second: Array
+
+    def jvp(self, dx: Array, dy: Array) -> Array:
+        """Return y dx + x dy."""
+        return np.asarray(dx * self.second + self.first * dy)
+
+    def vjp(self, v: Array) -> tuple[Array, Array]:
+        """Return y v and x v, summed where a value was repeated."""
+        shapes = self.first.shape[1:], self.second.shape[1:]
+        return narrowed(v * self.second, shapes[0]), narrowed(v * self.first, shapes[1])
+
+    def matrix(self, sample: int) -> tuple[sp.csr_array, sp.csr_array]:
+        """Return diag(y) and diag(x), each times the repetition of the other."""
+        x, y = self.first[sample].astype(np.float64), self.second[sample].astype(np.float64)
+        own = broadcast(x.shape, y.shape)
+        by_y, by_x = (sp.diags_array(np.broadcast_to(value, own).ravel()) for value in (y, x))
+        return sp.csr_array(by_y @ repetition(x.shape, own)), sp.csr_array(by_x @ repetition(y.shape, own))
+
+    def norm(self) -> tuple[float, float]:
+        """Return max |y| and max |x|, times the roots of how often entries are repeated."""
+        shapes = self.first.shape[1:], self.second.shape[1:]
+        size = math.prod(broadcast(*shapes))
+        largest = float(np.max(np.abs(self.second))), float(np.max(np.abs(self.first)))
+        copies = (math.sqrt(size / math.prod(shape)) for shape in shapes)
+        return largest[0] * next(copies), largest[1] * next(copies)
+
+
+@dataclass(frozen=True)
+class MatrixProduct:
+    """The product of two values as matrices along their last two axes; axes before, such as heads, agree."""
+
+    kind: ClassVar[Kind] = "multiply"
+
+    def shape(self, first: Shape, second: Shape) -> Shape:
+        """Return (...) x rows of the first x columns of the second."""
+        if len(first) < 2 or first[:-2] != second[:-2] or len(second) < 2 or first[-1] != second[-2]:
+            raise ValueError(f"the shapes {_listed((first, second))} are not (...) x n x m and (...) x m x k")
+        return (*first[:-1], second[-1])
+
+    def forward(self, first: Array, second: Array) -> Array:
+        """Return the product."""
+        return np.asarray(np.matmul(first, second))
+
+    def at(self, first: Array, second: Array) -> BilinearProduct:
+        """Return the derivatives in both."""
+        return BilinearProduct(first, second)
+
+
+@dataclass(frozen=True, eq=False)
+class BilinearProduct:
+    """d(X Y) = dX Y + X dY."""
+
+    first: Array
+    second: Array
+
+    def jvp(self, dx: Array, dy: Array) -> Array:
+        """Return dX Y + X dY."""
+        return np.asarray(np.matmul(dx, self.second) + np.matmul(self.first, dy))
+
+    def vjp(self, v: Array) -> tuple[Array, Array]:
+        """Return V Y^T and X^T V."""
+        return (
+            np.matmul(v, np.swapaxes(self.second, -1, -2)),
+            np.matmul(np.swapaxes(self.first, -1, -2), v),
+        )
+
+    def matrix(self, sample: int) -> tuple[sp.csr_array, sp.csr_array]:
+        """Return I (x) Y^T and X (x) I, head by head along the diagonal."""
+        X, Y = (value[sample].astype(np.float64) for value in (self.first, self.second))
+        X, Y = X.reshape(-1, *X.shape[-2:]), Y.reshape(-1, *Y.shape[-2:])
+        rows, last = sp.eye_array(X.shape[1]), sp.eye_array(Y.shape[2])
+        by_first = sp.block_diag([sp.kron(rows, y.T) for y in Y])
+        by_second = sp.block_diag([sp.kron(x, last) for x in X])
+        return sp.csr_array(by_first), sp.csr_array(by_second)
+
+    def norm(self) -> tuple[float, float]:
+        """Return the largest |Y|_2 and |X|_2."""
+        largest = (np.linalg.norm(value, 2, axis=(-2, -1)).max() for value in (self.second, self.first))
+        return float(next(largest)), float(next(largest))
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """Return the shape that stalks of these shapes broadcast to, or raise ValueError.
+
+    All must have as many axes: NumPy would set samples against an axis of a longer stalk.
+    """
+    if len({len(shape) for shape in shapes}) != 1 or len(shapes) < 2:
+        raise ValueError(f"two values or more with as many axes each are needed, got {_listed(shapes)}")
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(
+            f"the shapes {_listed(shapes)} do not agree, nor are lengths 1 where they differ"
+        ) from None
+
+
+def narrowed(v: Array, shape: Shape) -> Array:
+    """Return v, (...) x stalk, summed over the axes of the stalk that are of length 1 in `shape`."""
+    first = v.ndim - len(shape)
+    repeated = tuple(first + i for i, n in enumerate(shape) if n == 1 and v.shape[first + i] != 1)
+    return np.asarray(v.sum(axis=repeated, keepdims=True)) if repeated else v
+
+
+def repetition(shape: Shape, own: Shape) -> sp.csr_array:
+    """Return the matrix that repeats a stalk of one shape to another, both flattened."""
+    size = math.prod(shape)
+    source = np.broadcast_to(np.arange(size).reshape(shape), own).ravel()
+    entries = (np.ones(source.size), (np.arange(source.size), source))
+    return sp.csr_array(sp.coo_array(entries, shape=(source.size, size)))
+
+
+def _listed(shapes: tuple[Shape, ...]) -> str:
+    return " and ".join(map(str, shapes))

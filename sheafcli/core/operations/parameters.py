@@ -1,0 +1,51 @@
+"""Checks of what operations are made with, and of the shapes that they meet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sheafcli.core.types import Array, Shape
+
+
+def as_parameter(name: str, array: Array, shape: Shape | None = None) -> Array:
+    """Return an array of parameters as it is, or as float64 if it holds whole numbers.
+
+    Raises ValueError where it is not of real numbers, empty, not finite, or not of the `shape` asked for.
+    """
+    array = np.asarray(array)
+    if array.dtype.kind in "biu":
+        array = array.astype(np.float64)
+    if array.dtype.kind != "f" or array.size == 0:
+        raise ValueError(f"{name} must be an array of real numbers, got {array.dtype} of shape {array.shape}")
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite")
+    return array
+
+
+def like(array: Array, x: Array) -> Array:
+    """Return an array in the precision of x; no copy where it has that already."""
+    return array.astype(x.dtype, copy=False)
+
+
+def check_axis(axis: int, shape: Shape) -> None:
+    """Raise ValueError unless `axis`, counted from the end, is one of the stalk's."""
+    if not -len(shape) <= axis < 0:
+        raise ValueError(
+            f"axis {axis} is none of {', '.join(map(str, range(-len(shape), 0)))} of shape {shape}"
+        )
+
+
+def check_broadcast(name: str, array: Array, shape: Shape) -> None:
+    """Raise ValueError unless an array broadcasts over a stalk of this shape, and leaves it as it is."""
+    pairs = zip(array.shape[::-1], shape[::-1], strict=False)
+    if array.ndim > len(shape) or any(have not in (1, want) for have, want in pairs):
+        raise ValueError(f"{name} of shape {array.shape} does not broadcast over a value of shape {shape}")
+
+
+def summed_to(array: Array, shape: Shape) -> Array:
+    """Return an array summed over the axes along which one of this shape would broadcast to it."""
+    extra = array.ndim - len(shape)
+    ones = tuple(extra + i for i, n in enumerate(shape) if n == 1)
+    return np.asarray(array.sum(axis=(*range(extra), *ones), keepdims=True)).reshape(shape)

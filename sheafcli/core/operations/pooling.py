@@ -1,0 +1,259 @@
+"""Pooling: the largest entry of every window, or the mean of its entries."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sheafcli.core.operation import Kind
+from sheafcli.core.operations.parameters import check_axis
+from sheafcli.core.operations.windows import Padding, PerAxis, Windows, columns
+from sheafcli.core.types import Array, Shape
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """One number a window of an image, channels x spatial axes, channel by channel.
+
+    `kernel` has a length an axis. `stride`, by default the kernel, `padding` and `dilation` are one number
+    for all axes or one an axis; padding may be a pair (before, after) an axis. With `ceil` a last window
+    may stand over the end.
+    """
+
+    kernel: Shape
+    stride: PerAxis | None = None
+    padding: Padding = 0
+    dilation: PerAxis = 1
+    ceil: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel", self.windows.kernel)
+
+    @property
+    def windows(self) -> Windows:
+        """Where it looks."""
+        stride = self.kernel if self.stride is None else self.stride
+        return Windows.of(self.kernel, stride, self.padding, self.dilation, len(self.kernel), ceil=self.ceil)
+
+    def shape(self, parent: Shape) -> Shape:
+        """Return channels x places of the window."""
+        axes = len(self.kernel)
+        if len(parent) != axes + 1:
+            raise ValueError(f"images must be channels x {axes} axes, got shape {parent}")
+        if np.min(_counts(self.windows, parent[1:])) == 0.0:
+            raise ValueError(f"with the padding {self.windows.padding} some windows see nothing of the image")
+        return (parent[0], *self.windows.out(parent[1:]))
+
+
+@dataclass(frozen=True)
+class MaxPooling(Pooling):
+    """The largest entry of every window, the first in C order of those that are equal; padding never is."""
+
+    kind: ClassVar[Kind] = "pool"
+
+    def forward(self, x: Array) -> Array:
+        """Return the largest entries."""
+        y = np.full((*x.shape[:2], *self.windows.out(x.shape[2:])), -np.inf, dtype=x.dtype)
+        for image, place in self.windows.taps(x.shape[2:]):
+            here = y[place]
+            np.maximum(here, x[image], out=here)
+        return y
+
+    def at(self, x: Array) -> Winners:
+        """Return the map that takes from every window its largest entry."""
+        return Winners(self.pattern(x), self.windows, x.shape[2:])
+
+    def pattern(self, x: Array) -> NDArray[np.integer[Any]]:
+        """Return which entry of its window is the largest."""
+        y = np.full((*x.shape[:2], *self.windows.out(x.shape[2:])), -np.inf, dtype=x.dtype)
+        few = math.prod(self.kernel) <= np.iinfo(np.uint8).max
+        winner: NDArray[np.integer[Any]] = np.zeros(y.shape, dtype=np.uint8 if few else np.int32)
+        for k, (image, place) in enumerate(self.windows.taps(x.shape[2:])):
+            here, candidate = y[place], x[image]
+            larger = candidate > here
+            np.copyto(here, candidate, where=larger)
+            np.copyto(winner[place], k, where=larger)
+        return winner
+
+
+@dataclass(frozen=True, eq=False)
+class Winners:
+    """The map that takes one entry of every window: `winner`, samples x channels x places, says which."""
+
+    winner: NDArray[np.integer[Any]]
+    windows: Windows
+    spatial: Shape
+
+    def jvp(self, dx: Array) -> Array:
+        """Return the entries taken."""
+        y: Array = np.zeros(
+            (*dx.shape[: dx.ndim - len(self.spatial)], *self.winner.shape[2:]), dtype=dx.dtype
+        )
+        for k, (image, place) in enumerate(self.windows.taps(self.spatial)):
+            y[place] += dx[image] * (self.winner[place] == k)
+        return y
+
+    def vjp(self, v: Array) -> tuple[Array]:
+        """Return v where it was taken from, 0 elsewhere."""
+        x: Array = np.zeros((*v.shape[: v.ndim - len(self.spatial)], *self.spatial), dtype=v.dtype)
+        for k, (image, place) in enumerate(self.windows.taps(self.spatial)):
+            x[image] += v[place] * (self.winner[place] == k)
+        return (x,)
+
+    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+        """Return a 1 for every window, at its largest entry."""
+        winner = self.winner[sample]
+        seen = _numbers(self.windows, len(winner), self.spatial)
+        taken = np.take_along_axis(seen, winner[:, None].astype(np.intp), axis=1).ravel() - 1
+        entries = (np.ones(winner.size), (np.arange(winner.size), taken))
+        size = len(winner) * math.prod(self.spatial)
+        return (sp.csr_array(sp.coo_array(entries, shape=(winner.size, size))),)
+
+    def norm(self) -> tuple[float]:
+        """Return the root of how many windows an entry lies in."""
+        return (math.sqrt(self.windows.overlap),)
+
+
+@dataclass(frozen=True)
+class AveragePooling(Pooling):
+    """The mean of every window.
+
+    The zeros imagined in the padding count as entries if `count_padding` is true; what a last window has
+    beyond the padding never does.
+    """
+
+    count_padding: bool = True
+    kind: ClassVar[Kind] = "exact"
+
+    def forward(self, x: Array) -> Array:
+        """Return the means."""
+        return self.at(x).jvp(x)
+
+    def at(self, x: Array) -> Means:
+        """Return the same map at all values."""
+        windows, spatial = self.windows, x.shape[2:]
+        counts = _counts(windows, spatial)
+        if self.count_padding:
+            # With the padding as part of the image, the same windows see all that counts.
+            wide = tuple(n + low + high for n, (low, high) in zip(spatial, windows.padding, strict=True))
+            unpadded = replace(windows, padding=((0, 0),) * len(wide))
+            counts = _counts(unpadded, wide)[tuple(slice(0, n) for n in counts.shape)]
+        return Means(windows, x.shape[1:], counts.astype(x.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """The sum over every window of an image of this `shape`, divided by `counts`, an array of the places."""
+
+    windows: Windows
+    image: Shape
+    counts: Array
+
+    def jvp(self, dx: Array) -> Array:
+        """Return the means."""
+        y: Array = np.zeros((*dx.shape[: dx.ndim - self.counts.ndim], *self.counts.shape), dtype=dx.dtype)
+        for image, place in self.windows.taps(self.image[1:]):
+            y[place] += dx[image]
+        y /= self.counts
+        return y
+
+    def vjp(self, v: Array) -> tuple[Array]:
+        """Return v / counts, added up wherever it was summed from."""
+        x: Array = np.zeros((*v.shape[: v.ndim - self.counts.ndim], *self.image[1:]), dtype=v.dtype)
+        shared = v / self.counts
+        for image, place in self.windows.taps(self.image[1:]):
+            x[image] += shared[place]
+        return (x,)
+
+    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+        """Return 1 / counts for all that a window sees."""
+        seen = _numbers(self.windows, self.image[0], self.image[1:])
+        places = self.image[0] * self.counts.size
+        rows = np.arange(places).reshape(self.image[0], 1, *self.counts.shape)
+        shares = 1.0 / self.counts.astype(np.float64)
+        inside = seen > 0
+        rows, shares = np.broadcast_to(rows, seen.shape)[inside], np.broadcast_to(shares, seen.shape)[inside]
+        entries = (shares, (rows, seen[inside] - 1))
+        return (sp.csr_array(sp.coo_array(entries, shape=(places, math.prod(self.image)))),)
+
+    def norm(self) -> tuple[float]:
+        """Return the root of the largest sum of a column, since no row sums to more than 1."""
+        return (float(np.sqrt(np.max(self.vjp(np.ones_like(self.counts))[0]))),)
+
+
+def _counts(windows: Windows, spatial: Shape) -> Array:
+    """Return how many entries of the image every window sees."""
+    counts: Array = np.zeros(windows.out(spatial))
+    for _, place in windows.taps(spatial):
+        counts[place] += 1.0
+    return counts
+
+
+def _numbers(windows: Windows, channels: int, spatial: Shape) -> NDArray[np.int64]:
+    """Return which entries the windows see, from 1, channels x kernel x places; 0 is padding."""
+    numbers = np.arange(1.0, 1.0 + channels * math.prod(spatial)).reshape(1, channels, *spatial)
+    return np.asarray(columns(windows, numbers)[0], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean along some axes of the stalk, counted from the end, which stay as axes of length 1.
+
+    Over the spatial axes of an image it is global average pooling.
+    """
+
+    axes: Shape
+    kind: ClassVar[Kind] = "exact"
+
+    def shape(self, parent: Shape) -> Shape:
+        """Return the shape with 1 for those axes."""
+        for axis in self.axes:
+            check_axis(axis, parent)
+        return tuple(1 if axis - len(parent) in self.axes else n for axis, n in enumerate(parent))
+
+    def forward(self, x: Array) -> Array:
+        """Return the means."""
+        return np.asarray(x.mean(axis=self.axes, keepdims=True))
+
+    def at(self, x: Array) -> Averaged:
+        """Return the same map at all values."""
+        return Averaged(self.axes, x.shape[1:])
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """The linear map of a mean along some axes of a stalk of the shape `parent`."""
+
+    axes: Shape
+    parent: Shape
+
+    def jvp(self, dx: Array) -> Array:
+        """Return the means."""
+        return np.asarray(dx.mean(axis=self.axes, keepdims=True))
+
+    def vjp(self, v: Array) -> tuple[Array]:
+        """Return v / count wherever it was averaged from."""
+        before = v.shape[: v.ndim - len(self.parent)]
+        return (np.broadcast_to(v / self._count(), (*before, *self.parent)),)
+
+    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+        """Return 1 / count for every entry, in the row of its mean."""
+        own = np.arange(math.prod(self.parent) // self._count())
+        own = own.reshape(
+            [1 if axis - len(self.parent) in self.axes else n for axis, n in enumerate(self.parent)]
+        )
+        rows = np.broadcast_to(own, self.parent).ravel()
+        entries = (np.full(rows.size, 1.0 / self._count()), (rows, np.arange(rows.size)))
+        return (sp.csr_array(sp.coo_array(entries, shape=(own.size, rows.size))),)
+
+    def norm(self) -> tuple[float]:
+        """Return 1 / sqrt(count)."""
+        return (1.0 / math.sqrt(self._count()),)
+
+    def _count(self) -> int:
+        return math.prod(self.parent[axis] for axis in self.axes)

@@ -1,0 +1,87 @@
+"""How large numbers become on their way through a network, before anything is computed that may overflow.
+
+With F the largest Euclidean norm of a sample's input, target, or value at a layer of the forward pass, and
+
+    G = prod_l max(1, ||W_l||_2),
+
+every product of weights along a stretch of the chain has norm at most G, and so every stalk between two of
+which one is moved, every pull on it, and every entry of an effective resistance's factor is at most
+
+    reach = F G.
+
+As `sheafcli.core.magnitude` shows, all that core computes stays finite while that is below LARGEST. G holds
+for every activation pattern; of a deep network it is large only if its layers amplify: 64 layers of
+norm 12 reach 1e69.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sheafcli.core.magnitude import LARGEST, SMALLEST
+from sheafcli.core.network import BLOCK, Network
+from sheafcli.core.outputs import Array
+from sheafcli.core.stability import spectral_norm
+
+
+def reach(network: Network, X: Array, y: Array) -> float:
+    """Return F G for samples X, samples x n_0, with targets y; infinity where it overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        stretch = _largest_norm(network, X, y)
+        for gain in _gains(network, stretch):
+            stretch *= max(1.0, gain)
+    return float(stretch) if np.isfinite(stretch) else np.inf
+
+
+def check_reach(network: Network, X: Array, y: Array) -> None:
+    """Raise ValueError where reach is beyond LARGEST, or where inputs, targets or weights all but vanish.
+
+    It names the largest of weights and inputs.
+    """
+    parts = {"inputs": X, "targets": y}
+    parts |= {f"entries of W{i}": W for i, W in enumerate(network.weights, start=1)}
+    for name, array in parts.items():
+        if 0.0 < (top := float(np.abs(array).max())) < SMALLEST:
+            raise ValueError(
+                f"all {name} are at most {top:.3g} in size, below {SMALLEST:g}: squares and products of such "
+                "numbers vanish; give them in another unit"
+            )
+    total = reach(network, X, y)
+    if total <= LARGEST:
+        return
+    largest = {f"an entry of W{i}": np.abs(W).max() for i, W in enumerate(network.weights, start=1)}
+    largest |= {f"an entry of b{i}": np.abs(b).max() for i, b in enumerate(network.biases, start=1)}
+    largest |= {"an input": np.abs(X).max(), "a target": np.abs(y).max()}
+    name = max(largest, key=lambda name: float(largest[name]))
+    size = "more than 1e308" if np.isinf(total) else f"{total:.0e}"
+    raise ValueError(
+        f"numbers of up to {size} arise on the way of these samples through the network, beyond {LARGEST:g}: "
+        f"their squares and products overflow ({name} is {largest[name]:.3g} in size); scale the weights or "
+        "the inputs down"
+    )
+
+
+def _largest_norm(network: Network, X: Array, y: Array) -> float:
+    """Return F, at least 1; NaN or infinity where the forward pass overflows."""
+    norms = [1.0, _row_norm(X), _row_norm(y), *(_row_norm(b[np.newaxis]) for b in network.biases)]
+    for first in range(0, len(X), BLOCK):
+        norms += map(_row_norm, network.pre_activations(X[first : first + BLOCK]))
+    return float(np.max(norms))
+
+
+def _row_norm(rows: Array) -> float:
+    """Bound the Euclidean norm of any row, without a square that overflows."""
+    return float(np.sqrt(rows.shape[1]) * max(rows.max(), -rows.min()))
+
+
+def _gains(network: Network, stretch: float) -> list[float]:
+    """Bound ||W_l||_2: by sqrt(||W||_1 ||W||_inf) where that suffices, which is cheap, else exactly."""
+    scales = [float(np.abs(W).max()) or 1.0 for W in network.weights]
+    units = [W / scale for W, scale in zip(network.weights, scales, strict=True)]
+    cheap = [
+        scale * float(np.sqrt(np.linalg.norm(unit, 1) * np.linalg.norm(unit, np.inf)))
+        for unit, scale in zip(units, scales, strict=True)
+    ]
+    if stretch * np.prod(np.maximum(1.0, cheap)) <= LARGEST:
+        return cheap
+    return [scale * spectral_norm(unit) for unit, scale in zip(units, scales, strict=True)]

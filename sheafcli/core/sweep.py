@@ -1,0 +1,203 @@
+"""The walks through a network, each written once; everything else is made of them.
+
+At given values every operation is affine, x_v = sum_p A_vp x_p + c_v, so that the coboundary on the free
+coordinates is delta_Omega = -(I - N), N strictly block lower triangular with the blocks A_vp, exact vertices
+composed. Hence |det delta_Omega| = 1 for every pattern, all weights and every graph, and solving with
+delta_Omega is a walk forwards, with its transpose a walk backwards: nothing is assembled.
+
+    forward          x_v = g_v(x_pa(v))                    the network itself
+    pull_back        w_v = b_v + sum_children A_cv^T w_c   w = (I - N)^-T b
+    push_forward     d_v = b_v + sum_p A_vp d_p            d = (I - N)^-1 b
+
+In each of them some vertices may be *held*: what is held is read in place of what the walk found there. So
+one walk gives residuals, g_v(x_pa(v)) - x_v with all stalks held, and products with delta and its transpose.
+
+Arrays are samples x stalk. The directions of `pull_back` and `push_forward` may have more axes before that of
+the samples, the same number in all: many directions at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from sheafcli.core.graph import Graph, Vertex
+from sheafcli.core.operation import Restriction
+from sheafcli.core.types import Array
+
+# Arrays by the index of their vertex.
+Stalks = Mapping[int, Array]
+NOTHING: Stalks = MappingProxyType({})
+
+
+class Step(NamedTuple):
+    """A vertex on a walk forwards, what its parents hold, and what it makes of that."""
+
+    vertex: Vertex
+    parents: tuple[Array, ...]
+    value: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Linearization:
+    """A graph at given values: the restriction of every vertex's operation there, and the output.
+
+    `restrictions` are by the index of the vertex, None on the boundary; `output` is samples x stalk.
+    """
+
+    graph: Graph
+    restrictions: tuple[Restriction | None, ...]
+    output: Array
+
+
+def as_samples(graph: Graph, X: Array) -> Array:
+    """Return X, samples x input shape, in its own precision, or raise ValueError where it does not fit."""
+    X = np.asarray(X)
+    if X.dtype not in (np.float32, np.float64):
+        X = X.astype(np.float64)
+    if X.shape[1:] != graph.input_shape or len(X) == 0:
+        wanted = " x ".join(map(str, ("samples", *graph.input_shape)))
+        raise ValueError(f"X must be {wanted}, at least one sample, got shape {X.shape}")
+    if not np.isfinite(X).all():
+        raise ValueError("X must be finite")
+    return X
+
+
+def forward(graph: Graph, X: Array, held: Stalks = NOTHING) -> Iterator[Step]:
+    """Yield every vertex that has an operation, in topological order, with what it makes of its parents.
+
+    Values are let go when the last vertex that reads them has done so.
+    """
+    X = as_samples(graph, X)
+    values = {0: X}
+    for vertex in graph.vertices[1:]:
+        if vertex.operation is None:
+            constant = np.asarray(vertex.constant).astype(X.dtype, copy=False)
+            values[vertex.index] = np.broadcast_to(constant, (len(X), *vertex.shape))
+            continue
+        parents = tuple(values[p] for p in vertex.parents)
+        value = vertex.operation.forward(*parents)
+        yield Step(vertex, parents, value)
+        values[vertex.index] = held.get(vertex.index, value)
+        _let_go(graph, vertex, values)
+
+
+def output(graph: Graph, X: Array) -> Array:
+    """Return the value of the output, samples x stalk."""
+    *_, last = forward(graph, X)
+    return last.value
+
+
+def linearize(graph: Graph, X: Array, held: Stalks = NOTHING) -> Linearization:
+    """Return the restrictions at the forward pass of X, or at the values held."""
+    restrictions: list[Restriction | None] = [None] * len(graph.vertices)
+    for step in forward(graph, X, held):
+        assert step.vertex.operation is not None
+        restrictions[step.vertex.index] = step.vertex.operation.at(*step.parents)
+    return Linearization(graph, tuple(restrictions), step.value)
+
+
+def pull_back(
+    at: Linearization, sources: Stalks, held: Stalks = NOTHING, down_to: int = 1
+) -> Iterator[tuple[Vertex, Array]]:
+    """Yield vertices from the output down, each with w_v = b_v + sum_children A_cv^T w_c.
+
+    `sources` are b; vertices that nothing pulls at are left out. The walk ends with the vertex of index
+    `down_to`: 0 includes the input. Constants are left out.
+    """
+    graph, pulls = at.graph, dict(sources)
+    for vertex in reversed(graph.vertices[down_to:]):
+        if vertex.constant is not None:
+            pulls.pop(vertex.index, None)
+            continue
+        w = pulls.pop(vertex.index, None)
+        given = held.get(vertex.index, w)
+        if given is None:
+            continue
+        yield vertex, np.zeros_like(given) if w is None else w
+        restriction = at.restrictions[vertex.index]
+        read = [p >= down_to and graph.vertices[p].constant is None for p in vertex.parents]
+        if restriction is None or not any(read):
+            continue
+        for parent, wanted, part in zip(vertex.parents, read, restriction.vjp(given), strict=True):
+            if wanted:
+                pulls[parent] = pulls[parent] + part if parent in pulls else part
+
+
+def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> Iterator[Step]:
+    """Yield the vertices that `forward` yields, with d of their parents and d_v = b_v + sum_p A_vp d_p.
+
+    `sources` are b: at any vertex, that of the input (index 0) included.
+    """
+    graph = at.graph
+    given = next(iter((*sources.values(), *held.values())), at.output)
+    which = next(iter((*sources, *held)), graph.output.index)
+    before = given.shape[: given.ndim - len(graph.vertices[which].shape)]
+    moved: dict[int, Array] = {}
+    for vertex in graph.vertices:
+        still = np.broadcast_to(given.dtype.type(0.0), (*before, *vertex.shape))
+        restriction, source = at.restrictions[vertex.index], sources.get(vertex.index)
+        if restriction is None:
+            moved[vertex.index] = still if source is None else source
+            continue
+        parents = tuple(moved[p] for p in vertex.parents)
+        d = restriction.jvp(*parents)
+        if source is not None:
+            d = d + source
+        yield Step(vertex, parents, d)
+        moved[vertex.index] = held.get(vertex.index, d)
+        _let_go(graph, vertex, moved)
+
+
+def resist(at: Linearization, v: Array) -> Array:
+    """Return S v, (...) x samples x output stalk, S = sum over edges of J J^T the effective resistance.
+
+    J is the derivative of the output in the edge's head: a pull-back, then a push-forward of what it found.
+    """
+    pulls = {vertex.index: w for vertex, w in pull_back(at, {at.graph.output.index: v}) if vertex.edge}
+    *_, last = push_forward(at, pulls)
+    return last.value
+
+
+def coboundary(at: Linearization, x: Stalks) -> dict[int, Array]:
+    """Return delta_Omega x by head, sum_p A_vp x_p - x_v; x has the stalk of every head."""
+    steps = push_forward(at, NOTHING, held=x)
+    return {vertex.index: made - x[vertex.index] for vertex, _, made in steps if vertex.edge}
+
+
+def coboundary_transposed(at: Linearization, r: Stalks) -> dict[int, Array]:
+    """Return delta_Omega^T r by head, sum_children A_cv^T r_c - r_v; r has the residual of every edge."""
+    pulls = pull_back(at, NOTHING, held=r)
+    return {vertex.index: w - r[vertex.index] for vertex, w in pulls if vertex.edge}
+
+
+def assemble(at: Linearization, sample: int) -> sp.csr_array:
+    """Return delta_Omega of one sample, edges x free coordinates, both laid out as `graph.places` says."""
+    graph = at.graph
+    n = graph.dimension
+    # Every vertex as a matrix on the free coordinates: a head is a part of the identity.
+    parts: dict[int, sp.csr_array] = {}
+    rows = []
+    for vertex in graph.vertices:
+        restriction = at.restrictions[vertex.index]
+        parts[vertex.index] = sp.csr_array((vertex.size, n))
+        if restriction is None:
+            continue
+        for parent, matrix in zip(vertex.parents, restriction.matrix(sample), strict=True):
+            parts[vertex.index] = parts[vertex.index] + matrix @ parts[parent]
+        if vertex.edge is not None:
+            own = sp.csr_array(sp.eye_array(vertex.size, n, k=graph.places[vertex.index].start))
+            rows.append(parts[vertex.index] - own)
+            parts[vertex.index] = own
+    return sp.csr_array(sp.vstack(rows))
+
+
+def _let_go(graph: Graph, vertex: Vertex, values: dict[int, Array]) -> None:
+    for parent in dict.fromkeys(vertex.parents):
+        if graph.readers[parent][-1] == vertex.index:
+            del values[parent]

@@ -1,0 +1,12 @@
+"""What the modules of the core call their arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# float32 or float64: what goes in decides what comes out.
+Array = NDArray[np.floating[Any]]
+Shape = tuple[int, ...]

@@ -1,0 +1,108 @@
+"""The one way through an ONNX graph from its input to an output, and what of it is a chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sheafcli.interop.chain import Chain
+from sheafcli.interop.onnx_graph import Graph, Node
+from sheafcli.interop.onnx_readouts import complement, is_readout, left_out
+from sheafcli.interop.onnx_sizes import features
+from sheafcli.interop.onnx_steps import Steps
+from sheafcli.interop.onnx_values import Values
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A chain from the graph's input to one of its outputs.
+
+    `passed` are the values on the way, `behind` the nodes after them that are left out.
+    """
+
+    output: str
+    chain: Chain
+    passed: tuple[str, ...]
+    behind: tuple[Node, ...]
+
+
+class Walk:
+    """The nodes that an output is computed by, without those that only make constants of constants."""
+
+    def __init__(self, graph: Graph, values: Values, output: str):
+        self.graph, self.values, self.output = graph, values, output
+        self.nodes = [n for n in graph.ancestors(output) if not values.varying.isdisjoint(n.outputs)]
+        self.users: dict[str, list[tuple[Node, int]]] = {}
+        for node in self.nodes:
+            for slot, name in enumerate(node.inputs):
+                if name in values.varying:
+                    self.users.setdefault(name, []).append((node, slot))
+
+    def reading(self, entries: int) -> Reading:
+        """Return the chain to the output, of a file of so many numbers; ValueError where it is none."""
+        passed, behind = [self._input()], tuple[Node, ...]()
+        steps = self._steps(passed[0], entries)
+        while (at := passed[-1]) in self.users:
+            found = self.users[at]
+            if (steps.ended and complement(found, self.users, self.values)) or is_readout(found, steps.ended):
+                behind = self._behind(at)
+                steps.notes += left_out(behind, self.values.shapes[at])
+                break
+            node, slot = self._only(at)
+            steps.add_node(node, slot)
+            passed.append(node.outputs[0])
+        if sum(size != 1 for size in features(self.values.shapes[passed[-1]])) > 1:
+            steps.notes.append("the axes of an output stand flat, in C order")
+        return Reading(
+            self.output, Chain(tuple(steps.steps), None, tuple(steps.notes)), tuple(passed), behind
+        )
+
+    def _input(self) -> str:
+        """Return the one input of the graph that the output depends on."""
+        names = [name for name in self.graph.inputs if name in self.users or name == self.output]
+        if len(names) != 1:
+            listed = ", ".join(names) or "none"
+            raise ValueError(
+                f"a network has one input, and {self.output!r} depends on {len(names)} ({listed}); "
+                "export a model that takes all features as one array"
+            )
+        name: str = names[0]
+        return name
+
+    def _steps(self, name: str, entries: int) -> Steps:
+        """Return the steps so far, none, behind an input that is an array of numbers."""
+        kind = self.graph.inputs[name].tensor_type.elem_type
+        types = self.graph.types
+        if kind not in types.floats and kind not in types.integers:
+            raise ValueError(f"the input {name!r} is no array of numbers; a network takes numbers")
+        steps = Steps(self.graph, self.values, entries, whole_numbers=kind in types.integers)
+        if sum(size != 1 for size in features(self.values.shapes[name])) > 1:
+            steps.notes.append("the axes of a sample stand flat, in C order: an input is one row of numbers")
+        others = [repr(other) for other in self.graph.inputs if other != name]
+        if others:
+            steps.notes.append(f"{self.output!r} does not depend on the input {', '.join(others)}")
+        return steps
+
+    def _only(self, at: str) -> tuple[Node, int]:
+        """Return the one node that a value goes into, and its input slot."""
+        found = self.users[at]
+        node, slot = found[0]
+        if len(found) > 1 or at == self.output:
+            where = ", ".join(node.label for node, _ in found[:9]) + ", ..." * (len(found) > 9)
+            raise ValueError(
+                f"the graph is no chain: {at!r} goes to {where}; "
+                "sheafcli reads networks whose layers stand one behind the other"
+            )
+        if not node.outputs or any(name in self.users or name == self.output for name in node.outputs[1:]):
+            raise ValueError(
+                f"the graph is no chain: it does not go on with the first output of {node.label}"
+            )
+        return node, slot
+
+    def _behind(self, value: str) -> tuple[Node, ...]:
+        """Return the nodes that a value goes into, and those behind them."""
+        reached, nodes = {value}, []
+        for node in self.nodes:
+            if not reached.isdisjoint(node.inputs):
+                reached.update(node.outputs)
+                nodes.append(node)
+        return tuple(nodes)
