@@ -12,21 +12,20 @@ sc.NeuralSheaf(fit.network).laplacian(pattern, block="free")
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import diffuse
-from sheafcli.core.extension import extend
-from sheafcli.core.integrators import Chebyshev, Euler, Implicit
-from sheafcli.core.network import Network
-from sheafcli.core.pins import Pin
-from sheafcli.core.sheaf import NeuralSheaf
-from sheafcli.core.training.backprop import Backprop
-from sheafcli.core.training.descent import StopWhen
-from sheafcli.core.training.equilibrium import Equilibrium
-from sheafcli.core.training.fit import train
-from sheafcli.core.training.heat import Heat
-from sheafcli.core.training.optimizers import SGD, Adam, Momentum
-
 if TYPE_CHECKING:
+    from sheafcli.core.cochain import Cochain
+    from sheafcli.core.diffusion import diffuse
+    from sheafcli.core.extension import extend
+    from sheafcli.core.integrators import Chebyshev, Euler, Implicit
+    from sheafcli.core.network import Network
+    from sheafcli.core.pins import Pin
+    from sheafcli.core.sheaf import NeuralSheaf
+    from sheafcli.core.training.backprop import Backprop
+    from sheafcli.core.training.descent import StopWhen
+    from sheafcli.core.training.equilibrium import Equilibrium
+    from sheafcli.core.training.fit import train
+    from sheafcli.core.training.heat import Heat
+    from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.discord import discord_table as discord
 
 __all__ = [
@@ -50,9 +49,38 @@ __all__ = [
     "train",
 ]
 
+# Where each name is, and what it is called there if otherwise.
+_PLACES = {
+    "core.cochain": ("Cochain",),
+    "core.diffusion": ("diffuse",),
+    "core.extension": ("extend",),
+    "core.integrators": ("Chebyshev", "Euler", "Implicit"),
+    "core.network": ("Network",),
+    "core.pins": ("Pin",),
+    "core.sheaf": ("NeuralSheaf",),
+    "core.training.backprop": ("Backprop",),
+    "core.training.descent": ("StopWhen",),
+    "core.training.equilibrium": ("Equilibrium",),
+    "core.training.fit": ("train",),
+    "core.training.heat": ("Heat",),
+    "core.training.optimizers": ("SGD", "Adam", "Momentum"),
+    "diagnostics.discord": ("discord_table",),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+_NAMES = {"discord": "discord_table"}
+
 
 def __getattr__(name: str) -> Any:
-    """Import the table of discord with the first use of it: pandas is slow to begin with."""
-    if name == "discord":
-        return import_module("sheafcli.diagnostics.discord").discord_table
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a name with the first use of it.
+
+    Ctrl-C while NumPy and SciPy are imported ends in a traceback where nobody catches it; so the command
+    line, which imports this package first, must come to its own first line before they are.
+    """
+    place = _NAMES.get(name, name)
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"sheafcli.{_MODULES[place]}"), place)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

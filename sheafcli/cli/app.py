@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from keyword import iskeyword
-from typing import Annotated
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 from threadpoolctl import threadpool_limits
 
 from sheafcli.errors import InputError
-from sheafcli.render.console import print_error
+from sheafcli.render.console import print_error, say, silence
 from sheafcli.runs import RunFailed
 
+PROGRAM = "sheaf"
+COMPLETION = "_SHEAF_COMPLETE"
 THREADS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
+
+# What the parser ends with after Ctrl-C; by the house's rule the status is then 1.
+INTERRUPTED = 130
+# -h, too, of the program and of each command.
+SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 # The commands in the order of the help, each a module of this package with a function of its name.
 COMMANDS = (
@@ -30,20 +39,20 @@ def command_line(names: Sequence[str] = COMMANDS) -> typer.Typer:
     """Return the command line with some of the commands; only what those need is imported."""
     app = typer.Typer(
         no_args_is_help=True,
-        add_completion=False,
+        context_settings=SETTINGS,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
     app.callback()(options)
     for name in names:
         own = f"{name}_" if iskeyword(name) else name
-        app.command(name)(getattr(import_module(f"sheafcli.cli.{own}"), own))
+        app.command(name, context_settings=SETTINGS)(getattr(import_module(f"sheafcli.cli.{own}"), own))
     return app
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"sheafcli {version('sheafcli')}")
+        say(f"sheafcli {version('sheafcli')}")
         raise typer.Exit
 
 
@@ -61,28 +70,84 @@ def options(
 
 
 def _asked_for(arguments: Sequence[str]) -> Sequence[str]:
-    """Return the command that is called; all of them if none is, or one that does not exist."""
+    """Return the command that is called, or completed; all of them if none is, or one that does not exist."""
+    if COMPLETION in os.environ:
+        line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+        arguments = line.split()[1:]
     return arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
 
 
 def main() -> None:
     """Run the command line; errors go to standard error, with the exit status that fits them."""
+    prepare()()
+
+
+def prepare() -> Callable[[], None]:
+    """Import what the command that is called needs; return what runs it, as `main` does."""
+    _accept_any_order()
+    app = command_line(_asked_for(sys.argv[1:]))
     # One BLAS thread unless the user says otherwise: small products gain nothing from more, jobs side by
     # side lose much, and a run gives the same digits however many processors there are.
     threads = None if THREADS & set(os.environ) else 1
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal's encoding lacks is no error
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+    def run() -> None:
+        try:
+            with threadpool_limits(threads, user_api="blas"):
+                _run(app)
+        except InputError as error:
+            _leave(str(error), 2)
+        except RunFailed as error:
+            _leave(str(error), 1)
+        except OSError as error:
+            place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+            _leave(f"{place}{error.strerror or error}", 1)
+        except MemoryError as error:
+            _leave(f"out of memory ({error}); use fewer samples or a narrower network", 1)
+
+    return run
+
+
+def _run(app: typer.Typer) -> None:
+    """Run a command: a reader of standard output that has gone is no failure, and Ctrl-C is one."""
+    stream = sys.stdout
     try:
-        with threadpool_limits(threads, user_api="blas"):
-            command_line(_asked_for(sys.argv[1:]))()
-    except InputError as error:
-        print_error(str(error))
-        sys.exit(2)
-    except RunFailed as error:
-        print_error(str(error))
-        sys.exit(1)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print_error(f"{place}{error.strerror or error}")
-        sys.exit(1)
-    except MemoryError as error:
-        print_error(f"out of memory ({error}); use fewer samples or a narrower network")
-        sys.exit(1)
+        app(prog_name=PROGRAM)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _leave("interrupted", 1)
+        if sys.stdout is not stream:  # the parser puts another there when it finds the reader gone
+            sys.stdout = stream
+            silence(stream)
+            sys.exit(0)
+        raise
+    except KeyboardInterrupt:
+        _leave("interrupted", 1)
+    finally:
+        _flush(stream)
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    """End with an error; what is left for standard output goes first, where it still can."""
+    print_error(message)
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.exit(status)
+    silence(sys.stdout)
+    sys.exit(status)
+
+
+def _flush(stream: TextIO) -> None:
+    """Write what is left for a stream; where its reader has gone nothing is."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        silence(stream)
+
+
+def _accept_any_order() -> None:
+    """Take the word that asks for a completion script in the order of Click, bash_source, as well."""
+    shell, _, action = os.environ.get(COMPLETION, "").partition("_")
+    if action in ("source", "complete"):
+        os.environ[COMPLETION] = f"{action}_{shell}"

@@ -11,7 +11,7 @@ from sheafcli.cli.options import FormatOption
 from sheafcli.diagnostics.comparison import compare as compare_runs
 from sheafcli.errors import InputError
 from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables
-from sheafcli.render.console import stdout
+from sheafcli.render.console import remark, say, stdout
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import show_frame
 
@@ -38,10 +38,7 @@ def compare(
     comparison = compare_runs(runs)
     if len(comparison.tasks) > 1:
         tasks = "; ".join(comparison.tasks)
-        typer.echo(
-            f"warning: the tasks differ, so losses do not compare and none is marked as best: {tasks}",
-            err=True,
-        )
+        remark(f"warning: the tasks differ, so losses do not compare and none is marked as best: {tasks}")
     if figure is not None:
         save_figure(comparison_figure(comparison), figure)
     if format_ != "table":
@@ -53,7 +50,7 @@ def compare(
             console.print()
         console.print(table)
     if figure is not None:
-        typer.echo(f"\nWritten: {figure}")
+        say(f"\nWritten: {figure}")
 
 
 def _check_figure(path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 import typer
 from matplotlib.figure import Figure
 
+from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, RunArgument
 from sheafcli.diagnostics.examination import Examination, examine_run
 from sheafcli.diagnostics.findings.finding import SEVERITIES
-from sheafcli.render.console import print_notes, stdout
+from sheafcli.render.console import print_notes, say, stdout, write_out
 from sheafcli.render.diagnosis import neurons_figure, resistance_figure
 from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
 from sheafcli.render.edge_scatter import edges_figure
@@ -54,7 +55,8 @@ def diagnose(
     Input and true output are pinned, and the stalks between them solved for; every layer is asked whether
     it is at fault. Writes diagnosis.csv (by
     edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv, findings.csv and pictures
-    into the run directory. csv prints the edges; json prints all but the single neurons and samples.
+    into the run directory, where that can be written. csv prints the edges; json prints all but the
+    single neurons and samples.
     """
     directory = RunDirectory.existing(run)
     network = directory.network()
@@ -62,13 +64,17 @@ def diagnose(
     print_notes(changed_data(directory))
     with working(network.depth + 5) as advance:
         found = examine_run(directory, network, samples, advance)
-        _write(directory, found, advance)
+        unwritten = attempt(lambda: _write(directory, found, advance))
     if format_ == "csv":
         show_frame(found.diagnosis.edges, "csv")
     elif format_ == "json":
         _print_json(directory, found)
     else:
-        _print_tables(directory, found)
+        _print_tables(found)
+        if unwritten is None:
+            _say_written(directory, found)
+    if unwritten is not None:
+        tell_unwritten(unwritten)
     if fail_on and any(_at_least(finding.severity, fail_on) for finding in found.findings):
         raise typer.Exit(FAILED_ON)
 
@@ -80,9 +86,11 @@ def _at_least(severity: str, threshold: str) -> bool:
 
 def _write(directory: RunDirectory, found: Examination, advance: Callable[[str], object]) -> None:
     """Write all tables, and draw the pictures; an older classes.csv goes where there are no classes."""
-    (directory / "classes.csv").unlink(missing_ok=True)
-    for name, table in found.tables().items():
+    tables = found.tables()
+    for name, table in tables.items():
         write_text(directory / f"{name}.csv", table.to_csv(index=False))
+    if "classes" not in tables:
+        (directory / "classes.csv").unlink(missing_ok=True)
     advance("pictures")
     diagnosis, title = found.diagnosis, directory.path.resolve().name
     figures: dict[str, Callable[[], Figure]] = {
@@ -91,7 +99,7 @@ def _write(directory: RunDirectory, found: Examination, advance: Callable[[str],
         "resistance": lambda: resistance_figure(diagnosis.edges, diagnosis.layers, title),
         "tension": lambda: tension_figure(diagnosis.samples, title),
     }
-    directory.figures.mkdir(exist_ok=True)
+    directory.make_figures()
     for name, draw in figures.items():
         save_figure(draw(), directory.figures / f"{name}.png")
 
@@ -117,12 +125,12 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
             for finding in json_records(tables["findings"])
         ],
     }
-    stdout().file.write(json.dumps(told, indent=2, allow_nan=False) + "\n")
+    write_out(json.dumps(told, indent=2, allow_nan=False) + "\n")
 
 
-def _print_tables(directory: RunDirectory, found: Examination) -> None:
-    console, diagnosis, tables = stdout(), found.diagnosis, found.tables()
-    typer.echo(
+def _print_tables(found: Examination) -> None:
+    console, diagnosis = stdout(), found.diagnosis
+    say(
         f"Pinned discord of {len(found.samples.X)} samples ({found.samples.part}): "
         "input and true output pinned"
     )
@@ -138,7 +146,10 @@ def _print_tables(directory: RunDirectory, found: Examination) -> None:
         console.print()
         console.print(table)
     if not found.findings:
-        typer.echo("\nNo findings.")
-    written = ", ".join(f"{name}.csv" for name in tables)
-    typer.echo(f"\nWritten into {directory.path}:")
-    typer.echo(fill(f"{written}, figures/", 80, initial_indent="  ", subsequent_indent="  "))
+        say("\nNo findings.")
+
+
+def _say_written(directory: RunDirectory, found: Examination) -> None:
+    written = ", ".join(f"{name}.csv" for name in found.tables())
+    say(f"\nWritten into {directory.path}:")
+    say(fill(f"{written}, figures/", 80, initial_indent="  ", subsequent_indent="  "))

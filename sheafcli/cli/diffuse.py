@@ -10,6 +10,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.core.cochain import Cochain
 from sheafcli.core.diffusion import diffuse as diffuse_stalks
@@ -21,11 +22,11 @@ from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import crossings_table, decay_bound, trace_table
 from sheafcli.errors import InputError
-from sheafcli.render.console import print_notes, stdout
+from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.diffusion import LiveTrace, diffusion_figures, diffusion_table
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import show_frame
-from sheafcli.runs import RunFailed
+from sheafcli.runs import RunDirectory, RunFailed
 from sheafcli.runs.files import write_text
 from sheafcli.runs.subject import Subject
 
@@ -87,7 +88,7 @@ def diffuse(
 ) -> None:
     """Follow the heat equation on fixed weights to equilibrium.
 
-    Writes diffusion.csv (the trace), crossings.csv and figures/diffusion_*.png.
+    Writes diffusion.csv (the trace), crossings.csv and figures/diffusion_*.png, where they can be written.
     """
     studied = Subject.load(subject)
     print_notes(studied.notes)
@@ -138,19 +139,27 @@ def diffuse(
         studied.run.path if studied.run is not None else Path("results") / f"{studied.name}-diffusion"
     )
     trace, crossings = trace_table(recorder), crossings_table(recorder)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    write_text(folder / "diffusion.csv", trace.to_csv(index=False))
-    write_text(folder / "crossings.csv", crossings.to_csv(index=False))
-    for stem, figure in diffusion_figures(trace, crossings, goal.cochain, studied.name).items():
-        save_figure(figure, folder / "figures" / f"diffusion_{stem}.png")
+
+    def write() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        RunDirectory(folder).make_figures()
+        write_text(folder / "diffusion.csv", trace.to_csv(index=False))
+        write_text(folder / "crossings.csv", crossings.to_csv(index=False))
+        for stem, figure in diffusion_figures(trace, crossings, goal.cochain, studied.name).items():
+            save_figure(figure, folder / "figures" / f"diffusion_{stem}.png")
+
+    unwritten = attempt(write)
+    if unwritten is not None and output is not None:
+        raise unwritten
     bound = decay_bound(network, recorder)
     if format_ == "table":
-        console = stdout()
-        console.print(diffusion_table(flow, recorder, bound))
-        written = f"{folder / 'diffusion.csv'}, crossings.csv and figures/diffusion_*.png"
-        console.print(f"\nWritten: {written}", markup=False, soft_wrap=True)
+        stdout().print(diffusion_table(flow, recorder, bound))
+        if unwritten is None:
+            say(f"\nWritten: {folder / 'diffusion.csv'}, crossings.csv and figures/diffusion_*.png")
     else:
         show_frame(trace, format_)
+    if unwritten is not None:
+        tell_unwritten(unwritten)
     if not flow.converged.all():
         raise RunFailed(
             f"{_samples(~flow.converged)} did not come to rest in {flow.steps:,} steps "

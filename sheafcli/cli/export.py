@@ -10,6 +10,7 @@ import typer
 from sheafcli.cli.options import RunArgument
 from sheafcli.errors import InputError
 from sheafcli.interop.models import FORMATS, model_bytes
+from sheafcli.render.console import say
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.files import write_whole
 
@@ -44,5 +45,5 @@ def export(
         raise InputError(f"the file cannot be written ({error.strerror})", path=file) from error
     format = FORMATS[file.suffix.lower()]
     widths = "-".join(map(str, network.widths))
-    typer.echo(f"Written: {file} ({format}, {widths}, output {network.output.name})")
-    typer.echo(f"Load it with: {LOADING[format].format(name=file.name)}")
+    say(f"Written: {file} ({format}, {widths}, output {network.output.name})")
+    say(f"Load it with: {LOADING[format].format(name=file.name)}")

@@ -8,8 +8,10 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from sheafcli.config.naming import name_from
+from sheafcli.errors import InputError
 from sheafcli.interop.models import FORMATS
-from sheafcli.render.console import print_notes, stdout
+from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.tables import frame_table
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.imported import DataSource, Imported
@@ -68,7 +70,7 @@ def import_(
     """
     if target and data is None:
         raise typer.BadParameter("--target names columns of a .csv file: give that with --data")
-    directory = RunDirectory(output or Path("results") / model.stem)
+    directory = RunDirectory(output or Path("results") / _name(model))
     source = None if data is None else DataSource.named(data, target or ())
     names = [] if order is None else [name.strip() for name in order.split(",")]
     if not all(names):
@@ -77,7 +79,16 @@ def import_(
     imported.write(directory, overwrite=overwrite)
     print_notes(imported.notes)
     _show(imported)
-    typer.echo(f"\nRun directory: {directory.path}")
+    say(f"\nRun directory: {directory.path}")
+
+
+def _name(model: Path) -> str:
+    name = name_from(model.stem)
+    if not name:
+        raise InputError(
+            "no name for the run can be made of the file's; give --output results/NAME", path=model
+        )
+    return name
 
 
 def _show(imported: Imported) -> None:

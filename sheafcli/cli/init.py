@@ -9,6 +9,7 @@ import typer
 
 from sheafcli.config.template import template
 from sheafcli.errors import InputError
+from sheafcli.render.console import say
 from sheafcli.runs.files import write_text
 from sheafcli.tasks import TASKS
 
@@ -30,4 +31,4 @@ def init(
         write_text(file, template(task))
     except OSError as error:
         raise InputError(f"the file cannot be written ({error.strerror})", path=file) from error
-    typer.echo(f"wrote {file}; train it with: sheaf train {file}")
+    say(f"wrote {file}; train it with: sheaf train {file}")

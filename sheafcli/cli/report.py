@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from sheafcli.cli.options import RunArgument
-from sheafcli.render.console import print_notes
+from sheafcli.errors import InputError
+from sheafcli.render.console import print_notes, say
 from sheafcli.render.report import Contents, report_page
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.data_files import changed_data
@@ -33,5 +34,11 @@ def report(
     print_notes(changed_data(directory))
     page = report_page(Contents.read(directory))
     path = output or directory / "report.html"
-    write_text(path, page)
-    typer.echo(f"Written: {path} ({len(page.encode()) / 1e6:.1f} MB)")
+    try:
+        write_text(path, page)
+    except PermissionError as error:
+        raise InputError(
+            f"the page cannot be written here ({error.strerror}); choose another place with --output FILE",
+            path=path,
+        ) from error
+    say(f"Written: {path} ({len(page.encode()) / 1e6:.1f} MB)")

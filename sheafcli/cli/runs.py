@@ -9,7 +9,7 @@ import typer
 
 from sheafcli.cli.options import FormatOption
 from sheafcli.diagnostics.listing import Condition, Order, find_runs, list_runs
-from sheafcli.render.console import print_notes, stdout
+from sheafcli.render.console import print_notes, remark, say, stdout
 from sheafcli.render.listing import listing_table
 from sheafcli.render.progress import working
 from sheafcli.render.tables import show_frame
@@ -51,7 +51,7 @@ def runs(
     shown, total = len(listing.table), len(found.runs)
     if shown == 0:
         wanted = "".join(f" with {' and '.join(where)}") if where and total else ""
-        typer.echo(f"No runs below {directory}{wanted}.", err=format_ != "table")
+        (say if format_ == "table" else remark)(f"No runs below {directory}{wanted}.")
     if format_ != "table":
         show_frame(listing.table, format_)
     elif shown > 0:

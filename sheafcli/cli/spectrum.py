@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import pandas as pd
 import typer
+from matplotlib.figure import Figure
 
+from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, SubjectArgument
+from sheafcli.core.spectrum import Spectrum
 from sheafcli.core.spectrum import spectrum as spectrum_of
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary, spectrum_table, stability_table
-from sheafcli.render.console import print_notes, stdout
+from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.spectrum import modes_table, spectrum_figure
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import frame_table, show_frame
+from sheafcli.runs import RunDirectory
 from sheafcli.runs.files import write_text
 from sheafcli.runs.subject import Subject
 
@@ -26,24 +31,37 @@ def spectrum(
 ) -> None:
     """Show how fast stalks settle, and where the bottleneck sits.
 
-    Of a run, writes spectrum.csv (a row a sample) and figures/spectrum.png into its directory.
+    Of a run, writes spectrum.csv (a row a sample) and figures/spectrum.png into its directory, where that
+    can be written.
     """
     studied = Subject.load(subject)
     print_notes(studied.notes)
     found = spectrum_of(studied.network, studied.task.X_test[:limit])
     table = spectrum_table(found)
-    if studied.run is not None:
-        write_text(studied.run / "spectrum.csv", table.to_csv(index=False))
-        studied.run.figures.mkdir(exist_ok=True)
-        save_figure(spectrum_figure(found, studied.name), studied.run.figures / "spectrum.png")
-    if format_ != "table":
+    run = studied.run
+    unwritten = (
+        None if run is None else attempt(lambda: _write(run, table, spectrum_figure(found, studied.name)))
+    )
+    if format_ == "table":
+        _show(found)
+        if run is not None and unwritten is None:
+            say(f"\nWritten: {run / 'spectrum.csv'}")
+    else:
         show_frame(table, format_)
-        return
+    if unwritten is not None:
+        tell_unwritten(unwritten)
+
+
+def _write(run: RunDirectory, table: pd.DataFrame, figure: Figure) -> None:
+    write_text(run / "spectrum.csv", table.to_csv(index=False))
+    run.make_figures()
+    save_figure(figure, run.figures / "spectrum.png")
+
+
+def _show(found: Spectrum) -> None:
     console = stdout()
-    console.print(frame_table(spectrum_summary(found), f"Spectrum of {len(table)} samples"))
+    console.print(frame_table(spectrum_summary(found), f"Spectrum of {len(found.gap)} samples"))
     console.print()
     console.print(modes_table(bottleneck_table(found)))
     console.print()
     console.print(frame_table(stability_table(found), "How alike they are between samples"))
-    if studied.run is not None:
-        console.print(f"\nWritten: {studied.run / 'spectrum.csv'}", markup=False, soft_wrap=True)

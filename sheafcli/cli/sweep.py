@@ -12,7 +12,7 @@ from sheafcli.cli.options import FormatOption, SetOption
 from sheafcli.config import Sweep, load_sweep
 from sheafcli.diagnostics.sweep import by_parameters, read_index
 from sheafcli.errors import InputError
-from sheafcli.render.console import print_error, stdout
+from sheafcli.render.console import print_error, say, stdout
 from sheafcli.render.style import save_figure
 from sheafcli.render.sweep import sweep_table
 from sheafcli.render.sweep_figure import sweep_figure
@@ -108,4 +108,4 @@ def _show(
         return
     keys = list(planned.keys)
     stdout().print(sweep_table(by_parameters(index, keys), keys, counts, planned.name))
-    typer.echo(f"\nSweep directory: {directory.path}")
+    say(f"\nSweep directory: {directory.path}")

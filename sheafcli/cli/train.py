@@ -14,7 +14,7 @@ from sheafcli.cli.options import ConfigArgument, SetOption
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.logged import final_discord, read_log
 from sheafcli.errors import InputError
-from sheafcli.render.console import print_error, print_notes, stdout
+from sheafcli.render.console import print_error, print_notes, remark, say, stdout
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.heat_map import heat_map_figure
 from sheafcli.render.learned import learned_figure
@@ -47,13 +47,13 @@ def train(
     run = RunDirectory(output or Path("results") / experiment.config.name)
     resume = resume and run.has_run
     if resume and run.status_of(experiment.config) == "finished":
-        typer.echo(f"{run.path}: already finished; --overwrite trains it anew", err=True)
+        remark(f"{run.path}: already finished; --overwrite trains it anew")
         print_notes(changed_data(run))
     else:
         _conduct(experiment, run, resume=resume, overwrite=overwrite, quiet=quiet)
+    _draw(experiment, run)
     if not quiet:
         _show(run)
-    _draw(experiment, run)
 
 
 def _conduct(
@@ -78,7 +78,7 @@ def _draw(experiment: Experiment, run: RunDirectory) -> None:
         "heat_map": lambda: heat_map_figure(read_log(run, "discord.csv"), name),
         "learned": lambda: learned_figure(run.network(), experiment.task, name),
     }
-    run.figures.mkdir(exist_ok=True)
+    run.make_figures()
     for stem, draw in figures.items():
         path = run.figures / f"{stem}.png"
         if not path.exists() and (figure := draw()) is not None:
@@ -95,7 +95,7 @@ def _show(run: RunDirectory) -> None:
     for table in discord_tables(final_discord(run)):
         console.print()
         console.print(table)
-    typer.echo(f"\nRun directory: {run.path}")
+    say(f"\nRun directory: {run.path}")
 
 
 def _result_rows(run: RunDirectory) -> list[ResultRow]:

@@ -10,7 +10,7 @@ import typer
 from sheafcli.cli.options import SetOption
 from sheafcli.config import load_sweep
 from sheafcli.config.load import is_sweep, read_document
-from sheafcli.render.console import print_notes
+from sheafcli.render.console import print_notes, say
 from sheafcli.runs import Experiment
 
 
@@ -29,7 +29,7 @@ def validate(
     Of a sweep all configurations are checked, and none of the data.
     """
     told = _of_sweep(config, set_ or []) if is_sweep(read_document(config)) else _of_one(config, set_ or [])
-    typer.echo(f"{config}: valid. {told}")
+    say(f"{config}: valid. {told}")
 
 
 def _of_one(path: Path, overrides: list[str]) -> str:

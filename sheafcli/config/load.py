@@ -20,6 +20,7 @@ from sheafcli.config.document import (
     parse,
     shown,
 )
+from sheafcli.config.naming import LONGEST, name_from
 from sheafcli.config.problems import did_you_mean, found_problems, input_error, problem_at
 from sheafcli.config.schema import Config, StartKeyword
 from sheafcli.config.training import StalksKeyword
@@ -57,11 +58,22 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         raise InputError("this is a sweep, not a configuration; `sheaf sweep` does its runs", path=path)
     apply_overrides(document, overrides)
     if "name" not in document.value:
-        document.replace(("name",), path.stem, Origin(given=shown(path.stem)))
+        name = named_after(path)
+        document.replace(("name",), name, Origin(given=name))
     config = validated(document, path)
     if isinstance(config, list):
         raise input_error(config, path)
     return config
+
+
+def named_after(path: Path, longest: int = LONGEST) -> str:
+    """Return the name of what a file describes that does not say it; InputError if none can be made."""
+    name = name_from(path.stem, longest)
+    if not name:
+        raise InputError(
+            "no name for the run can be made of the file's; give one in it, such as `name: run`", path=path
+        )
+    return name
 
 
 def validated(document: Document, path: Path) -> Config | list[Problem]:

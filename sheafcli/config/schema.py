@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sheafcli.config.naming import ALLOWED, LONGEST, NAME
 from sheafcli.config.section import FilePath, PositiveInt, Section, conflict
 from sheafcli.config.training import BaselineSpec, DescentSpec, HeatSpec, TrainingSpec
 from sheafcli.tasks import TaskSpec
@@ -60,12 +61,12 @@ class DiagnosticsSpec(Section):
 class Config(Section):
     """One run, wholly specified: what `sheaf train` needs to give the same numbers again."""
 
-    name: Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-][A-Za-z0-9._-]*\z", max_length=100)] = Field(
+    name: Annotated[str, Field(pattern=rf"\A{NAME.pattern}\z", max_length=LONGEST)] = Field(
         description="The name of the run and of its directory under results/: by default the "
-        "configuration file's name without its ending; change it to keep runs apart.",
+        "configuration file's name without its ending, and without what a name may not hold; change it to "
+        "keep runs apart.",
         json_schema_extra={
-            "allowed": "text of at most 100 letters, digits, dots, hyphens and underscores, "
-            "not starting with a dot",
+            "allowed": f"text of at most {LONGEST} {ALLOWED}",
             "default": "the name of the file",
         },
     )

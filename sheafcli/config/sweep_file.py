@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sheafcli.config.document import Document, KeyPath, Origin, Problem, dotted, shown
-from sheafcli.config.load import apply_overrides, overridden_key, read_document, resolve_paths
+from sheafcli.config.load import apply_overrides, named_after, overridden_key, read_document, resolve_paths
+from sheafcli.config.naming import ALLOWED, NAME
 from sheafcli.config.problems import did_you_mean, input_error, problem_at
 from sheafcli.config.ranges import LONGEST, range_values
 from sheafcli.config.sweep import Axis, Choice, Sweep
 
 KEYS = ("name", "base", "cross", "zip", "seeds")
-NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LONGEST_NAME = 90  # a run is called by the sweep's name and a number, in 100 characters at most
 SEED: KeyPath = ("seed",)
 
@@ -83,12 +82,14 @@ class _Reader:
         self._problem(place, f"given {self._document.origin(place).given}; {must}")
 
     def _name(self) -> str:
-        name = str(self._given.get("name", self._path.stem))
+        if "name" not in self._given:
+            name = named_after(self._path, LONGEST_NAME)
+        else:
+            name = str(self._given["name"])
         if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
             self._problem(
                 ("name",),
-                f"given {shown(name)}; must be text of at most {LONGEST_NAME} letters, digits, dots, hyphens "
-                "and underscores, not starting with a dot",
+                f"given {shown(name)}; must be text of at most {LONGEST_NAME} {ALLOWED}",
             )
         for override in self._overrides:
             if overridden_key(override) == ("name",):

@@ -12,13 +12,12 @@ from typing import Any
 import pandas as pd
 
 from sheafcli.config.document import DocumentError, parse
-from sheafcli.diagnostics.logged import final_discord, read_log
+from sheafcli.diagnostics.logged import OPERATIONS, NoRows, final_discord, has_rows, read_log
 from sheafcli.errors import InputError
 from sheafcli.runs import RunDirectory
 
 LOSSES = ("train_loss", "test_loss")
 ACCURACIES = ("train_accuracy", "test_accuracy")
-OPERATIONS = ("affine", "activation", "output")
 COLUMNS = [
     *("run", "directory", "task", "method", "status", "steps", "seconds"),
     *(*LOSSES, *ACCURACIES),
@@ -68,7 +67,7 @@ class _Source:
     @classmethod
     def read(cls, path: Path) -> _Source:
         run = RunDirectory.existing(path)
-        if not _has_begun(run, "history.csv"):
+        if not has_rows(run, "history.csv"):
             raise InputError("the run has logged nothing yet; train it first", path=path)
         manifest = run.current_manifest()
         for key in ("name", "task", "method", "output", "status"):
@@ -90,7 +89,7 @@ class _Source:
         history = _history(self.run, "history.csv")
         method = {"method": self.manifest["method"], "status": self._status("final")}
         yield shared | method | _last(history) | _discord(self.run), history
-        if _has_begun(self.run, "baseline.csv"):
+        if has_rows(self.run, "baseline.csv"):
             history = _history(self.run, "baseline.csv")
             method = {"method": self._baseline, "status": self._status("baseline")}
             yield shared | method | _last(history), history
@@ -144,12 +143,6 @@ def _labels(sources: Sequence[_Source]) -> list[str]:
     return next(labels for labels in chain([names], ends) if len(set(labels)) == len(labels))
 
 
-def _has_begun(run: RunDirectory, name: str) -> bool:
-    """Say whether a log has a row: its header is written before anything is measured."""
-    path = run / name
-    return path.exists() and path.read_bytes().count(b"\n") > 1
-
-
 def _history(run: RunDirectory, name: str) -> pd.DataFrame:
     history = read_log(run, name)
     _check_numbers(
@@ -168,10 +161,10 @@ def _last(history: pd.DataFrame) -> dict[str, object]:
 
 def _discord(run: RunDirectory) -> dict[str, object]:
     """Return the discord at the last step that has been diagnosed, by operation and in total."""
-    path, discord = run / "discord.csv", final_discord(run)
-    _check_numbers(discord, ("discord",), path)
-    if "operation" not in discord or not discord["operation"].isin(OPERATIONS).all():
-        raise _damaged(path, f"an operation other than {', '.join(OPERATIONS)}")
+    try:
+        discord = final_discord(run)
+    except NoRows:  # killed between the first row of the history and those of this
+        return {}
     found: dict[str, object] = {
         f"discord_{name}": discord.loc[discord["operation"] == name, "discord"].sum(skipna=False)
         for name in OPERATIONS

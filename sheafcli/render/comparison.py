@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.diagnostics.comparison import ACCURACIES, LOSSES, OPERATIONS, Comparison
+from sheafcli.diagnostics.comparison import ACCURACIES, LOSSES, Comparison
+from sheafcli.diagnostics.logged import OPERATIONS
 from sheafcli.render.axes import fit_scale
+from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING, aligned
 from sheafcli.render.palette import OPERATION_COLOURS, RUN_COLOURS, RUN_MARKERS
 from sheafcli.render.share_bar import ShareBar
 from sheafcli.render.style import INK, add_legend, new_figure
-from sheafcli.render.tables import house_table
 
 Array = NDArray[np.float64]
 

@@ -1,16 +1,24 @@
 """The two consoles: results on standard output, all else on standard error.
 
-Colours and other escape codes go to capable terminals only, and nowhere if NO_COLOR is set.
+Colours and other escape codes go to capable terminals only, and nowhere if NO_COLOR is set. All that is
+printed goes through here, so that text of others never commands a terminal, and a reader that has gone,
+as `head` does, ends nothing but the printing.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TextIO
 
-from rich.console import Console, ConsoleDimensions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.live import Live
+from rich.segment import Segment
 from rich.text import Text
+
+from sheafcli.printable import printable
 
 WIDEST = 100
 WIDTH_OF_A_PIPE = 80
@@ -41,6 +49,15 @@ class _HouseConsole(Console):
             width -= ROOM_FOR_ECHO
         return ConsoleDimensions(min(width, WIDEST) if self.is_terminal else WIDTH_OF_A_PIPE, height)
 
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Draw something; what is not escape codes of the console's own is made printable."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+    def on_broken_pipe(self) -> None:
+        """Go on without the reader."""
+        silence(self.file)
+
 
 def stdout() -> Console:
     """Return the console for what a command was asked for."""
@@ -50,6 +67,34 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Return the console for errors, notes and progress."""
     return _HouseConsole(stderr=True)
+
+
+def say(line: str = "") -> None:
+    """Print a line of the result, to the letter: long ones are left for the terminal to wrap."""
+    stdout().print(Text(printable(line)), soft_wrap=True)
+
+
+def remark(line: str) -> None:
+    """Print a line on standard error, to the letter: long ones are left for the terminal to wrap."""
+    stderr().print(Text(printable(line)), soft_wrap=True)
+
+
+def write_out(text: str) -> None:
+    """Write text of a format that programs read, such as CSV: as it is, but printable on a terminal."""
+    stream = sys.stdout
+    try:
+        stream.write(printable(text) if stream.isatty() else text)
+        stream.flush()
+    except BrokenPipeError:
+        silence(stream)
+
+
+def silence(stream: TextIO | object) -> None:
+    """Let what is written to a stream from now on vanish: nobody reads it any more."""
+    with suppress(OSError, AttributeError):  # no file stands behind the streams of some tests
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
+        os.close(nowhere)
 
 
 def live_view(picture: Callable[[], RenderableType], console: Console) -> Live:
@@ -66,9 +111,10 @@ def live_view(picture: Callable[[], RenderableType], console: Console) -> Live:
 def print_notes(notes: Iterable[str]) -> None:
     """Print notes on standard error: what was assumed, or looks wrong, where a command goes on."""
     for note in notes:
-        stderr().print(Text.assemble(("note:", "bold"), " ", note), soft_wrap=True)
+        stderr().print(Text.assemble(("note:", "bold"), " ", printable(note)), soft_wrap=True)
 
 
 def print_error(message: str) -> None:
     """Print an error on standard error: its lines as they are, long ones left for the terminal to wrap."""
-    stderr().print(Text.assemble(("error:", "bold red"), " ", message), soft_wrap=True)
+    text = Text.assemble(("error:", "bold red"), " ", printable(message))
+    stderr().print(text, soft_wrap=True)

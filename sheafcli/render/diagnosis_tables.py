@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.diagnostics.findings import Finding
+from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING, aligned, percent
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.share_bar import ShareBar
-from sheafcli.render.tables import house_table
 
 SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 BLAME_STYLE = "red"

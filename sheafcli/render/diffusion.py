@@ -25,10 +25,10 @@ from sheafcli.core.diffusion import Diffusion
 from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import patterns_for_bound
 from sheafcli.render.console import live_view, stderr
+from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING
 from sheafcli.render.palette import CLASS_COLOURS, PART_COLOURS
 from sheafcli.render.style import INK, add_legend, new_figure
-from sheafcli.render.tables import house_table
 
 Array = NDArray[np.float64]
 
@@ -135,7 +135,7 @@ def diffusion_table(flow: Diffusion, recorder: Recorder, bound: float) -> Table:
     table = house_table(f"Diffusion of {samples} sample{'s' if samples > 1 else ''}")
     table.show_header = False
     table.add_column()
-    table.add_column(justify="right")
+    table.add_column(justify="right", no_wrap=True)
     for name, value in rows:
         table.add_row(name, value)
     return table

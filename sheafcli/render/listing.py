@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.render.comparison import STATUS_STYLES
+from sheafcli.render.house_table import GAP, house_table
 from sheafcli.render.numbers import MISSING, aligned, percent
-from sheafcli.render.tables import GAP, house_table
 
 STYLES = STATUS_STYLES | {"damaged": "bold red"}
 # Lines a run and significant digits of losses: the first is taken in which names have room.
@@ -67,8 +67,8 @@ class _Column:
 def listing_table(rows: pd.DataFrame, title: str, width: int) -> Table:
     """Return the runs of a listing, at least one, as a table for a window of so many characters.
 
-    From 80 characters on nothing is cut: long names go on in the next line. Accuracies have a column if
-    there are any.
+    Nothing is cut: long names go on in the next line, and from the right, below 80 characters, columns are
+    left out, and named below the table. Accuracies have a column if there are any.
     """
     names = [_clean(name) for name in rows["name"]]
     longest = max(map(cell_len, (NAME, *names)))
@@ -80,7 +80,12 @@ def listing_table(rows: pd.DataFrame, title: str, width: int) -> Table:
     folded = [_Cell(_folded(name, max(room, FEWEST))) for name in names]
     columns = [_Column(_Cell(["", NAME]), folded), *others]
     widths = [column.width for column in columns]
+    shown = len(columns)
+    while shown > 1 and sum(widths[:shown]) + GAP * (shown - 1) > width:
+        shown -= 1
     table = house_table(title)
+    table.left_out = [" ".join(" ".join(column.header.lines).split()) for column in columns[shown:]]
+    columns, widths = columns[:shown], widths[:shown]
     # One tall cell in one column: a table of as many cells as there are figures takes seconds for thousands.
     table.add_column(_block([[column.header for column in columns]], widths), no_wrap=True)
     table.add_row(_block(zip(*(column.cells for column in columns), strict=True), widths))

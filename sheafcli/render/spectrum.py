@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.core.spectrum import Spectrum
+from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import percent
 from sheafcli.render.palette import CLASS_COLOURS
 from sheafcli.render.share_bar import ShareBar
 from sheafcli.render.style import INK, add_legend, new_figure
-from sheafcli.render.tables import house_table
 
 SLOWEST, FASTEST = CLASS_COLOURS[:2]
 # Below this factor between the eigenvalues the decades alone are too few ticks.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,13 +12,32 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 
+from sheafcli.printable import printable
 from sheafcli.runs.files import write_whole
 
 DOTS_PER_INCH = 144
 INK = "#333333"
+# Of the fonts that come with systems or are often installed, those with letters that DejaVu lacks.
+FALLBACKS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Noto Sans JP", "Noto Sans SC"),
+    *("Source Han Sans", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Heiti TC"),
+    *("Yu Gothic", "Meiryo", "MS Gothic", "Microsoft YaHei", "SimHei", "Malgun Gothic"),
+    *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "IPAexGothic", "IPAGothic"),
+    *("TakaoPGothic", "VL PGothic", "UnDotum", "Noto Sans Arabic", "Noto Sans Hebrew"),
+    *("Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji", "Symbola", "Arial Unicode MS", "Unifont"),
+)
 FAINT = "#dedede"
+
+
+@cache
+def _families() -> list[str]:
+    """Return the fonts in which a letter is looked for, those that are installed."""
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in FALLBACKS if name in installed)]
 
 
 def new_figure(title: str, *, n_panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
@@ -55,6 +76,15 @@ def add_legend(axes: Axes, handles: Sequence[Artist], place: Literal["inside", "
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as what its name ends in, whole or not at all; the folder must exist."""
+    """Write a figure as what its name ends in, whole or not at all; the folder must exist.
+
+    A letter that no font has is drawn as a box: the tables say what it is.
+    """
     form = path.suffix.removeprefix(".").lower()
-    write_whole(path, lambda file: figure.savefig(file, format=form, dpi=DOTS_PER_INCH))
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(printable(text.get_text()))
+        text.set_fontfamily(_families())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        write_whole(path, lambda file: figure.savefig(file, format=form, dpi=DOTS_PER_INCH))

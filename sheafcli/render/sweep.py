@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.diagnostics.sweep import SEED
+from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import aligned, percent
-from sheafcli.render.tables import house_table
 
 LONGEST_TABLE = 24
 WIDEST_PARAMETER = 16

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import pandas as pd
-from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.verification import Check
-from sheafcli.render.console import stdout
+from sheafcli.printable import printable
+from sheafcli.render.console import stdout, write_out
+from sheafcli.render.house_table import GAP, house_table
 from sheafcli.render.numbers import MISSING, aligned, percent
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.share_bar import ShareBar
@@ -29,7 +30,6 @@ Write: TypeAlias = Callable[[Sequence[float | None]], list[str]]
 Best: TypeAlias = Callable[[Sequence[float]], float]
 
 STATISTICS = ("std", "median", "max")
-GAP = 2
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,6 @@ class ResultRow:
     label: str
     record: Record
     seconds: float
-
-
-def house_table(title: str | None = None) -> Table:
-    """Return an empty table in the style of the house."""
-    return Table(
-        title=None if title is None else Text(title, "bold", no_wrap=True, overflow="ignore"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, GAP - 1, 0, 0),  # and one for the divider
-        header_style="",
-    )
 
 
 def result_table(rows: Sequence[ResultRow]) -> Table:
@@ -106,7 +93,7 @@ def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
     # What differs by rounding alone stays in path order: both edges of an active neuron often tie.
     told_apart = frame["discord"].map(lambda value: float(f"{value:.9e}"))
     top = frame.loc[told_apart.sort_values(ascending=False, kind="stable").index].head(limit)
-    table = house_table(f"Neurons that carry most ({len(top)} of {len(frame)})")
+    table = house_table(f"Neurons that carry most ({len(top)} of {len(frame)})", spare=("", "active"))
     for header in ("layer", "neuron"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("operation", no_wrap=True)
@@ -129,7 +116,7 @@ def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
 
 def checks_table(checks: Sequence[Check]) -> Table:
     """Return a row a theorem: what was measured, its figure, what is demanded of it, whether it holds."""
-    table = house_table("Theorems")
+    table = house_table("Theorems", spare=("demand", "measured", "figure"))
     table.add_column("theorem", ratio=3)
     table.add_column("measured", ratio=2)
     table.add_column("figure", justify="right", no_wrap=True)
@@ -164,12 +151,12 @@ def show_frame(frame: pd.DataFrame, format: Format) -> None:
     what is not a finite number. `table` has 6 significant digits; columns that do not fit beside one
     another follow below, the first column repeated.
     """
-    console = stdout()
     if format == "csv":
-        console.file.write(frame.to_csv(index=False, lineterminator="\n"))
+        write_out(frame.to_csv(index=False, lineterminator="\n"))
     elif format == "json":
-        console.file.write(json.dumps(json_records(frame), indent=2, allow_nan=False) + "\n")
+        write_out(json.dumps(json_records(frame), indent=2, allow_nan=False) + "\n")
     else:
+        console = stdout()
         for table in _frame_tables(frame, console.width):
             console.print(table)
 
@@ -183,7 +170,7 @@ def json_records(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 def _discord_table(by: str, names: list[Text], frame: pd.DataFrame, bars: Sequence[Sequence[Part]]) -> Table:
     """Return the discord of each name, with its statistics, its share, and the share as a bar."""
-    table = house_table(f"Discord by {by}")
+    table = house_table(f"Discord by {by}", spare=("", *reversed(STATISTICS)))
     table.add_column(by, no_wrap=True)
     columns = {"discord": aligned(frame["discord"].tolist())}
     columns |= {name: aligned(frame[name].tolist(), 4) for name in STATISTICS if name in frame}
@@ -258,8 +245,8 @@ class _Column:
 
 
 def _column(values: pd.Series, name: str) -> _Column:
-    header = name.replace("_", "\n")
+    header = printable(name).replace("_", "\n")
     if pd.api.types.is_float_dtype(values) or values.isna().all():
         return _Column(header, aligned(values.tolist()), numeric=True)
-    cells = [MISSING if pd.isna(value) else str(value) for value in values]
+    cells = [MISSING if pd.isna(value) else printable(str(value)) for value in values]
     return _Column(header, cells, numeric=pd.api.types.is_integer_dtype(values))

@@ -91,8 +91,9 @@ def conduct(
     """Train all phases of an experiment in a created run directory and return the final manifest.
 
     With `resume`, take up the last checkpoint, or begin anew where there is none; a finished run is left
-    as it is, and InputError says if its data has changed. A stop by Ctrl-C or SIGTERM raises
-    KeyboardInterrupt after the manifest says so; a divergence or a full disk raises RunFailed. In every case what was written stays readable, and the last good state is kept.
+    as it is, and InputError says if a file that the run reads has changed. A stop by Ctrl-C or SIGTERM
+    raises KeyboardInterrupt after the manifest says so; a divergence or a full disk raises RunFailed. In
+    every case what was written stays readable, and the last good state is kept.
     """
     with directory.locked(), terminable():
         if resume:

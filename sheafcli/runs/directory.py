@@ -63,6 +63,15 @@ class RunDirectory:
         """The folder of pictures."""
         return self.path / "figures"
 
+    def make_figures(self) -> None:
+        """Make the folder of pictures where there is none."""
+        try:
+            self.figures.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            raise InputError(
+                "a file is in the place of the folder of pictures; move it away", path=self.figures
+            ) from error
+
     @property
     def has_run(self) -> bool:
         """Whether a run was begun here."""

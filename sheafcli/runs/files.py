@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +15,9 @@ import numpy as np
 
 from sheafcli.errors import InputError
 
+# What a run logs: nothing, a number, or the name of an operation or an edge.
+VALUE = re.compile(r"|-?\d+(\.\d*)?(e[+-]?\d+)?|-?inf|nan|[a-z]+(_\d+)?")
+
 
 def temporary_of(path: Path) -> Path:
     """Return the file that becomes `path`; it stays behind only where a process was killed."""
@@ -20,19 +25,41 @@ def temporary_of(path: Path) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it; on failure nothing is left."""
+    """Let `write` fill a temporary file beside `path`, then rename it; on failure nothing is left.
+
+    Of two processes that write the same file one waits for the other.
+    """
     temporary = temporary_of(path)
     try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)
+        with _alone(temporary) as file:
+            try:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
         raise
+
+
+def _alone(temporary: Path) -> BinaryIO:
+    """Open a temporary file, emptied, once no other process holds it."""
+    while True:
+        file = os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
+                file.truncate()
+                return file
+        except FileNotFoundError:  # as below
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # another process has made what it wrote of it: begin anew
 
 
 def write_text(path: Path, text: str) -> None:
@@ -80,11 +107,25 @@ class GrowingTable:
             os.close(descriptor)
 
     def keep_until(self, step: int) -> None:
-        """Drop the rows after a step (the first column), and a last row that was cut short."""
+        """Drop the rows after a step (the first column), and a last row that was cut short.
+
+        InputError at the first line of the others that no run writes: who looks at the table would fail.
+        """
+        kept, number = [], 1
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [line for line in lines[1:] if line.endswith("\n")]
-            kept = [line for line in whole if int(line.split(",", 1)[0]) <= step]
-        except ValueError as error:
-            raise InputError("the table is damaged; start again with --overwrite", path=self.path) from error
+            for number, row in enumerate(lines[1:], start=2):  # noqa: B007  # told below
+                if not row.endswith("\n"):
+                    break
+                first, *others = row.rstrip("\n").split(",")
+                if len(others) + 1 != len(self.columns) or not all(map(VALUE.fullmatch, others)):
+                    raise ValueError(row)
+                if int(first) <= step:
+                    kept.append(row)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                "the table is damaged; take this line out, or start again with --overwrite",
+                path=self.path,
+                line=number,
+            ) from error
         write_text(self.path, "".join([csv_line(self.columns), *kept]))

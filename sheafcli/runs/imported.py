@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from sheafcli.config import Config, dump_config, load_config
 from sheafcli.config.document import parse, write
+from sheafcli.config.naming import name_from
 from sheafcli.config.problems import did_you_mean, found_problems
 from sheafcli.config.schema import MAX_HIDDEN
 from sheafcli.core.network import Network
@@ -149,7 +150,7 @@ class Imported:
                 f"the network has {n_hidden:,} hidden layers, and a run has at most {MAX_HIDDEN}", path=path
             )
         values: dict[str, Any] = {
-            "name": directory.path.resolve().name,
+            "name": name_from(directory.path.resolve().name) or name_from(path.stem) or "network",
             "seed": 0 if source is None else source.seed,
             "network": {"hidden": list(model.network.widths[1:-1]), "output": model.network.output.name},
             "training": TRAINING,
@@ -317,6 +318,5 @@ def _checked(values: dict[str, Any], directory: RunDirectory) -> Config | None:
         problems.pop(("task",))
     if problems:
         found = "; ".join(problem.message for problem in problems.values())
-        named = " (a run is called what its directory is)" if ("name",) in problems else ""
-        raise InputError(found + named, path=directory.path)
+        raise InputError(found, path=directory.path)
     return None

@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 from torch import nn
 
+from sheafcli.config.naming import name_from
 from sheafcli.core.network import Network
 from sheafcli.interop.networks import network_arrays, read_network
 
@@ -417,8 +418,8 @@ BAD = {
     "deep.npz": (save_deep, "has 9,999 hidden layers, and a run has at most 64"),
     "model.safetensors.index.json": (lambda path: path.write_text("{}"), "not an index of shards"),
     "model-00001-of-00002.bin": (save_torch_as, "model.bin.index.json, is not beside it"),
-    "my model.npz": (lambda path: np.savez(path, **arrays()), "a run is called what its directory is"),
-    "my\u0007\u2028.npz": (lambda path: np.savez(path, **arrays()), "a run is called what its directory is"),
+    "\u732b.npz": (lambda path: np.savez(path, **arrays()), "give --output results/NAME"),
+    "\u0007\u2028.npz": (lambda path: np.savez(path, **arrays()), "give --output results/NAME"),
 }
 
 
@@ -427,6 +428,27 @@ def test_what_is_no_model_is_refused_and_leaves_nothing(refused, name):
     save, words = BAD[name]
     save(Path(name))
     refused("import", name, words=words)
+
+
+@pytest.mark.parametrize(
+    "name", ["my model", "epoch=3-val_loss=0.12", "gr\u00f6\u00dfe", "model (1)", "a\x1b[31mb"]
+)
+def test_a_model_may_be_called_anything(sheaf, name):
+    np.savez(f"{name}.npz", **arrays())
+    outcome = sheaf("import", f"{name}.npz")
+    assert outcome.code == 0, outcome
+    assert "\x1b" not in outcome.out + outcome.err
+    made = outcome.out.rpartition("Run directory: ")[2].strip()
+    assert made == f"results/{name_from(name)}"
+    assert sheaf("diagnose", made, "--data", "nowhere.npz").code == 2
+
+
+def test_a_run_may_be_in_a_directory_called_anything(sheaf):
+    np.savez("net.npz", **arrays())
+    for directory in ("my run", "\u732b", "a=b (1)"):
+        assert sheaf("import", "net.npz", "--output", directory).code == 0
+    outcome = sheaf("runs", ".", "--format", "csv")
+    assert outcome.out.count("imported") >= 3, outcome
 
 
 def values(**changes):

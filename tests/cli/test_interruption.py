@@ -148,14 +148,15 @@ def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(sheaf, folder):
         assert len(list((run / "figures").iterdir())) == 4
 
 
-def test_a_full_disk_keeps_the_last_diagnosis(sheaf, run, read):
+def test_a_full_disk_keeps_the_last_diagnosis_and_what_is_new_is_printed(sheaf, run, read):
     assert sheaf("diagnose", run).code == 0
     before = read(run)
     with disk_with_room_for(100):
-        outcome = sheaf("diagnose", run, "--data", "train")
-    assert (outcome.code, outcome.out) == (1, "")
-    assert "File too large" in outcome.err
+        outcome = sheaf("diagnose", run, "--data", "train", "--format", "csv")
+    assert outcome.code == 1
+    assert re.fullmatch(r"note: not written: run/.*File too large.*\n", outcome.err), outcome.err
     assert read(run) == before
+    assert sheaf("diagnose", run, "--data", "train", "--format", "csv").out == outcome.out
 
 
 @pytest.mark.parametrize("task", ["paraboloid", "saddle", "circular", "blobs"])

@@ -264,7 +264,6 @@ class TestBadInput:
         "content",
         [
             "",
-            DISCORD,
             "step,discord\n1,2\n",
             "step,operation\n1,affine\n",
             DISCORD + "1,1,affine,affine_1,much,0.5\n",

@@ -129,7 +129,7 @@ def _checked(run: RunDirectory) -> Mapping[str, Any]:
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the file is damaged ({error})", path=path) from error
 
 
@@ -145,7 +145,7 @@ def _read_table(path: Path, source: Source) -> pd.DataFrame:
             table[column] = pd.to_numeric(table[column])
         if source.of_parts:
             _check_parts(table)
-    except (ValueError, TypeError) as error:
+    except (OSError, OverflowError, TypeError, ValueError) as error:
         again = f"`{source.command}` writes it anew"
         what = " ".join(str(error).split())
         raise InputError(f"the table is damaged ({what}); {again}", path=path) from error
