@@ -14,7 +14,7 @@ from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, RunArgument
 from sheafcli.diagnostics.examination import Examination, examine_run
 from sheafcli.diagnostics.findings.finding import SEVERITIES
-from sheafcli.render.console import say, stdout, write_out
+from sheafcli.render.console import print_notes, say, stdout, write_out
 from sheafcli.render.diagnosis import neurons_figure, resistance_figure
 from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
 from sheafcli.render.edge_scatter import edges_figure
@@ -23,6 +23,7 @@ from sheafcli.render.style import save_figure
 from sheafcli.render.tables import discord_tables, json_records, neurons_table, show_frame
 from sheafcli.render.tension import tension_figure
 from sheafcli.runs import RunDirectory
+from sheafcli.runs.data_files import changed_data
 from sheafcli.runs.files import write_text
 from sheafcli.runs.samples import Samples
 
@@ -60,6 +61,7 @@ def diagnose(
     directory = RunDirectory.existing(run)
     network = directory.network()
     samples = Samples.choose(directory, network, data, limit)
+    print_notes(changed_data(directory))
     with working(network.depth + 5) as advance:
         found = examine_run(directory, network, samples, advance)
         unwritten = attempt(lambda: _write(directory, found, advance))

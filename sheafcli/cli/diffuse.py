@@ -22,7 +22,7 @@ from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import crossings_table, decay_bound, trace_table
 from sheafcli.errors import InputError
-from sheafcli.render.console import say, stdout
+from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.diffusion import LiveTrace, diffusion_figures, diffusion_table
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import show_frame
@@ -91,6 +91,7 @@ def diffuse(
     Writes diffusion.csv (the trace), crossings.csv and figures/diffusion_*.png, where they can be written.
     """
     studied = Subject.load(subject)
+    print_notes(studied.notes)
     network, X = studied.network, studied.task.X_test[:samples]
     target = studied.task.y_test[:samples] if output_pin else None
     pins = _pins(network, X, pin or [], soft_pin or [])

@@ -11,7 +11,7 @@ import typer
 from sheafcli.config.naming import name_from
 from sheafcli.errors import InputError
 from sheafcli.interop.models import FORMATS
-from sheafcli.render.console import print_note, say, stdout
+from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.tables import frame_table
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.imported import DataSource, Imported
@@ -77,8 +77,7 @@ def import_(
         raise typer.BadParameter("--order takes names with commas between, such as fc1,fc2")
     imported = Imported.read(model, directory, source, ending, names)
     imported.write(directory, overwrite=overwrite)
-    for note in imported.notes:
-        print_note(note)
+    print_notes(imported.notes)
     _show(imported)
     say(f"\nRun directory: {directory.path}")
 

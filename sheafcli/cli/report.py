@@ -9,9 +9,10 @@ import typer
 
 from sheafcli.cli.options import RunArgument
 from sheafcli.errors import InputError
-from sheafcli.render.console import say
+from sheafcli.render.console import print_notes, say
 from sheafcli.render.report import Contents, report_page
 from sheafcli.runs import RunDirectory
+from sheafcli.runs.data_files import changed_data
 from sheafcli.runs.files import write_text
 
 
@@ -30,6 +31,7 @@ def report(
     and the tables that `sheaf diagnose` and `sheaf spectrum` have written.
     """
     directory = RunDirectory.existing(run)
+    print_notes(changed_data(directory))
     page = report_page(Contents.read(directory))
     path = output or directory / "report.html"
     try:

@@ -9,7 +9,7 @@ import typer
 
 from sheafcli.cli.options import FormatOption
 from sheafcli.diagnostics.listing import Condition, Order, find_runs, list_runs
-from sheafcli.render.console import print_note, remark, say, stdout
+from sheafcli.render.console import print_notes, remark, say, stdout
 from sheafcli.render.listing import listing_table
 from sheafcli.render.progress import working
 from sheafcli.render.tables import show_frame
@@ -47,8 +47,7 @@ def runs(
     found = find_runs(directory)
     with working(len(found.runs)) as advance:
         listing = list_runs(found, conditions, order, advance)
-    for problem in (*found.problems, *listing.problems):
-        print_note(str(problem))
+    print_notes(map(str, (*found.problems, *listing.problems)))
     shown, total = len(listing.table), len(found.runs)
     if shown == 0:
         wanted = "".join(f" with {' and '.join(where)}") if where and total else ""

@@ -13,7 +13,7 @@ from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.core.spectrum import Spectrum
 from sheafcli.core.spectrum import spectrum as spectrum_of
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary, spectrum_table, stability_table
-from sheafcli.render.console import say, stdout
+from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.spectrum import modes_table, spectrum_figure
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import frame_table, show_frame
@@ -35,6 +35,7 @@ def spectrum(
     can be written.
     """
     studied = Subject.load(subject)
+    print_notes(studied.notes)
     found = spectrum_of(studied.network, studied.task.X_test[:limit])
     table = spectrum_table(found)
     run = studied.run

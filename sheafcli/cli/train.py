@@ -14,13 +14,14 @@ from sheafcli.cli.options import ConfigArgument, SetOption
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.logged import final_discord, read_log
 from sheafcli.errors import InputError
-from sheafcli.render.console import print_error, print_note, remark, say, stdout
+from sheafcli.render.console import print_error, print_notes, remark, say, stdout
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.heat_map import heat_map_figure
 from sheafcli.render.learned import learned_figure
 from sheafcli.render.progress import ProgressView
 from sheafcli.render.tables import ResultRow, discord_tables, result_table
 from sheafcli.runs import Experiment, RunDirectory, conduct
+from sheafcli.runs.data_files import changed_data
 
 
 def train(
@@ -42,12 +43,12 @@ def train(
     if resume and overwrite:
         raise typer.BadParameter("--resume keeps the run that is there and --overwrite replaces it: give one")
     experiment = Experiment.load(config, set_ or ())
-    for note in experiment.task.notes:
-        print_note(note)
+    print_notes(experiment.task.notes)
     run = RunDirectory(output or Path("results") / experiment.config.name)
     resume = resume and run.has_run
     if resume and run.status_of(experiment.config) == "finished":
         remark(f"{run.path}: already finished; --overwrite trains it anew")
+        print_notes(changed_data(run))
     else:
         _conduct(experiment, run, resume=resume, overwrite=overwrite, quiet=quiet)
     _draw(experiment, run)

@@ -10,7 +10,7 @@ import typer
 from sheafcli.cli.options import SetOption
 from sheafcli.config import load_sweep
 from sheafcli.config.load import is_sweep, read_document
-from sheafcli.render.console import print_note, say
+from sheafcli.render.console import print_notes, say
 from sheafcli.runs import Experiment
 
 
@@ -35,8 +35,7 @@ def validate(
 def _of_one(path: Path, overrides: list[str]) -> str:
     experiment = Experiment.load(path, overrides)
     task, network = experiment.task, experiment.network
-    for note in task.notes:
-        print_note(note)
+    print_notes(task.notes)
     widths = ", ".join(str(n) for n in network.widths)
     return (
         f"Task {experiment.config.task.kind}: {task.n_train} training and "

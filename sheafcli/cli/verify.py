@@ -9,7 +9,7 @@ import typer
 from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.diagnostics.verification import verification_table
 from sheafcli.diagnostics.verification import verify as verify_network
-from sheafcli.render.console import stdout
+from sheafcli.render.console import print_notes, stdout
 from sheafcli.render.tables import checks_table, show_frame
 from sheafcli.runs import RunFailed
 from sheafcli.runs.subject import Subject
@@ -22,6 +22,7 @@ def verify(
 ) -> None:
     """Check the theorems on a network; exit 1 if one does not hold."""
     studied = Subject.load(subject)
+    print_notes(studied.notes)
     checks = verify_network(studied.network, studied.task.X_test, seed=seed)
     if format_ == "table":
         stdout().print(checks_table(checks))

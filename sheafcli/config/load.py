@@ -29,12 +29,12 @@ from sheafcli.errors import InputError
 MAX_BYTES = 2**20
 """Larger files are refused unread: a configuration is a page, not a data set."""
 
-# Keys that hold the path of a file, with the words that may stand there instead.
-_PATH_KEYS: dict[KeyPath, tuple[str, ...]] = {
+FILE_KEYS: dict[KeyPath, tuple[str, ...]] = {
     ("task", "path"): (),
     ("network", "start"): get_args(StartKeyword),
     ("training", "stalks"): get_args(StalksKeyword),
 }
+"""Keys that hold the path of a file, with the words that may stand there instead."""
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -184,7 +184,7 @@ def resolve_paths(document: Document, path: Path) -> dict[KeyPath, Problem]:
     They are relative to the folder of the file that gives them: that at `path` unless they are another's.
     """
     problems = {}
-    for place, words in _PATH_KEYS.items():
+    for place, words in FILE_KEYS.items():
         section, key = place
         holder = document.value.get(section)
         given = holder.get(key) if isinstance(holder, dict) else None

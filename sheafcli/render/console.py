@@ -32,7 +32,14 @@ class _HouseConsole(Console):
 
     def __init__(self, *, stderr: bool):
         colours = None if os.environ.get("NO_COLOR") else "auto"
-        super().__init__(stderr=stderr, color_system=colours, highlight=False)  # type: ignore[arg-type]
+        # Names of classes, columns and files may hold brackets and colons: they are no markup.
+        super().__init__(
+            stderr=stderr,
+            color_system=colours,  # type: ignore[arg-type]
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
 
     @property  # type: ignore[misc]  # nobody sets the size of the house's consoles
     def size(self) -> ConsoleDimensions:
@@ -101,9 +108,10 @@ def live_view(picture: Callable[[], RenderableType], console: Console) -> Live:
     )
 
 
-def print_note(note: str) -> None:
-    """Print a note on standard error: what was assumed, or looks wrong, where a command goes on."""
-    stderr().print(Text.assemble(("note:", "bold"), " ", printable(note)), soft_wrap=True)
+def print_notes(notes: Iterable[str]) -> None:
+    """Print notes on standard error: what was assumed, or looks wrong, where a command goes on."""
+    for note in notes:
+        stderr().print(Text.assemble(("note:", "bold"), " ", printable(note)), soft_wrap=True)
 
 
 def print_error(message: str) -> None:

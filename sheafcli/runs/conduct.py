@@ -15,6 +15,7 @@ from sheafcli.core.training.fit import Data, Record, record, records
 from sheafcli.core.training.protocol import Diverged, Session
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import MAX_BYTES, read_npz
+from sheafcli.runs.data_files import check_unchanged, data_hashes
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, Phase
 from sheafcli.runs.files import GrowingTable, write_npz
@@ -89,14 +90,16 @@ def conduct(
 ) -> dict[str, Any]:
     """Train all phases of an experiment in a created run directory and return the final manifest.
 
-    With `resume`, take up the last checkpoint, or begin anew where there is none; a finished run is left as it
-    is. A stop by Ctrl-C or
-    SIGTERM raises KeyboardInterrupt after the manifest says so; a divergence or a full disk raises
-    RunFailed. In every case what was written stays readable, and the last good state is kept.
+    With `resume`, take up the last checkpoint, or begin anew where there is none; a finished run is left
+    as it is, and InputError says if a file that the run reads has changed. A stop by Ctrl-C or SIGTERM
+    raises KeyboardInterrupt after the manifest says so; a divergence or a full disk raises RunFailed. In
+    every case what was written stays readable, and the last good state is kept.
     """
     with directory.locked(), terminable():
-        if resume and directory.status_of(experiment.config) == "finished":  # by another, a moment ago
-            return directory.manifest()
+        if resume:
+            if directory.status_of(experiment.config) == "finished":  # by another, a moment ago
+                return directory.manifest()
+            check_unchanged(directory)
         checkpoint = Checkpoint.read(directory) if resume else None
         manifest = _Manifest(experiment, directory, resume)
         try:
@@ -258,6 +261,7 @@ class _Manifest:
             "method": config.training.method,
             "seed": config.seed,
             **sizes(experiment.network, experiment.task),
+            "data": before.get("data") or data_hashes(directory),
             "started": before.get("started", now()),
             "ended": None,
             "versions": versions(),

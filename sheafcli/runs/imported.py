@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
 from sheafcli.runs.constant import doubts
+from sheafcli.runs.data_files import data_hashes, sha256
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.runs.files import write_npz
@@ -164,7 +164,6 @@ class Imported:
         else:
             values["task"], scaling = _scaled_once(source, model)
             task = _fitting_task(values, directory, model, path, asked or source.output)
-            check_parts(model.network, task, path)
             values["network"]["output"] = task.output
             if asked is None:
                 notes.append(f"{UNSAID}: it is {task.output}, which the targets ask for")
@@ -172,13 +171,14 @@ class Imported:
                 network, matching = matched(model, task)
             except InputError as error:
                 raise InputError(error.message, path=path) from error
+            check_parts(network, task, path)
             notes += [*task.notes, *scaling, *matching]
         network = replace(network, output=output_named(values["network"]["output"]))
         if task is not None:
             notes += doubts(network, task, model.assumed)
         values["network"]["start"] = START
         config = _checked(values, directory)
-        about = {"file": path.name, "format": model.format, "sha256": _sha256(path)}
+        about = {"file": path.name, "format": model.format, "sha256": sha256(path)}
         return cls(
             name=values["name"],
             network=network,
@@ -211,7 +211,7 @@ class Imported:
                 try:
                     write_npz(directory / START, network_arrays(self.network))
                     directory.write_network(self.network)
-                    directory.write_manifest(self._manifest())
+                    directory.write_manifest(self._manifest() | {"data": data_hashes(directory)})
                 except BaseException:
                     directory.clear()
                     raise
@@ -320,8 +320,3 @@ def _checked(values: dict[str, Any], directory: RunDirectory) -> Config | None:
         found = "; ".join(problem.message for problem in problems.values())
         raise InputError(found, path=directory.path)
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,7 @@ from sheafcli.core.outputs import Array
 from sheafcli.core.reach import check_reach
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
+from sheafcli.runs.data_files import check_data_is_there
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.tasks import TaskData
@@ -56,6 +57,7 @@ class Samples:
 
     @classmethod
     def _of_task(cls, run: RunDirectory, network: Network, part: str, limit: int | None) -> Samples:
+        check_data_is_there(run)
         experiment = Experiment.load(run / "config.yaml")
         task = experiment.task
         if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):

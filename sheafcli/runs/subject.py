@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sheafcli.core.network import Network
+from sheafcli.runs.data_files import changed_data, check_data_is_there
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.tasks import TaskData
@@ -13,23 +14,29 @@ from sheafcli.tasks import TaskData
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A network with the data of its task: of a run, as trained; of a configuration, as it would start."""
+    """A network with the data of its task: of a run, as trained; of a configuration, as it would start.
+
+    `notes` are what is to be said of the data before anything else.
+    """
 
     name: str
     network: Network
     task: TaskData
     seed: int
     run: RunDirectory | None
+    notes: tuple[str, ...]
 
     @classmethod
     def load(cls, path: Path) -> Subject:
         """Load the run at a directory, or else the configuration at a file."""
         if path.is_dir() or path.suffix not in (".yaml", ".yml"):
             run = RunDirectory.existing(path)
+            check_data_is_there(run)
             experiment = Experiment.load(run / "config.yaml")
-            network = run.network()
+            config, network = experiment.config, run.network()
             check_parts(network, experiment.task, run / "network.npz")
-            return cls(experiment.config.name, network, experiment.task, experiment.config.seed, run)
+            return cls(config.name, network, experiment.task, config.seed, run, changed_data(run))
         experiment = Experiment.load(path)
         config = experiment.config
-        return cls(config.name, experiment.network, experiment.task, config.seed, None)
+        task = experiment.task
+        return cls(config.name, experiment.network, task, config.seed, None, task.notes)

@@ -10,7 +10,7 @@ from termios import TIOCSWINSZ
 
 import pytest
 
-from sheafcli.render.console import print_error, print_note, stdout
+from sheafcli.render.console import print_error, print_notes, stdout
 
 SHOW = """
 from rich.text import Text
@@ -66,8 +66,8 @@ def test_no_escape_codes_where_they_are_not_wanted(environment):
 def test_a_pipe_is_80_columns_whatever_the_window(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert stdout().width == 80
-    stdout().print("[bold]x[/bold]")
-    assert capsys.readouterr().out == "x\n"
+    stdout().print("[bold]x[/bold] :smile:")
+    assert capsys.readouterr().out == "[bold]x[/bold] :smile:\n"
 
 
 def test_an_error_is_printed_to_the_letter_on_standard_error(capsys):
@@ -80,7 +80,7 @@ def test_an_error_is_printed_to_the_letter_on_standard_error(capsys):
 
 
 def test_a_note_is_one_line_on_standard_error_whatever_it_names(capsys):
-    print_note("column '[red]' is " + "long " * 40)
+    print_notes(["column '[red]' is " + "long " * 40])
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "note: column '[red]' is " + "long " * 40 + "\n"

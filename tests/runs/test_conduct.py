@@ -374,6 +374,7 @@ def test_the_manifest_of_a_finished_run_says_what_it_was(prepare, begin):
         "parameters": 2 * 4 + 4 + 4 * 1 + 1,
         "n_train": 20,
         "n_test": 10,
+        "data": {},
     }
 
 
@@ -703,6 +704,11 @@ def test_data_that_changed_since_does_not_resume(prepare, begin, watcher, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         conduct_run(experiment, run, watcher(3))
     (tmp_path / "d.csv").write_text("\n".join(rows[:-4]))
+    with pytest.raises(InputError, match="has changed since the run began"):
+        conduct_run(prepare(text=text), run, Silent(), resume=True)
+    manifest = run.manifest()
+    del manifest["data"]  # as an earlier version wrote it
+    run.write_manifest(manifest)
     with pytest.raises(InputError, match="does not fit"):
         conduct_run(prepare(text=text), run, Silent(), resume=True)
 

@@ -45,14 +45,16 @@ def test_repairs_are_asked_of_what_was_trained_on(run, tmp_path):
 @pytest.mark.parametrize("flat", [True, False])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int16, np.uint8])
 def test_a_file_of_numbers_is_read_as_they_are(run, tmp_path, flat, dtype):
-    directory, _ = run
+    directory, task = run
     X, y = np.arange(10).reshape(5, 2).astype(dtype), np.arange(5).astype(dtype)
     np.savez(tmp_path / "mine.npz", X=X, y=y if flat else y[:, None], more=np.zeros(3))
     samples = Samples.choose(directory, directory.network(), str(tmp_path / "mine.npz"), 4)
     assert samples.X.dtype == samples.y.dtype == np.float64
     np.testing.assert_array_equal(samples.X, X[:4])
     np.testing.assert_array_equal(samples.y, y[:4, None])
-    assert (samples.part, samples.other, samples.features, samples.classes) == ("mine.npz", None, (), ())
+    assert (samples.part, samples.other_part) == ("mine.npz", "train")
+    np.testing.assert_array_equal(samples.other[0], task.X_train)
+    assert (samples.features, samples.classes) == (task.features, task.classes)
 
 
 @pytest.mark.parametrize(
