@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -46,6 +47,7 @@ def make_models(folder: Path) -> None:
     """Write a model of each format into a folder."""
     import skops.io  # noqa: PLC0415  # models alone need these
     import torch  # noqa: PLC0415
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
     from sklearn.neural_network import MLPClassifier  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
@@ -59,6 +61,7 @@ def make_models(folder: Path) -> None:
     torch.save({"epoch": 3, "model": module.state_dict()}, folder / "checkpoint.pt")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
+    warnings.simplefilter("ignore", ConvergenceWarning)
     classifier = make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=5)).fit(X, X[:, 0] > 0)
     skops.io.dump(classifier, folder / "model.skops")
 
@@ -140,7 +143,7 @@ def change_arrays(draw: Draw, content: bytes) -> bytes:
     array = arrays.pop(name)
     made: list[Callable[[], object]] = [
         lambda: array.astype("f4"),
-        lambda: array.ravel(),
+        array.ravel,
         lambda: array[None],
         lambda: array.T,
         lambda: np.array(pick(draw, ("text", "", 1, 10**18, 2.5, True))),
