@@ -35,7 +35,7 @@ from sheafcli.render.house_table import house_table
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "results" / "fuzz"
-WITH_PICTURES = 0.2
+WITH_PICTURES = 0.1
 Commands = Iterator[list[str]]
 
 

@@ -24,7 +24,8 @@ training: {steps: 60, dt: 0.02, log_every: 20}
 baseline: {epochs: 20, log_every: 10}
 diagnostics: {spectrum: true}
 """
-WORDS = (
+NUMBERS = ("1e200", "-1e155", "1e-320", "123456789", "0", "1e30", "-0.0", "1e15", "0.5", "2")
+HOSTILE = (
     "1e999",
     "-1",
     "9" * 40,
@@ -38,9 +39,9 @@ WORDS = (
     "猫",
     "\x1b[31m",
     "a" * 300,
-    "1e400",
     "[]",
 )
+WORDS = (*HOSTILE, *NUMBERS)
 
 
 def make_models(folder: Path) -> None:

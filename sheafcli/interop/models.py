@@ -15,7 +15,7 @@ from sheafcli.core.outputs import OUTPUTS
 from sheafcli.errors import InputError
 from sheafcli.interop.chain import Chain, to_network
 from sheafcli.interop.contents import FORMATS, SKLEARN_SNIPPET, STATE_DICT_SNIPPET, check_content, format_of
-from sheafcli.interop.networks import network_arrays, network_from
+from sheafcli.interop.networks import check_range, network_arrays, network_from
 from sheafcli.interop.npz import read_npz
 from sheafcli.interop.onnx_files import onnx_bytes, read_onnx
 from sheafcli.interop.pytorch import pytorch_bytes, read_pytorch
@@ -78,6 +78,7 @@ def read_model(path: Path, output: str | None = None) -> Model:
             notes = chain.notes + folded
     except (ImportError, ValueError, MemoryError) as error:
         raise InputError(str(error) or "the file needs more memory than there is", path=path) from error
+    check_range(network, path)
     return Model(network, format, said is not None, notes)
 
 

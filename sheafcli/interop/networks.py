@@ -15,6 +15,9 @@ from sheafcli.core.outputs import OUTPUTS, output_named
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
 
+LARGEST_WEIGHT = 1e50
+"""Larger weights are those of a damaged file: squares of what a few such layers give overflow."""
+
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -50,9 +53,24 @@ def network_from(arrays: Arrays, path: Path, output: str | None = None) -> Netwo
             if array.dtype.kind not in "biuf":
                 raise InputError(f"{letter}{i} must hold real numbers, not {array.dtype}", path=path)
     try:
-        return Network(tuple(weights), tuple(biases), output_named(name))
+        network = Network(tuple(weights), tuple(biases), output_named(name))
     except ValueError as error:
         raise InputError(str(error), path=path) from error
+    check_range(network, path)
+    return network
+
+
+def check_range(network: Network, path: Path) -> None:
+    """Raise InputError if weights or biases are so large that what they give overflows."""
+    for layer, parameters in enumerate(zip(network.weights, network.biases, strict=True), start=1):
+        for letter, array in zip("Wb", parameters, strict=True):
+            largest = float(np.max(np.abs(array), initial=0.0))
+            if largest > LARGEST_WEIGHT:
+                raise InputError(
+                    f"{letter}{layer} holds {largest:.1e}, and at most {LARGEST_WEIGHT:g} is workable; "
+                    "the file may be damaged, or the training may have diverged",
+                    path=path,
+                )
 
 
 def read_stalks(path: Path) -> dict[str, NDArray[np.float64]]:
