@@ -9,7 +9,7 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-causes train train-all sweep compare report runs imported paper paper-quick bench-sweep images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise bench-causes train train-all sweep compare report runs imported fuzz paper paper-quick bench-sweep images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -101,6 +101,11 @@ imported: $(VENV)/.models  ## networks of PyTorch, ONNX, safetensors and scikit-
 	done
 	cmp results/imported_pt/diagnosis.csv results/imported_onnx/diagnosis.csv
 	cmp results/imported_pt/diagnosis.csv results/imported_safetensors/diagnosis.csv
+
+MINUTES ?= 20
+fuzz: $(VENV)/.models  ## try hostile inputs of every kind for MINUTES=20, then 200 kills (results/fuzz/ keeps what fails)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py --minutes $(MINUTES)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/kills.py
 
 images: $(VENV)/.run  ## make results/handwriting.npz, 60,000 images in ten classes, to train on
 	$(BIN)/python benchmarks/handwriting.py results/handwriting.npz

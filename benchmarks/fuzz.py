@@ -35,6 +35,7 @@ from sheafcli.render.house_table import house_table
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "results" / "fuzz"
+WITH_PICTURES = 0.1
 Commands = Iterator[list[str]]
 
 
@@ -99,7 +100,7 @@ def pins(draw: Draw, folder: Path, seeds: Path) -> Commands:
 
 
 def models(draw: Draw, folder: Path, seeds: Path) -> Commands:
-    path = pick(draw, sorted(seeds.glob("model.*")) + [seeds / "checkpoint.pt"])
+    path = pick(draw, [*sorted(seeds.glob("model.*")), seeds / "checkpoint.pt"])
     (folder / path.name).write_bytes(fuzz_files.damaged(draw, path))
     shutil.copy(seeds / "data.npz", folder)
     data = ["--data", "data.npz"] if draw.random() < 0.5 else []
@@ -170,7 +171,7 @@ KINDS: dict[str, Kind] = {
 
 
 def not_finite(folder: Path) -> str | None:
-    """Name a number of a run's tables that is not finite, if the run has not diverged; None if there is none."""
+    """Name a number of a run's tables that is not finite, unless the run has diverged; None if all are."""
     run = folder / "run"
     try:
         if json.loads((run / "manifest.json").read_text())["status"] == "diverged":
@@ -190,14 +191,14 @@ def run_case(name: str, number: int, seed: int, seeds: Path, tally: Tally) -> No
     kind = KINDS[name]
     draw = np.random.default_rng([seed, list(KINDS).index(name), number])
     tally.tried += 1
+    pictures = draw.random() < WITH_PICTURES
     with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
         folder, before = Path(place, "case"), Path(place, "before")
         folder.mkdir()
         for arguments in kind.make(draw, folder, seeds):
-            arguments = [argument for argument in arguments if "\0" not in argument]
             shutil.rmtree(before, ignore_errors=True)
             shutil.copytree(folder, before, symlinks=True)
-            ending = call(arguments, folder)
+            ending = call(arguments, folder, pictures=pictures)
             tally.statuses[ending.status] += 1
             tally.slowest = max(tally.slowest, ending.seconds)
             tally.memory = max(tally.memory, ending.memory)
@@ -264,9 +265,7 @@ def main() -> None:
     for name, fault, numbers in sorted(faults, key=lambda item: -len(item[2])):
         say(f"{name} {', '.join(map(str, numbers[:6]))} ({len(numbers)}): {fault}")
     if faults:
-        say(
-            f"\nKept in {KEPT}; again: python benchmarks/fuzz.py --seed {given.seed} --kind KIND --only NUMBER"
-        )
+        say(f"\nKept in {KEPT}; again: benchmarks/fuzz.py --seed {given.seed} --kind KIND --only NUMBER")
         raise SystemExit(1)
 
 

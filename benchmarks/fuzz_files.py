@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -23,7 +24,8 @@ training: {steps: 60, dt: 0.02, log_every: 20}
 baseline: {epochs: 20, log_every: 10}
 diagnostics: {spectrum: true}
 """
-WORDS = (
+NUMBERS = ("1e200", "-1e155", "1e-320", "123456789", "0", "1e30", "-0.0", "1e15", "0.5", "2")
+HOSTILE = (
     "1e999",
     "-1",
     "9" * 40,
@@ -37,15 +39,16 @@ WORDS = (
     "猫",
     "\x1b[31m",
     "a" * 300,
-    "1e400",
     "[]",
 )
+WORDS = (*HOSTILE, *NUMBERS)
 
 
 def make_models(folder: Path) -> None:
     """Write a model of each format into a folder."""
     import skops.io  # noqa: PLC0415  # models alone need these
     import torch  # noqa: PLC0415
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
     from sklearn.neural_network import MLPClassifier  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
@@ -59,6 +62,7 @@ def make_models(folder: Path) -> None:
     torch.save({"epoch": 3, "model": module.state_dict()}, folder / "checkpoint.pt")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 3))
+    warnings.simplefilter("ignore", ConvergenceWarning)
     classifier = make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=5)).fit(X, X[:, 0] > 0)
     skops.io.dump(classifier, folder / "model.skops")
 
@@ -140,7 +144,7 @@ def change_arrays(draw: Draw, content: bytes) -> bytes:
     array = arrays.pop(name)
     made: list[Callable[[], object]] = [
         lambda: array.astype("f4"),
-        lambda: array.ravel(),
+        array.ravel,
         lambda: array[None],
         lambda: array.T,
         lambda: np.array(pick(draw, ("text", "", 1, 10**18, 2.5, True))),

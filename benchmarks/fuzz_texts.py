@@ -1,4 +1,4 @@
-"""Configurations, sweeps, overrides and pins: right, nearly right, and hostile, from a generator of numbers."""
+"""Configurations, sweeps, overrides and pins: right, nearly right, and hostile, as numbers are drawn."""
 
 from __future__ import annotations
 

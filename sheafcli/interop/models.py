@@ -16,7 +16,7 @@ from sheafcli.errors import InputError
 from sheafcli.interop.chain import Chain, to_network
 from sheafcli.interop.contents import FORMATS, SKLEARN_SNIPPET, STATE_DICT_SNIPPET, check_content, format_of
 from sheafcli.interop.modules import state_chain
-from sheafcli.interop.networks import network_arrays, network_from
+from sheafcli.interop.networks import check_range, network_arrays, network_from
 from sheafcli.interop.npz import read_npz
 from sheafcli.interop.onnx_files import onnx_bytes, read_onnx
 from sheafcli.interop.pytorch import pytorch_bytes, read_pytorch
@@ -94,6 +94,7 @@ def read_model(path: Path, output: str | None = None, order: Sequence[str] = ())
         network, folded = to_network(chain.steps, _agreed(chain.says, output))
     except (ImportError, ValueError, MemoryError) as error:
         raise InputError(str(error) or "the file needs more memory than there is", path=path) from error
+    check_range(network, path)
     return Model(
         network,
         format,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.magnitude import check_magnitude
+from sheafcli.core.magnitude import LARGEST, check_magnitude
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import OUTPUTS, output_named
 from sheafcli.errors import InputError
@@ -56,9 +56,24 @@ def network_from(arrays: Arrays, path: Path, output: str | None = None) -> Netwo
             if array.dtype.kind != "f":
                 raise InputError(f"{letter}{i} must hold real numbers, not {array.dtype}", path=path)
     try:
-        return Network(tuple(weights), tuple(biases), output_named(name))
+        network = Network(tuple(weights), tuple(biases), output_named(name))
     except ValueError as error:
         raise InputError(str(error), path=path) from error
+    check_range(network, path)
+    return network
+
+
+def check_range(network: Network, path: Path) -> None:
+    """Raise InputError if weights or biases are so large that what they give overflows."""
+    for layer, parameters in enumerate(zip(network.weights, network.biases, strict=True), start=1):
+        for letter, array in zip("Wb", parameters, strict=True):
+            largest = float(np.max(np.abs(array), initial=0.0))
+            if largest > LARGEST:
+                raise InputError(
+                    f"{letter}{layer} holds {largest:.1e}, and at most {LARGEST:g} is workable; "
+                    "the file may be damaged, or the training may have diverged",
+                    path=path,
+                )
 
 
 def read_stalks(path: Path) -> dict[str, NDArray[np.float64]]:

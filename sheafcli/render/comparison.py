@@ -26,6 +26,7 @@ from rich.text import Text
 
 from sheafcli.diagnostics.comparison import ACCURACIES, LOSSES, Comparison
 from sheafcli.diagnostics.logged import OPERATIONS
+from sheafcli.printable import printable
 from sheafcli.render.axes import fit_scale
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING, aligned
@@ -258,7 +259,7 @@ def _draw_discord(figure: Figure, axes: Axes, rows: pd.DataFrame, styles: Sequen
         name if status == "finished" else f"{name} ({status})"
         for name, status in zip(_row_names(rows), rows["status"], strict=True)
     ]
-    axes.set_yticks(at, [_shortened(name.strip()) for name in names])
+    axes.set_yticks(at, [_shortened(printable(name.strip())) for name in names])
     for label in axes.get_yticklabels():
         label.set_parse_math(False)
     axes.tick_params(axis="y", length=0, pad=1.2 * HANDLE)

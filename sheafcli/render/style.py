@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -85,6 +86,6 @@ def save_figure(figure: Figure, path: Path) -> None:
         assert isinstance(text, Text)
         text.set_text(printable(text.get_text()))
         text.set_fontfamily(_families())
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):  # near the ends of a scale numbers overflow
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
         write_whole(path, lambda file: figure.savefig(file, format=form, dpi=DOTS_PER_INCH))

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays as arrays_of
 
 from sheafcli.core.network import Network
 from sheafcli.errors import InputError
-from sheafcli.interop.networks import network_arrays, read_network, read_stalks
+from sheafcli.interop.networks import LARGEST_WEIGHT, network_arrays, read_network, read_stalks
 
 GOOD = {"W1": np.ones((3, 2)), "b1": np.zeros(3), "W2": np.ones((1, 3)), "b2": np.zeros(1)}
 
@@ -29,7 +29,7 @@ def refusal(read, path, *arguments) -> str:
 @st.composite
 def networks(draw):
     widths = draw(st.lists(st.integers(1, 4), min_size=2, max_size=5))
-    numbers = st.floats(allow_nan=False, allow_infinity=False)
+    numbers = st.floats(-LARGEST_WEIGHT, LARGEST_WEIGHT)
     shapes = list(zip(widths[1:], widths[:-1], strict=True))
     weights = tuple(draw(arrays_of(np.float64, shape, elements=numbers)) for shape in shapes)
     biases = tuple(draw(arrays_of(np.float64, shape[0], elements=numbers)) for shape in shapes)
@@ -101,6 +101,7 @@ def test_integers_are_no_weights(tmp_path, name, dtype):
         ({"b2": np.float64(0.0)}, "b2 must have shape (1,)"),
         ({"W1": np.full((3, 2), np.nan)}, "must be finite"),
         ({"b2": np.array([np.inf])}, "must be finite"),
+        ({"W1": np.full((3, 2), 1e160)}, "W1 holds 1.0e+160"),
         ({"W1": np.ones((3, 2)) * 1j}, "W1 must hold real numbers, not complex128"),
         ({"W2": np.full((1, 3), "1.5")}, "W2 must hold real numbers"),
         ({"b1": np.array(["0", "0", "0"])}, "b1 must hold real numbers"),

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from math import isnan
 
 import numpy as np
@@ -37,6 +38,23 @@ def test_a_file_replaces_its_predecessor(tmp_path):
     write_text(path, "old")
     write_text(path, "new: \N{GREEK SMALL LETTER DELTA}\n")
     assert path.read_bytes() == "new: δ\n".encode()
+    assert names(tmp_path) == ["file"]
+
+
+def test_of_many_writers_of_a_file_each_leaves_it_whole(tmp_path):
+    path = tmp_path / "file"
+    texts = [letter * 5000 for letter in "abcd"]
+    seen = set()
+
+    def write(text):
+        for _ in range(20):
+            write_text(path, text)
+            seen.add(path.read_text())
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        for done in [pool.submit(write, text) for text in texts]:
+            done.result()
+    assert seen <= set(texts)
     assert names(tmp_path) == ["file"]
 
 
@@ -165,11 +183,23 @@ def test_a_table_is_cut_back_to_a_step_at_whatever_byte_its_writer_was_killed(tm
         assert path.read_text() == "\n".join(["step,loss", *kept]) + "\n"
 
 
-@pytest.mark.parametrize("content", [b"step,loss\nten,0.1\n", b"step,loss\n\n", b"step,loss\n\xff,1\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"step,loss\nten,0.1\n",
+        b"step,loss\n\n",
+        b"step,loss\n\xff,1\n",
+        b"step,loss\n0,0.1\n5,0.1x\n",
+        b"step,loss\n0\n",
+        b"step,loss\n0,0.1,0.2\n",
+        b"step,loss\n0,\x1b[31m\n",
+    ],
+)
 def test_a_table_damaged_by_others_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "table.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match="damaged") as caught:
         GrowingTable(path, COLUMNS).keep_until(10)
     assert caught.value.path == path
+    assert b"\xff" in content or caught.value.line == content.count(b"\n")
     assert path.read_bytes() == content
