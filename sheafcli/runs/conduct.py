@@ -81,10 +81,10 @@ def conduct(
 ) -> dict[str, Any]:
     """Train all phases of an experiment in a created run directory and return the final manifest.
 
-    With `resume`, take up the last checkpoint, or begin anew where there is none; a finished run is left as it
-    is. A stop by Ctrl-C or
-    SIGTERM raises KeyboardInterrupt after the manifest says so; a divergence or a full disk raises
-    RunFailed. In every case what was written stays readable, and the last good state is kept.
+    With `resume`, take up the last checkpoint, or begin anew where there is none; a finished run is left as
+    it is. A stop by Ctrl-C or SIGTERM raises KeyboardInterrupt after the manifest says so; a divergence or a
+    full disk raises RunFailed. In every case what was written stays readable, and the last good state is
+    kept.
     """
     with directory.locked(), terminable():
         if resume and directory.status_of(experiment.config) == "finished":  # by another, a moment ago
