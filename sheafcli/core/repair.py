@@ -40,8 +40,8 @@ PRIORS = (0.1, 0.3, 1.0, 5.0)
 # How far kinks are softened, in units of the root mean square of the stalk that has them, first and then; and
 # the nats that a step must promise to be taken.
 SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
-# So many steps are tried, taken or not.
-MOST_STEPS = 30
+# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap.
+FEWEST_STEPS, MOST_STEPS, MOST_WORK = 30, 100, 3_000_000
 # A step is taken if it keeps this share of its promise.
 LEAST_GAIN = 1e-3
 # The damping after the first step that is not, in units of the prior's.
@@ -191,7 +191,8 @@ class _Bench:
         """Return the entries of the minimum by damped Gauss-Newton steps."""
         here, model = self._at(tail, part, entries, tau), None
         damping, growth = 0.0, 2.0
-        for _ in range(MOST_STEPS):
+        work = here.stalks[-1].size * sum(self.network.widths[self.number :])
+        for _ in range(max(FEWEST_STEPS, min(MOST_STEPS, MOST_WORK // work))):
             if model is None:
                 scale = 1.0 / tail.variance(here.potential)
                 on_misfit = scale * part.slope(tail.pulls(here.stalks)[0])
