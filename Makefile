@@ -20,7 +20,10 @@ run: $(VENV)/.run  ## install, train experiments/paraboloid.yaml, diagnose it
 	@echo "The run is in results/paraboloid: tables as CSV, pictures in figures/, network.npz."
 
 test: lint $(VENV)/.browser  ## run all checks and tests
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} OPENBLAS_NUM_THREADS=$${OPENBLAS_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2
+
+test-machines: $(VENV)/.dev  ## run the numerical tests under several kernels of OpenBLAS, with one thread and two
+	$(BIN)/python tests/machines.py $(if $(KERNELS),--kernels $(KERNELS)) $(if $(THREADS),--threads $(THREADS)) -- $(TESTS)
 
 lint: $(VENV)/.dev  ## format check, lint, types, import contracts
 	$(BIN)/ruff format --check .

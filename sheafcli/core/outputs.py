@@ -47,6 +47,9 @@ class Output(Protocol):
     def spread(self, p: Array, v: Array) -> Array:
         """Return J_phi v, samples x n_{k+1}, at the prediction p = phi(z); J_phi is symmetric."""
 
+    def root(self, z: Array, G: Array) -> Array:
+        """Return R^T G with R R^T = J_phi(z), like G samples x n_{k+1} x anything."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -86,6 +89,10 @@ class Identity:
     def spread(self, p: Array, v: Array) -> Array:
         """Return v."""
         return v
+
+    def root(self, z: Array, G: Array) -> Array:
+        """Return G."""
+        return G
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,11 @@ class Sigmoid:
         """Return p (1 - p) v."""
         return p * (1.0 - p) * v
 
+    def root(self, z: Array, G: Array) -> Array:
+        """Return diag(p (1 - p))^(1/2) G with p = phi(z)."""
+        p = self.value(z)
+        return np.sqrt(p * (1.0 - p))[:, :, None] * G
+
 
 @dataclass(frozen=True)
 class Softmax:
@@ -176,6 +188,11 @@ class Softmax:
     def spread(self, p: Array, v: Array) -> Array:
         """Return (diag(p) - p p^T) v."""
         return np.asarray(p * (v - np.sum(p * v, axis=1, keepdims=True)))
+
+    def root(self, z: Array, G: Array) -> Array:
+        """Return diag(p)^(1/2) (I - 1 p^T) G with p = phi(z): each row less the mean of all."""
+        p = self.value(z)
+        return np.asarray(np.sqrt(p)[:, :, None] * (G - p[:, None, :] @ G))
 
 
 OUTPUTS: dict[str, Output] = {output.name: output for output in (Identity(), Sigmoid(), Softmax())}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 
+from sheafcli.core.curvature import Curvature
 from sheafcli.core.outputs import Array
 
 Kind = Literal["layer", "neuron", "input"]
 
-# The curvature of a whole layer has at most so many rows, and none so small beside the largest.
-MOST_ROWS, NEGLIGIBLE = 1000, 1e-10
+# The Gram matrix of a whole layer has at most so many rows, where it has more entries.
+MOST_ROWS = 700
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +32,8 @@ class Part(Protocol):
     """Some entries of [W_l, b_l] that may change while all others stay.
 
     With `entries` a vector that describes it, `stalk` is z_l, `slope` the gradient in them from that in z_l,
-    `placed` the whole matrix, and `curvature` a matrix whose eigenvalues, but for zeros, are those of the sum
-    over samples of J^T H J: J = dz_{k+1} / d entries, from G = dz_{k+1} / dz_l, samples x n_{k+1} x n_l, and
-    H the Jacobian of the output, samples x n_{k+1} x n_{k+1}.
+    `placed` the whole matrix, and `curvature` the J^T J of J, d / d entries of anything, from G, d / dz_l of
+    it, samples x outputs x n_l. Rows of J smaller than `negligible` need not be in its Gram matrix.
     """
 
     @property
@@ -57,8 +57,8 @@ class Part(Protocol):
     def placed(self, entries: Array) -> Array:
         """Return [W_l, b_l]."""
 
-    def curvature(self, G: Array, H: Array) -> Array:
-        """Return the curvature, or its Gram matrix."""
+    def curvature(self, G: Array, negligible: float) -> Curvature:
+        """Return J^T J."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,21 +99,24 @@ class WholeLayer:
         """Return the matrix with the change."""
         return np.asarray(self.layer.matrix + entries.reshape(-1, len(self.span)) @ self.span)
 
-    def curvature(self, G: Array, H: Array) -> Array:
-        """Return the Gram matrix of the rows of all samples.
+    def curvature(self, G: Array, negligible: float) -> Curvature:
+        """Return J^T J from a row a sample and output, a row of G times the inputs.
 
-        With H = sum_i d_i q_i q_i^T each sample has a row sqrt(d_i) (q_i^T G) times [a, 1] for every output.
-        Beyond MOST_ROWS the smallest are left out: where a prediction is sure they are all but 0.
+        In its products alone are rows with squares that sum to less than `negligible`: where a prediction is
+        sure they are all but 0. If more than MOST_ROWS are left, and the layer has more entries than that,
+        so are the smallest.
         """
-        d, q = np.linalg.eigh(H)
-        rows = np.sqrt(np.maximum(d, 0.0))[:, :, None] * (np.swapaxes(q, 1, 2) @ G)
-        sample = np.repeat(np.arange(len(rows)), rows.shape[1])
-        rows = rows.reshape(-1, rows.shape[2])
-        size = np.sum(rows * rows, axis=1) * np.sum(self.layer.inputs**2, axis=1)[sample]
-        kept = np.argsort(-size, kind="stable")[:MOST_ROWS]
-        kept = kept[size[kept] > NEGLIGIBLE * size.max()]
-        rows, a = rows[kept], self.layer.inputs[sample[kept]]
-        return np.asarray((rows @ rows.T) * (a @ a.T))
+        size = np.sum(G * G, axis=2) * np.sum(self.inside**2, axis=1)[:, None]
+        if min(int(np.sum(size > negligible)), self.entries.size) > MOST_ROWS:
+            negligible = np.partition(size, -MOST_ROWS - 1, axis=None)[-MOST_ROWS - 1]
+        sample, output = np.nonzero(size > negligible)
+        largest = Curvature.of_products(G[sample, output], self.inside[sample])
+
+        def product(v: Array) -> Array:
+            moved = G @ (self.inside @ v.reshape(-1, self.inside.shape[1]).T)[:, :, None]
+            return self.slope((np.swapaxes(G, 1, 2) @ moved)[:, :, 0])
+
+        return largest if len(sample) == size.size else replace(largest, product=product)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +148,10 @@ class Neuron:
         M[self.index] = entries
         return M
 
-    def curvature(self, G: Array, H: Array) -> Array:
-        """Return the sum over samples of g^T H g times [a, 1]^T [a, 1], g the neuron's column of G."""
-        g = G[:, :, self.index]
-        bend = np.einsum("io,iop,ip->i", g, H, g)
-        return weighted_gram(self.layer.inputs, bend)
+    def curvature(self, G: Array, negligible: float) -> Curvature:
+        """Return J^T J from a row a sample: all its outputs have the same inputs, times numbers."""
+        size = np.linalg.norm(G[:, :, self.index], axis=1)
+        return Curvature.of(size[:, None] * self.layer.inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,20 +181,7 @@ class Input:
         M[:, self.index] = entries
         return M
 
-    def curvature(self, G: Array, H: Array) -> Array:
-        """Return the sum over samples of a^2 G^T H G, a the input."""
+    def curvature(self, G: Array, negligible: float) -> Curvature:
+        """Return J^T J from a row a sample and output."""
         a = self.layer.inputs[:, self.index]
-        return gram(G * (a * a)[:, None, None], H @ G)
-
-
-def gram(G: Array, bent: Array) -> Array:
-    """Return the sum over samples and outputs of G^T bent, n_l x n_l."""
-    return np.asarray(G.reshape(-1, G.shape[2]).T @ bent.reshape(-1, bent.shape[2]))
-
-
-def weighted_gram(a: Array, weight: Array) -> Array:
-    """Return a^T diag(weight) a or, if it is smaller, the matrix over samples with the same eigenvalues."""
-    if len(a) < a.shape[1]:
-        rows = a * np.sqrt(np.maximum(weight, 0.0))[:, None]
-        return np.asarray(rows @ rows.T)
-    return np.asarray((a * weight[:, None]).T @ a)
+        return Curvature.of((G * a[:, None, None]).reshape(-1, G.shape[2]))

@@ -4,44 +4,57 @@ Every edge is stiff but one, affine l, whose map may change within a *part* of [
 the weights into one neuron, or those out of one coordinate of a_{l-1}. With theta the change and a prior
 N(0, tau^2 I) on it, the evidence for a fault in that part is, by Laplace's method (MacKay 1992),
 
-    log E = -C(theta) - |theta|^2 / (2 tau^2) - 1/2 sum_i log(1 + tau^2 w_i),
+    log E = -C(theta) - |theta|^2 / (2 tau^2) - 1/2 log det(I + tau^2 J^T J / L),
 
-theta where the first two terms are largest, w_i the eigenvalues of the Gauss-Newton curvature of C there.
-C is the negative log likelihood of the targets: the sum of the output's potential over the samples for
-classes; N/2 log L with N = samples x outputs for the identity, whose noise variance L, the mean squared
-error, is profiled out. tau is the best of a few multiples of the layer's root mean square weight. No fault at
-all has theta = 0, and log E = -C(0): `evidence` is counted from there, in nats.
+theta where the first two terms are largest. C is the negative log likelihood of the targets: the sum of the
+output's potential over the samples for classes, where L = 1; N/2 log L with N = samples x outputs for the
+identity, whose noise variance L, the mean squared error, is profiled out. J^T J / L is the Gauss-Newton
+curvature of C: J = R^T dz_{k+1} / dtheta, R R^T the Jacobian of the output. tau is the best of a few
+multiples of the layer's root mean square weight. No fault at all has theta = 0, and log E = -C(0):
+`evidence` is counted from there, in nats.
 
-The sum of logarithms is Occam's factor: a layer that could mend any error at all explains an error less well
+The determinant is Occam's factor: a layer that could mend any error at all explains an error less well
 than one that could mend few, and mends this one.
+
+theta is found by Levenberg's and Marquardt's method with Nielsen's damping (Madsen, Nielsen & Tingleff 2004).
+It ends where its model promises less than 1e-5 nats: what is left does not hang on rounding. The
+kinks of the layers after l are softened for it (`sheafcli.core.tail`), first more, then less: across a kink
+no slope leads anywhere. The terms of the evidence are those of the network as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array, Identity
-from sheafcli.core.parts import Input, Kind, Neuron, Part, Taken, WholeLayer, gram
+from sheafcli.core.outputs import Array
+from sheafcli.core.parts import Input, Kind, Neuron, Part, Taken, WholeLayer
 from sheafcli.core.sheaf import pattern_of
+from sheafcli.core.tail import TINY, Tail
 
-# tau in units of the layer's root mean square weight, the widest first.
-PRIORS = (5.0, 1.0, 0.3, 0.1)
-# L-BFGS steps for a whole layer and for a part of it, under the widest prior.
-LAYER_STEPS, PART_STEPS = 150, 60
+# tau in units of the layer's root mean square weight, the narrowest first.
+PRIORS = (0.1, 0.3, 1.0, 5.0)
+# How far kinks are softened, in units of the root mean square of the stalk that has them, first and then; and
+# the nats that a step must promise to be taken.
+SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
+# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap.
+FEWEST_STEPS, MOST_STEPS, MOST_WORK = 30, 100, 3_000_000
+# A step is taken if it keeps this share of its promise.
+LEAST_GAIN = 1e-3
+# The damping after the first step that is not, in units of the prior's.
+LEAST_DAMPING = 0.1
+# Rows of the curvature so small beside the prior's hardly change a step, and those of the second no evidence.
+NEGLIGIBLE_STEP, NEGLIGIBLE = 0.1, 1e-4
 # How many neurons and inputs of a layer are tried, those first that one linear step mends best.
 MOST_TRIED = 3
 # How far along a linear step a new start is looked for; a cross-entropy flattens far from its minimum.
 STEPS = (0.25, 1.0, 4.0)
 # In wide layers so many neurons are looked at closely, those under the strongest pull.
 MOST_SCREENED = 48
-RIDGE, TINY = 1e-6, 1e-30
-# The least variance of a target's noise, in units of its mean square.
-NOISE = 1e-12
+RIDGE = 1e-6
 
 Start = tuple[Part, Array]
 """A part, and the entries from which its repair begins."""
@@ -67,27 +80,47 @@ class Repair:
 def repairs(network: Network, X: Array, y: Array) -> Iterator[list[Repair]]:
     """Yield for every layer from the first its repairs: the whole layer, then the best neuron and input."""
     for layer in range(1, network.depth + 2):
-        bench = _Bench.of(network, X, y, layer)
-        whole = WholeLayer.of(bench.taken)
-        found = [bench.repaired((whole, whole.entries), LAYER_STEPS)]
-        for starts in (bench.neurons(), bench.inputs()):
-            tried = [bench.repaired(start, PART_STEPS) for start in starts]
-            found += sorted(tried, key=lambda repair: -repair.evidence)[:1]
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # a step too far has no finite value, and is not taken
+            found = _repairs_of(_Bench.of(network, X, y, layer))
         yield found
+
+
+def _repairs_of(bench: _Bench) -> list[Repair]:
+    whole = WholeLayer.of(bench.taken)
+    found = [bench.widened(whole)]
+    narrowed = [bench.narrowed(start) for start in bench.neurons()]
+    widened = [bench.widened(part) for part in bench.inputs()]
+    for tried in (narrowed, widened):
+        found += sorted(tried, key=lambda repair: -repair.evidence)[:1]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Entries of a part with what follows: the stalks, the mean potential, and C + |theta|^2 / (2 tau^2)."""
+
+    entries: Array
+    stalks: list[Array]
+    potential: float
+    value: float
 
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
     """One layer taken out, and what is wanted of it.
 
-    `tail` holds W and b of the layers after it; `nothing` is C where nothing is changed.
+    `tails` are what follows it, with kinks as they are and then as SOFTNESS says, `size` its root mean square
+    weight, and `nothing` is C where nothing is changed.
     """
 
     network: Network
     number: int
     taken: Taken
-    tail: tuple[tuple[Array, Array], ...]
-    y: Array
+    tail: Tail
+    softened: tuple[Tail, ...]
+    size: float
     nothing: float
 
     @classmethod
@@ -98,128 +131,117 @@ class _Bench:
         inputs = np.hstack([a, np.ones((len(a), 1))])
         matrix = np.hstack([network.weights[layer - 1], network.biases[layer - 1][:, None]])
         taken = Taken(inputs, matrix, inputs @ matrix.T)
-        tail = tuple(zip(network.weights[layer:], network.biases[layer:], strict=True))
-        bench = cls(network, layer, taken, tail, y, np.nan)
-        return replace(bench, nothing=bench.misfit(bench.potential(taken.z)))
+        tail = Tail.of(network, layer, y)
+        softened = tuple(tail.softened(share, taken.z) for share in SOFTNESS) if tail.weights else (tail,)
+        size = float(np.sqrt(np.mean(network.weights[layer - 1] ** 2))) or 1.0
+        nothing = tail.misfit(tail.potential(tail.stalks(taken.z)[-1]))
+        return cls(network, layer, taken, tail, softened, size, nothing)
 
-    def misfit(self, potential: float) -> float:
-        """Return C, the negative log likelihood, from the mean potential per sample."""
-        if isinstance(self.network.output, Identity):
-            return float(0.5 * self.y.size * np.log(self._variance(potential)))
-        return len(self.y) * potential
-
-    def _variance(self, potential: float) -> float:
-        """Return the variance of the noise: the mean squared error, or 1 where a likelihood has none."""
-        if isinstance(self.network.output, Identity):
-            # No target is better known than to so many digits: a perfect fit has a likelihood, too.
-            known = NOISE * float(np.mean(self.y * self.y)) + TINY
-            return 2.0 * potential / float(self.y.shape[1]) + known
-        return 1.0
-
-    def _slope(self, potential: float) -> float:
-        """Return dC / d (mean potential)."""
-        if isinstance(self.network.output, Identity):
-            return len(self.y) / self._variance(potential)
-        return float(len(self.y))
-
-    def stalks(self, z: Array) -> list[Array]:
-        """Return z_l, ..., z_{k+1} from z_l."""
-        found = [z]
-        for W, b in self.tail:
-            found.append(np.maximum(found[-1], 0.0) @ W.T + b)
-        return found
-
-    def potential(self, z: Array) -> float:
-        """Return the mean potential per sample at z_l."""
-        return float(np.mean(self.network.output.potential(self.stalks(z)[-1], self.y)))
-
-    def gradient(self, z: Array) -> tuple[float, Array]:
-        """Return the mean potential and its gradient in z_l."""
-        stalks = self.stalks(z)
-        on_z = (self.network.output.value(stalks[-1]) - self.y) / len(self.y)
-        for (W, _), before in zip(self.tail[::-1], stalks[-2::-1], strict=True):
-            on_z = (on_z @ W) * (before > 0.0)
-        return float(np.mean(self.network.output.potential(stalks[-1], self.y))), on_z
-
-    def sensitivities(self, z: Array) -> tuple[Array, Array, Array]:
-        """Return z_{k+1}, G = d z_{k+1} / d z_l and d z_{k+1} / d a_l, these samples x n_{k+1} x n_l."""
-        stalks = self.stalks(z)
-        outputs = stalks[-1].shape[1]
-        G = H = np.broadcast_to(np.eye(outputs), (len(z), outputs, outputs))
-        for (W, _), before in zip(self.tail[::-1], stalks[-2::-1], strict=True):
-            H = G @ W
-            G = H * pattern_of(before)[:, None, :]
-        return stalks[-1], G, H
-
-    def repaired(self, begin: Start, steps: int) -> Repair:
-        """Find the likeliest change of a part under the prior that explains most."""
-        part, entries = begin
-        rms = float(np.sqrt(np.mean(self.taken.matrix[:, :-1] ** 2))) or 1.0
-        best: tuple[float, Array] | None = None
-        for place, scale in enumerate(PRIORS):
-            # Each begins where the wider one before it ended.
-            share = steps if place == 0 else steps // 3
-            entries, value = self._likeliest(part, entries, scale * rms, share)
-            cost = value + self._occam(part, entries, scale * rms)
-            if best is None or cost < best[0]:
-                best = cost, entries
+    def widened(self, part: Part) -> Repair:
+        """Repair a part from what it is, under one prior after the other while that explains more."""
+        entries, best = part.entries, None
+        for prior in PRIORS:
+            entries = self._likeliest(part, entries, prior * self.size)
+            repair = self._judged(part, entries, prior * self.size)
+            if best is not None and repair.evidence <= best.evidence:
+                break
+            best = repair
         assert best is not None
-        cost, entries = best
-        M = part.placed(entries)
+        return best
+
+    def narrowed(self, start: Start) -> Repair:
+        """Repair a part from a start that may be far, the widest prior first, under the best of all."""
+        part, entries = start
+        tried = []
+        for prior in PRIORS[::-1]:
+            entries = self._likeliest(part, entries, prior * self.size)
+            tried.append(self._judged(part, entries, prior * self.size))
+        return max(tried, key=lambda repair: repair.evidence)
+
+    def _judged(self, part: Part, entries: Array, tau: float) -> Repair:
+        """Return a repair with its evidence; no change is one, too, and kept where it is the likelier."""
+        here = self._at(self.tail, part, entries, tau)
+        if not here.value <= self.nothing:
+            here = self._at(self.tail, part, part.entries, tau)
+        scale = tau**2 / self.tail.variance(here.potential)
+        on_z, _ = self.tail.sensitivities(here.stalks)
+        occam = 0.5 * part.curvature(on_z, NEGLIGIBLE / scale).log_determinant(scale)
+        M = part.placed(here.entries)
         weights, biases = list(self.network.weights), list(self.network.biases)
         weights[self.number - 1], biases[self.number - 1] = M[:, :-1], M[:, -1]
         network = Network(tuple(weights), tuple(biases), self.network.output)
-        loss = self.potential(part.stalk(entries)) * network.output.loss_scale(self.y.shape[1])
-        return Repair(self.number, part.kind, part.index, network, loss, self.nothing - cost)
+        loss = here.potential * network.output.loss_scale(here.stalks[-1].shape[1])
+        evidence = self.nothing - here.value - occam
+        return Repair(self.number, part.kind, part.index, network, loss, evidence)
 
-    def _likeliest(self, part: Part, start: Array, tau: float, steps: int) -> tuple[Array, float]:
-        """Minimise C + |theta|^2 / (2 tau^2) over a part; return its entries and the minimum."""
-        now = part.entries
+    def _at(self, tail: Tail, part: Part, entries: Array, tau: float) -> _Place:
+        stalks = tail.stalks(part.stalk(entries))
+        potential = tail.potential(stalks[-1])
+        theta = entries - part.entries
+        value = tail.misfit(potential) + 0.5 * float(theta @ theta) / tau**2
+        return _Place(entries, stalks, potential, value if np.isfinite(value) else np.inf)
 
-        def descend(entries: Array) -> tuple[float, Array]:
-            potential, on_z = self.gradient(part.stalk(entries))
-            theta = entries - now
-            value = self.misfit(potential) + 0.5 * float(theta @ theta) / tau**2
-            return value, part.slope(on_z) * self._slope(potential) + theta / tau**2
+    def _likeliest(self, part: Part, entries: Array, tau: float) -> Array:
+        """Minimise C + |theta|^2 / (2 tau^2) over a part, its kinks ever less soft; return its entries."""
+        for tail, converged in zip(self.softened, CONVERGED[-len(self.softened) :], strict=True):
+            entries = self._descended(tail, part, entries, tau, converged)
+        return entries
 
-        options = {"maxiter": steps, "maxfun": 2 * steps}
-        found = minimize(descend, start, jac=True, method="L-BFGS-B", options=options)
-        return found.x, float(found.fun)
+    def _descended(self, tail: Tail, part: Part, entries: Array, tau: float, converged: float) -> Array:
+        """Return the entries of the minimum by damped Gauss-Newton steps."""
+        here, model = self._at(tail, part, entries, tau), None
+        damping, growth = 0.0, 2.0
+        work = here.stalks[-1].size * sum(self.network.widths[self.number :])
+        for _ in range(max(FEWEST_STEPS, min(MOST_STEPS, MOST_WORK // work))):
+            if model is None:
+                scale = 1.0 / tail.variance(here.potential)
+                on_misfit = scale * part.slope(tail.pulls(here.stalks)[0])
+                slope = on_misfit + (here.entries - part.entries) / tau**2
+                on_z, _ = tail.sensitivities(here.stalks)
+                model = part.curvature(on_z, NEGLIGIBLE_STEP / (scale * tau**2))
+            inverse = model.inverse(scale, 1.0 / tau**2 + damping)
+            gain = -np.inf
+            if inverse is not None:
+                step = inverse(slope)
+                if tail.profiled:
+                    step = step + _bent(inverse, on_misfit, slope, self.tail.y.size)
+                promised = 0.5 * float(slope @ step + damping * step @ step)
+                if not promised > converged:
+                    break
+                there = self._at(tail, part, here.entries - step, tau)
+                gain = (here.value - there.value) / promised
+            if gain > LEAST_GAIN:
+                here, model = there, None
+                damping *= max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
+                growth = 2.0
+            else:
+                damping = growth * max(damping, LEAST_DAMPING / tau**2)
+                growth *= 2.0
+        return here.entries
 
-    def _occam(self, part: Part, entries: Array, tau: float) -> float:
-        """Return 1/2 sum_i log(1 + tau^2 w_i) at a repair."""
-        z = part.stalk(entries)
-        scale = tau**2 / self._variance(self.potential(z))
-        last, G, _ = self.sensitivities(z)
-        A = scale * part.curvature(G, self.network.output.jacobian(last))
-        try:
-            return float(np.sum(np.log(np.diag(np.linalg.cholesky(np.eye(len(A)) + A)))))
-        except np.linalg.LinAlgError:  # the least eigenvalues, 1, are lost in the rounding of the largest
-            return float(0.5 * np.sum(np.log1p(np.maximum(np.linalg.eigvalsh(A), 0.0))))
-
-    def inputs(self) -> list[Start]:
+    def inputs(self) -> list[Part]:
         """Return the inputs that seem to mend most, were their effects linear."""
-        last, G, _ = self.sensitivities(self.taken.z)
-        error = self.y - self.network.output.value(last)
+        stalks = self.tail.stalks(self.taken.z)
+        on_z, _ = self.tail.sensitivities(stalks)
         a = self.taken.inputs[:, :-1]
-        pull = np.einsum("ioj,io->ij", G, error).T @ a
-        bend = _steadied(gram(G, self.network.output.jacobian(last) @ G) / len(G))
+        pull = self.tail.pulls(stalks)[0].T @ a
+        rows = on_z.reshape(-1, on_z.shape[2])
+        bend = _steadied(rows.T @ rows / len(on_z))
         gains = np.sum(pull * np.linalg.solve(bend, pull), axis=0) / np.maximum(np.sum(a * a, axis=0), TINY)
-        parts = [Input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[:MOST_TRIED]]
-        return [(part, part.entries) for part in parts]
+        return [Input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[:MOST_TRIED]]
 
     def neurons(self) -> list[Start]:
         """Return the neurons that seem to mend most, each with the weights to start from."""
-        last, G, H = self.sensitivities(self.taken.z)
-        error, jacobian = self.y - self.network.output.value(last), self.network.output.jacobian(last)
-        pull, bend = _pulls(G, jacobian, error)
+        stalks = self.tail.stalks(self.taken.z)
+        sensitivities, pulls = self.tail.sensitivities(stalks), self.tail.pulls(stalks)
+        pull, bend = -pulls[0], np.sum(sensitivities[0] ** 2, axis=1)
         starts = self._linear_starts(pull, bend, keep=True)
         dead: list[Start] = []
-        if self.tail:
+        if self.tail.weights:
             # As if the neuron were linear, and not there yet.
             z = self.taken.z
-            pull, bend = _pulls(H, jacobian, error)
-            pull += bend * np.maximum(z, 0.0)
+            bend = np.sum(sensitivities[1] ** 2, axis=1)
+            pull = -pulls[1] + bend * np.maximum(z, 0.0)
             starts += self._linear_starts(pull, bend, keep=False)
             # One that is never active has no slope to follow: its bias is moved until it is, half the time.
             silent = np.asarray(~pattern_of(z).any(axis=0))
@@ -229,9 +251,13 @@ class _Bench:
                     row = part.entries.copy()
                     row[-1] -= np.median(z[:, j])
                     dead.append((part, row))
-        values = [self.potential(part.stalk(row)) for part, row in starts]
-        order = np.argsort(values, kind="stable")[:MOST_TRIED]
-        return [starts[place] for place in order if np.isfinite(values[place])] + dead
+        best: dict[int | None, tuple[float, Start]] = {}
+        for start in starts:
+            index, value = start[0].index, self.tail.potential(self.tail.stalks(start[0].stalk(start[1]))[-1])
+            if np.isfinite(value) and (index not in best or value < best[index][0]):
+                best[index] = value, start
+        first = sorted(best.values(), key=lambda pair: pair[0])[:MOST_TRIED]
+        return [start for _, start in first] + dead
 
     def _linear_starts(self, pull: Array, bend: Array, *, keep: bool) -> list[Start]:
         """Return neurons with weights some way along what would mend most, were all linear.
@@ -249,6 +275,19 @@ class _Bench:
         return starts
 
 
+def _bent(inverse: Callable[[Array], Array], s: Array, slope: Array, size: int) -> Array:
+    """Return what the bend of the logarithm adds to a step; nothing far from the minimum, where it misleads.
+
+    The curvature of N/2 log L is J^T J / L - 2/N s s^T, s its slope: by Sherman and Morrison its inverse has
+    A^-1 s s^T A^-1 / (N/2 - s^T A^-1 s) more than A^-1.
+    """
+    moved = inverse(s)
+    share = float(s @ moved)
+    if not share < 0.25 * size:
+        return np.zeros_like(s)
+    return moved * float(moved @ slope) / (0.5 * size - share)
+
+
 def _newton_step(a: Array, pull: Array, bend: Array, over_samples: Array | None) -> Array:
     """Return (a^T B a + r I)^-1 a^T pull, B = diag(bend), r a small ridge.
 
@@ -258,11 +297,6 @@ def _newton_step(a: Array, pull: Array, bend: Array, over_samples: Array | None)
         return np.asarray(np.linalg.solve(_steadied((a * bend[:, None]).T @ a), pull @ a))
     ridge = RIDGE * float(bend @ np.diag(over_samples)) / a.shape[1] + TINY
     return np.asarray(np.linalg.solve(bend[:, None] * over_samples + ridge * np.eye(len(a)), pull) @ a)
-
-
-def _pulls(G: Array, jacobian: Array, error: Array) -> tuple[Array, Array]:
-    """Return G^T error and the diagonal of G^T J_phi G, both samples x n_l."""
-    return np.einsum("ioj,io->ij", G, error), np.sum(G * (jacobian @ G), axis=1)
 
 
 def _strongest(pull: Array, bend: Array) -> list[int]:

@@ -26,8 +26,9 @@ FAULT_COLUMNS = [
 # A layer is at fault where that is ten times as likely as all else, by odds that no noise gives (e^10), and
 # where repairing it alone at least halves the loss.
 BLAMED, NATS, HALVED = 0.9, 10.0, 0.5
-# Repairs are tried on so many samples at most, spread evenly over all.
-MOST_SAMPLES = 300
+# Repairs are tried on so many samples at most, spread evenly over all, and of a large network on fewer: the
+# sensitivities of all outputs to all stalks have at most so many entries, unless FEWEST_SAMPLES have more.
+MOST_SAMPLES, MOST_ENTRIES, FEWEST_SAMPLES = 300, 20_000_000, 5
 
 
 def fault_table(
@@ -35,7 +36,7 @@ def fault_table(
 ) -> pd.DataFrame:
     """Return a row a layer: how well a fault there would explain the error, and what repairs do to the loss.
 
-    Columns, all measured on at most MOST_SAMPLES of the samples:
+    Columns, all measured on some of the samples, `samples_tried` of them:
 
     - samples: how many these are;
     - blame: the posterior probability that the fault is in this layer, where no fault at all and a fault in
@@ -48,7 +49,7 @@ def fault_table(
 
     `advance` is called after every layer.
     """
-    some = np.unique(np.linspace(0, len(X) - 1, min(len(X), MOST_SAMPLES)).astype(np.intp))
+    some = np.unique(np.linspace(0, len(X) - 1, samples_tried(network, len(X))).astype(np.intp))
     X, y = X[some], y[some]
     settled = extend(network, X, target=y).cochain
     loss = network.output.loss(network.logits(X), y)
@@ -70,6 +71,17 @@ def fault_table(
         advance()
     table = pd.DataFrame(rows)
     return table.assign(blame=posterior(table["evidence"].to_numpy()))[["layer", *FAULT_COLUMNS]]
+
+
+def samples_tried(network: Network, available: int) -> int:
+    """Return on how many of the available samples repairs are tried.
+
+    The work on a sample grows as n_{k+1} sum_l max(n_l, n_{k+1}), l = 1..k+1: the sensitivities of the
+    outputs to every stalk, and what they are solved for.
+    """
+    outputs = network.widths[-1]
+    entries = outputs * sum(max(width, outputs) for width in network.widths[1:])
+    return min(available, MOST_SAMPLES, max(FEWEST_SAMPLES, MOST_ENTRIES // entries))
 
 
 def posterior(evidence: Array) -> Array:

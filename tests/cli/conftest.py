@@ -139,7 +139,7 @@ def finish() -> Callable[[subprocess.Popen[str]], Outcome]:
     """Wait for a process to end by itself."""
 
     def finish(process: subprocess.Popen[str]) -> Outcome:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         return Outcome(process.returncode, out, err)
 
     return finish

@@ -85,6 +85,16 @@ def test_jacobian_is_that_of_value(name, samples, outputs, seed):
         np.testing.assert_allclose(J, expected, rtol=0, atol=1e-7)
 
 
+@cases
+@settings(max_examples=30)
+def test_a_root_squared_is_the_jacobian(name, samples, outputs, seed):
+    z, _ = draw(name, samples, outputs, seed)
+    G = np.random.default_rng(seed).normal(size=(samples, outputs, 3))
+    R_G = output_named(name).root(z, G)
+    expected = np.swapaxes(G, 1, 2) @ output_named(name).jacobian(z) @ G
+    np.testing.assert_allclose(np.swapaxes(R_G, 1, 2) @ R_G, expected, rtol=0, atol=1e-12 * np.sum(G**2))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_curvature_is_attained(name):
     J = jacobian(lambda v: PHI[name](v[None, :])[0], np.zeros(2))

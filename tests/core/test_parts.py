@@ -80,68 +80,69 @@ def test_the_slope_is_that_of_central_differences(output, samples, layer):
         np.testing.assert_allclose(part.slope(on_z), found, rtol=1e-7, atol=1e-8)
 
 
-def output_jacobian(output, z):
-    """Return J_phi of one sample, plainly."""
-    if output == "identity":
-        return np.eye(len(z))
-    if output == "sigmoid":
-        p = 1.0 / (1.0 + np.exp(-z))
-        return np.diag(p * (1.0 - p))
-    p = np.exp(z) / np.sum(np.exp(z))
-    return np.diag(p) - np.outer(p, p)
-
-
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize(("samples", "layer"), CASES)
-def test_the_curvature_has_the_eigenvalues_of_finite_differences(output, samples, layer):
-    """Sum over samples of J^T H J, J by central differences in the matrix itself."""
+def test_the_curvature_is_that_of_finite_differences(output, samples, layer):
+    """J^T J from J, all logits by central differences in the matrix itself: its products and eigenvalues."""
     network, _, taken = case(output, samples, layer)
-    z = logits_after(network, layer, taken.z)
     G = np.array(
         [
             jacobian(lambda v: logits_after(network, layer, v[None])[0], taken.z[i], 1e-6)
             for i in range(samples)
         ]
     )
-    H = np.array([output_jacobian(output, row) for row in z])
+    rng = np.random.default_rng(4)
     for part in parts_of(taken):
-        entries = {
-            "layer": np.ones_like(taken.matrix, dtype=bool),
-            "neuron": np.arange(len(taken.matrix))[:, None] == part.index,
-            "input": np.arange(taken.matrix.shape[1])[None, :] == part.index,
-        }[part.kind] & np.ones_like(taken.matrix, dtype=bool)
 
-        def outputs(change, entries=entries):
-            M = taken.matrix.copy()
-            M[entries] += change
-            return logits_after(network, layer, taken.inputs @ M.T).ravel()
+        def outputs(entries, part=part):
+            return logits_after(network, layer, part.stalk(entries)).ravel()
 
-        J = jacobian(outputs, np.zeros(entries.sum()), 1e-6).reshape(samples, z.shape[1], -1)
-        expected = np.linalg.eigvalsh(np.einsum("iop,ioq,iqr->pr", J, H, J))[::-1]
-        found = np.linalg.eigvalsh(part.curvature(G, H))[::-1]
-        size = max(len(expected), len(found))
-        expected = np.pad(expected, (0, size - len(expected)))
-        found = np.pad(found, (0, size - len(found)))
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * expected[0], err_msg=part.kind)
+        J = jacobian(outputs, part.entries, 1e-6)
+        expected = J.T @ J
+        size = np.linalg.norm(expected, 2) or 1.0
+        curvature = part.curvature(G, 0.0)
+        found = np.linalg.eigvalsh(curvature.gram)[::-1]
+        values = np.linalg.eigvalsh(expected)[::-1][: len(found)]
+        np.testing.assert_allclose(found, values, rtol=0, atol=1e-6 * size, err_msg=part.kind)
+        g = rng.normal(size=len(part.entries))
+        inverse = curvature.inverse(0.7 / size, 0.3)
+        np.testing.assert_allclose(
+            inverse(g), np.linalg.solve(0.7 / size * expected + 0.3 * np.eye(len(g)), g), rtol=0, atol=1e-5
+        )
+        np.testing.assert_allclose(
+            curvature.log_determinant(1.0 / size),
+            np.linalg.slogdet(np.eye(len(g)) + expected / size)[1],
+            rtol=0,
+            atol=1e-5,
+        )
 
 
 def test_of_too_many_rows_the_largest_are_kept(monkeypatch):
     _, _, taken = case("identity", 20, 2)
-    rng = np.random.default_rng(0)
-    G, H = rng.normal(size=(20, 2, 4)), np.broadcast_to(np.eye(2), (20, 2, 2))
+    G = np.random.default_rng(0).normal(size=(20, 2, 4))
     sizes = np.sort((np.sum(G**2, axis=2) * np.sum(taken.inputs**2, axis=1)[:, None]).ravel())[::-1]
     whole = WholeLayer.of(taken)
-    everything = np.linalg.eigvalsh(whole.curvature(G, H))[::-1]
-    assert len(everything) == 40
+    everything = np.linalg.eigvalsh(whole.curvature(G, 0.0).gram)[::-1]
+    assert np.sum(everything) == pytest.approx(np.sum(sizes))
+    few = np.linalg.eigvalsh(whole.curvature(G, sizes[9]).gram)[::-1]
+    assert np.sum(few) == pytest.approx(np.sum(sizes[:9])), "and none that is negligible"
     monkeypatch.setattr(parts, "MOST_ROWS", 7)
-    kept = whole.curvature(G, H)
-    assert np.trace(kept) == pytest.approx(np.sum(sizes[:7]))
-    assert (np.linalg.eigvalsh(kept)[::-1] <= everything[:7] * (1 + 1e-12)).all()
+    kept = np.linalg.eigvalsh(whole.curvature(G, 0.0).gram)[::-1]
+    assert np.sum(kept) == pytest.approx(np.sum(sizes[:7]))
+    assert (kept <= everything[:7] * (1 + 1e-12)).all()
+    J = (G[:, :, :, None] * taken.inputs[:, None, None, :]).reshape(40, -1)
+    g = np.random.default_rng(1).normal(size=J.shape[1])
+    expected = np.linalg.solve(0.01 * J.T @ J + np.eye(len(g)), g)
+    solved = whole.curvature(G, 0.0).inverse(0.01, 1.0)(g)
+    left = 0.01 * J.T @ (J @ solved) + solved - g
+    assert np.linalg.norm(left) <= 0.011 * np.linalg.norm(g), "by all rows, however few are kept"
+    assert solved == pytest.approx(expected, abs=0.02 * np.linalg.norm(g))
 
 
-def test_a_layer_without_influence_has_no_rows():
+def test_a_layer_without_influence_has_no_curvature():
     _, _, taken = case("identity", 20, 2)
-    G, H = np.zeros((20, 2, 4)), np.broadcast_to(np.eye(2), (20, 2, 2))
-    assert WholeLayer.of(taken).curvature(G, H).shape == (0, 0)
-    for part in (Neuron(taken, 0), Input(taken, 0)):
-        assert not part.curvature(G, H).any()
+    for part in parts_of(taken):
+        curvature = part.curvature(np.zeros((20, 2, 4)), 0.0)
+        assert curvature.log_determinant(1.0) == 0.0
+        g = np.ones(len(part.entries))
+        np.testing.assert_allclose(curvature.inverse(1.0, 2.0)(g), 0.5 * g, rtol=1e-14)

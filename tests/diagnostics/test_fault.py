@@ -12,7 +12,7 @@ from sheafcli.core.local_fit import local_fits
 from sheafcli.core.network import Network
 from sheafcli.core.repair import repairs
 from sheafcli.diagnostics import fault
-from sheafcli.diagnostics.fault import FAULT_COLUMNS, fault_table, part_name, posterior
+from sheafcli.diagnostics.fault import FAULT_COLUMNS, fault_table, part_name, posterior, samples_tried
 
 
 def teacher(output="identity", widths=(3, 6, 5, 2), samples=120):
@@ -80,6 +80,21 @@ def test_many_samples_are_thinned_evenly_from_first_to_last(monkeypatch):
     thinned, alone = fault_table(network, X, y), fault_table(network, X[some], y[some])
     assert thinned["samples"].tolist() == [8] * 3
     assert thinned.equals(alone)
+
+
+@pytest.mark.parametrize(
+    ("widths", "available", "tried"),
+    [
+        ([2, 30, 1], 40, 40),
+        ([2, 30, 1], 10_000, 300),
+        ([64, 512, 512, 10], 300, 300),
+        ([1, *[1] * 64, 58], 300, 20_000_000 // (65 * 58 * 58)),
+        ([1, *[1] * 64, 1000], 300, 5),
+        ([1, *[1] * 64, 1000], 3, 3),
+    ],
+)
+def test_of_a_large_network_fewer_samples_are_tried(widths, available, tried):
+    assert samples_tried(Network.he(widths), available) == tried
 
 
 @pytest.mark.parametrize(("layer", "neuron"), [(1, 2), (2, 3), (3, 0)])

@@ -1,4 +1,11 @@
-"""What the documents say the program prints is what it prints, but for seconds and last digits."""
+"""What the documents say the program prints is what it prints, but for seconds and last digits.
+
+Text agrees exactly. Of numbers the last digits are the machine's: its kernels sum in another order, and many
+steps of training carry the difference on. It stays small where an answer is a converged one, as evidence,
+discord and spectra are: 5% tells a number that is wrong from one that was summed differently. A share of 1 is
+told to a tenth of a percent, one unit of its last digit. What a flow leaves when it has come to rest is
+rounding alone, and only known to be small.
+"""
 
 from __future__ import annotations
 
@@ -60,3 +67,5 @@ def test_the_comparison_can_fail():
     assert not same("affine_1", "affine_2")
     assert same("25.2%", "25.3%")
     assert not same("25.2%", "29%")
+    assert not same("294 nats", "415 nats")
+    assert not same("3", "4")

@@ -26,11 +26,12 @@ def run(command: str, folder: Path) -> str:
     """Return what a command prints on standard output."""
     words = shlex.split(command)
     assert words[0] == "sheaf", f"transcripts hold commands of ours: {command}"
-    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "FORCE_COLOR")}
+    given = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "FORCE_COLOR")}
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [Path(sys.executable).with_name("sheaf"), *words[1:]],
         cwd=folder,
-        env=environment | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"},
+        env=threads | given | {"PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.PIPE,
         encoding="utf-8",
         check=False,

@@ -43,7 +43,7 @@ seeds: 2
 """
 # One long run before two short ones.
 MIXED = LONG.replace("seeds: 2", "zip: {training.steps: [150000, 60, 80]}")
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 def sweep_in(folder: Path, text: str) -> Sweep:

@@ -179,7 +179,7 @@ def test_the_lock_dies_with_its_process(tmp_path):
     held, release = context.Event(), context.Event()
     process = context.Process(target=_hold, args=(tmp_path, held, release))
     process.start()
-    assert held.wait(30)
+    assert held.wait(120)
     with pytest.raises(InputError, match="another process"), RunDirectory(tmp_path).locked():
         pass
     process.kill()

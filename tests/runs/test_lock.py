@@ -61,7 +61,7 @@ def test_a_killed_process_holds_nothing(tmp_path, number):
         with pytest.raises(Busy), locked(tmp_path, "run"):
             pytest.fail("both hold it")
         process.send_signal(number)
-        process.wait(timeout=30)
+        process.wait(timeout=120)
     assert not is_locked(tmp_path)
 
 

@@ -7,7 +7,19 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from sweeps import MIXED, QUICK, Here, Noted, begun, check_index, check_networks, files_of, rows_of, sweep_in
+from sweeps import (
+    MIXED,
+    PATIENCE_SECONDS,
+    QUICK,
+    Here,
+    Noted,
+    begun,
+    check_index,
+    check_networks,
+    files_of,
+    rows_of,
+    sweep_in,
+)
 
 from sheafcli.config.document import parse
 from sheafcli.errors import InputError
@@ -322,7 +334,7 @@ class LostWorkers:
                 run.write_manifest({"name": jobs[0].name, "status": "interrupted"})
 
         Thread(target=work).start()
-        assert at_work.wait(5)
+        assert at_work.wait(PATIENCE_SECONDS)
         raise RunFailed("the scheduler went away")
         yield
 
