@@ -90,7 +90,13 @@ class Experiment:
 
 
 def check_parts(network: Network, task: TaskData, path: Path | None) -> None:
-    """Refuse a network, of the file at `path`, in which the samples of a task grow out of range."""
+    """Refuse a network, of the file at `path`, of another task, or in which samples grow out of range."""
+    if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
+        raise InputError(
+            f"the network has {network.widths[0]} inputs and {network.widths[-1]} outputs, "
+            f"the run's task {task.n_features} and {task.n_outputs}",
+            path=path,
+        )
     for X, y in ((task.X_train, task.y_train), (task.X_test, task.y_test)):
         try:
             check_reach(network, X, y)

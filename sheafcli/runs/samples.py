@@ -60,12 +60,6 @@ class Samples:
         check_data_is_there(run)
         experiment = Experiment.load(run / "config.yaml")
         task = experiment.task
-        if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
-            raise InputError(
-                f"the network has {network.widths[0]} inputs and {network.widths[-1]} outputs, "
-                f"the run's task {task.n_features} and {task.n_outputs}",
-                path=run / "network.npz",
-            )
         check_parts(network, task, run / "network.npz")
         other_part = PARTS[1 - PARTS.index(part)]
         X, y = _part(task, part)
