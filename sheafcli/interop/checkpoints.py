@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sheafcli.interop.contents import STATE_DICT_SNIPPET
 from sheafcli.interop.strangers import stranger
 
 MAX_ENTRIES = 100_000
@@ -44,7 +45,9 @@ def open_checkpoint(content: Any, is_tensor: IsTensor) -> Checkpoint:
         if what := stranger("", names):
             raise ValueError(f"it holds {what}")
         keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"there is no state_dict in it; found {keys or 'nothing'}")
+        raise ValueError(
+            f"there is no state_dict in it; found {keys or 'nothing'}; write it with: {STATE_DICT_SNIPPET}"
+        )
     checkpoint = Checkpoint()
     for path, holder in holders.items():
         before = path if len(holders) > 1 else ()

@@ -81,7 +81,7 @@ def read_pytorch(path: Path) -> StateDict:
     try:
         checkpoint = open_checkpoint(content, torch.is_tensor)
     except ValueError as error:
-        raise InputError(f"{error}; write it with: {STATE_DICT_SNIPPET}", path=path) from error
+        raise InputError(str(error), path=path) from error
     about = checkpoint.modules.get("")
     output = about.get("output") if isinstance(about, dict) else None
     return StateDict(
