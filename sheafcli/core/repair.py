@@ -44,8 +44,9 @@ SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
 FEWEST_STEPS, MOST_STEPS, MOST_WORK = 30, 100, 3_000_000
 # A step is taken if it keeps this share of its promise.
 LEAST_GAIN = 1e-3
-# The damping after the first step that is not, in units of the prior's.
-LEAST_DAMPING = 0.1
+# The damping to begin with, in units of the prior's: where a long first step leads over many kinks hangs on
+# the last digits. And the least after a step that is not taken.
+FIRST_DAMPING, LEAST_DAMPING = 100.0, 0.1
 # Rows of the curvature so small beside the prior's hardly change a step, and those of the second no evidence.
 NEGLIGIBLE_STEP, NEGLIGIBLE = 0.1, 1e-4
 # How many neurons and inputs of a layer are tried, those first that one linear step mends best.
@@ -190,7 +191,7 @@ class _Bench:
     def _descended(self, tail: Tail, part: Part, entries: Array, tau: float, converged: float) -> Array:
         """Return the entries of the minimum by damped Gauss-Newton steps."""
         here, model = self._at(tail, part, entries, tau), None
-        damping, growth = 0.0, 2.0
+        damping, growth = FIRST_DAMPING / tau**2, 2.0
         work = here.stalks[-1].size * sum(self.network.widths[self.number :])
         for _ in range(max(FEWEST_STEPS, min(MOST_STEPS, MOST_WORK // work))):
             if model is None:

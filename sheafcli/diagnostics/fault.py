@@ -29,6 +29,8 @@ BLAMED, NATS, HALVED = 0.9, 10.0, 0.5
 # Repairs are tried on so many samples at most, spread evenly over all, and of a large network on fewer: the
 # sensitivities of all outputs to all stalks have at most so many entries, unless FEWEST_SAMPLES have more.
 MOST_SAMPLES, MOST_ENTRIES, FEWEST_SAMPLES = 300, 20_000_000, 5
+# Repairs whose evidence differs by fewer nats are equally likely.
+TOO_CLOSE = 0.01
 
 
 def fault_table(
@@ -55,7 +57,7 @@ def fault_table(
     loss = network.output.loss(network.logits(X), y)
     rows = []
     for tried, fit in zip(repairs(network, X, y), local_fits(network, X, y, settled), strict=True):
-        likeliest = max(tried, key=lambda repair: repair.evidence)
+        likeliest = likeliest_of(tried)
         rows.append(
             {
                 "layer": fit.layer,
@@ -71,6 +73,15 @@ def fault_table(
         advance()
     table = pd.DataFrame(rows)
     return table.assign(blame=posterior(table["evidence"].to_numpy()))[["layer", *FAULT_COLUMNS]]
+
+
+def likeliest_of(tried: list[Repair]) -> Repair:
+    """Return the repair with the most evidence; of those that nothing tells apart the first.
+
+    In a layer of one neuron that neuron is the layer: rounding alone would choose.
+    """
+    most = max(repair.evidence for repair in tried)
+    return next(repair for repair in tried if repair.evidence >= most - TOO_CLOSE)
 
 
 def samples_tried(network: Network, available: int) -> int:

@@ -1,6 +1,7 @@
 """Which layer is at fault, as a table: against its parts, and with a fault that was planted."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,14 @@ from sheafcli.core.local_fit import local_fits
 from sheafcli.core.network import Network
 from sheafcli.core.repair import repairs
 from sheafcli.diagnostics import fault
-from sheafcli.diagnostics.fault import FAULT_COLUMNS, fault_table, part_name, posterior, samples_tried
+from sheafcli.diagnostics.fault import (
+    FAULT_COLUMNS,
+    fault_table,
+    likeliest_of,
+    part_name,
+    posterior,
+    samples_tried,
+)
 
 
 def teacher(output="identity", widths=(3, 6, 5, 2), samples=120):
@@ -95,6 +103,15 @@ def test_many_samples_are_thinned_evenly_from_first_to_last(monkeypatch):
 )
 def test_of_a_large_network_fewer_samples_are_tried(widths, available, tried):
     assert samples_tried(Network.he(widths), available) == tried
+
+
+def test_a_neuron_that_is_all_of_its_layer_is_told_as_the_layer():
+    network, X, y = teacher(widths=(3, 6, 1))
+    *_, tried = repairs(network, X, y[::-1])
+    layer, neuron, _ = tried
+    assert neuron.evidence == pytest.approx(layer.evidence, abs=1e-3)
+    assert likeliest_of([layer, replace(neuron, evidence=layer.evidence + 1e-6)]) is layer
+    assert likeliest_of([layer, replace(neuron, evidence=layer.evidence + 1.0)]).kind == "neuron"
 
 
 @pytest.mark.parametrize(("layer", "neuron"), [(1, 2), (2, 3), (3, 0)])

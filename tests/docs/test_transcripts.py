@@ -23,7 +23,7 @@ ROUNDING = 1e-7
 def same(shown: str, printed: str) -> bool:
     """Tell whether two words agree: text exactly, numbers within 5%, or both so small that rounding rules."""
     try:
-        a, b = (float(word.rstrip("%*").replace(",", "")) for word in (shown, printed))
+        a, b = (float(word.rstrip("%*.,;:)").replace(",", "")) for word in (shown, printed))
     except ValueError:
         # Bars follow their numbers.
         return shown == printed or not (shown + printed).strip("█▏▎▍▌▋▊▉")
@@ -66,6 +66,8 @@ def test_the_comparison_can_fail():
     assert not same("0.0616", "0.0716")
     assert not same("affine_1", "affine_2")
     assert same("25.2%", "25.3%")
+    assert same("0.000999.", "0.000983."), "at the end of a sentence, too"
+    assert not same("0.000999.", "0.000883.")
     assert not same("25.2%", "29%")
     assert not same("294 nats", "415 nats")
     assert not same("3", "4")
