@@ -67,6 +67,15 @@ LINES = (
 )
 
 
+# Of a pin the stalk, the place in it, the value and the spring: what may be right, and what is wrong.
+PIN_PARTS = (
+    (("z1", "a1", "z2", "a2", "z3"), ("a0", "y", "", "z", "zz1", "z01", "z99999999999", "猫")),
+    (("0", "1", "2", "00"), ("4", "-1", "", "1.5", "9" * 30, "٣", "x")),
+    (("0", "0.5", "-1", "1e30", "1e-300", "1e150"), ("1e300", "nan", "inf", "", "1,5", "1_0", "0x1", "٣")),
+    (("1", "2.0", "1e-9", "1e9", "1e-300"), ("0", "-1", "1e300", "nan", "inf", "", "x")),
+)
+
+
 def pick(draw: Draw, options):
     """Return one of some options, as it is."""
     return options[int(draw.integers(len(options)))]
@@ -249,10 +258,9 @@ def pins(draw: Draw) -> list[str]:
     """Return options --pin and --soft-pin, right, nearly right and wrong."""
     found: list[str] = []
     for _ in range(int(draw.integers(1, 4))):
-        stalk = pick(draw, ("z1", "a1", "z2", "z3", "a0", "y", "", "z", "zz1", "z01", "z99999999999", "猫"))
-        place = pick(draw, ("0", "1", "2", "4", "-1", "", "1.5", "9" * 30, "٣", "x"))
-        value = pick(draw, ("0", "0.5", "-1", "1e300", "1e-300", "nan", "inf", "", "1,5", "1_0", "0x1", "٣"))
-        spring = pick(draw, ("1", "2.0", "0", "-1", "1e300", "1e-300", "nan", "inf", "", "x"))
+        stalk, place, value, spring = (
+            pick(draw, wrong if draw.random() < 0.08 else right) for right, wrong in PIN_PARTS
+        )
         if draw.random() < 0.5:
             found += ["--pin", f"{stalk}[{place}]={value}"]
         else:

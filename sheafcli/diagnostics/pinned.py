@@ -38,7 +38,7 @@ class Diagnosis:
     extension : the equilibrium itself, with its certificate.
     edges, layers : a row each in path order: the statistics and the share of the discord; `resistance`,
         the share of the effective resistance, which is where a prediction error settles if nothing
-        is the matter; and `excess`, discord share / resistance share.
+        is the matter; and `excess`, discord share / resistance share, NaN where there is no resistance.
     operations, neurons : a row each: the statistics and the share of the discord.
     samples : a row a sample: discord, share, worst edge, loss, target and prediction (where a number or a
         class says them), the discord of every edge.
@@ -140,4 +140,6 @@ def _layer_sum(values: dict[Edge, float], layer: int) -> float:
 
 
 def _with_excess(table: pd.DataFrame, resistance: Sequence[float]) -> pd.DataFrame:
-    return table.assign(resistance=resistance, excess=table["share"] / np.asarray(resistance))
+    """Add both columns; where the resistance is zero any discord is rounding error, and none is in excess."""
+    possible = np.where(np.asarray(resistance) > 0.0, resistance, np.nan)
+    return table.assign(resistance=resistance, excess=table["share"] / possible)

@@ -177,7 +177,9 @@ def _discord_table(by: str, names: list[Text], frame: pd.DataFrame, bars: Sequen
     columns["share"] = [percent(share) for share in frame["share"]]
     if by == "layer" and "resistance" in frame:
         columns["resistance"] = [percent(share) for share in frame["resistance"]]
-        columns["excess"] = aligned((frame["share"] / frame["resistance"]).tolist(), 3)
+        columns["excess"] = aligned(
+            (frame["share"] / frame["resistance"].where(frame["resistance"] > 0.0)).tolist(), 3
+        )
     for header in columns:
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("")

@@ -37,6 +37,12 @@ def problems(draw):
     return drawn(widths, output, seed), rng.normal(size=(samples, widths[0])), y
 
 
+def test_without_resistance_no_rounding_error_is_in_excess():
+    table = pd.DataFrame({"share": [1e-30, 0.0, 1.0]})
+    assert pinned._with_excess(table, [0.0, 0.0, 0.5])["excess"].tolist()[2] == 2.0
+    assert pinned._with_excess(table, [0.0, 0.0, 0.5])["excess"].isna().tolist() == [True, True, False]
+
+
 # Resistance -----------------------------------------------------------------------------------
 
 
