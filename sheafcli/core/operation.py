@@ -2,7 +2,8 @@
 
 To add an operation, write a frozen dataclass that has the four members of `Operation`, in the file of its
 family in `operations/`; its `at` returns a `Restriction`, often one of those that stand there already. Add
-it to the table in tests/core/operations/cases.py, and the suite checks it. Nothing else needs to know of it.
+it to the names in `operations/__init__.py` and to the table in tests/core/operations/operation_cases.py, and
+the suite checks it. Nothing else needs to know of it.
 
 Values are arrays of samples x stalk: a vector is samples x features, an image samples x channels x rows x
 columns. Shapes are those of stalks, without the samples. Axes of a stalk are counted from the end, -1 is

@@ -18,6 +18,7 @@ the samples, the same number in all: many directions at once.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -89,8 +90,7 @@ def forward(graph: Graph, X: Array, held: Stalks = NOTHING) -> Iterator[Step]:
 
 def output(graph: Graph, X: Array) -> Array:
     """Return the value of the output, samples x stalk."""
-    *_, last = forward(graph, X)
-    return last.value
+    return _last(forward(graph, X)).value
 
 
 def linearize(graph: Graph, X: Array, held: Stalks = NOTHING) -> Linearization:
@@ -135,9 +135,9 @@ def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> 
     `sources` are b: at any vertex, that of the input (index 0) included.
     """
     graph = at.graph
-    given = next(iter((*sources.values(), *held.values())), at.output)
-    which = next(iter((*sources, *held)), graph.output.index)
-    before = given.shape[: given.ndim - len(graph.vertices[which].shape)]
+    # What stands before the stalks of the directions, read off any of them: many directions, and the samples.
+    index, given = next(iter((*sources.items(), *held.items())), (graph.output.index, at.output))
+    before = given.shape[: given.ndim - len(graph.vertices[index].shape)]
     moved: dict[int, Array] = {}
     for vertex in graph.vertices:
         restriction, source = at.restrictions[vertex.index], sources.get(vertex.index)
@@ -160,8 +160,7 @@ def resist(at: Linearization, v: Array) -> Array:
     J is the derivative of the output in the edge's head: a pull-back, then a push-forward of what it found.
     """
     pulls = {vertex.index: w for vertex, w in pull_back(at, {at.graph.output.index: v}) if vertex.edge}
-    *_, last = push_forward(at, pulls)
-    return last.value
+    return _last(push_forward(at, pulls)).value
 
 
 def coboundary(at: Linearization, x: Stalks) -> dict[int, Array]:
@@ -195,6 +194,11 @@ def assemble(at: Linearization, sample: int) -> sp.csr_array:
             rows.append(parts[vertex.index] - own)
             parts[vertex.index] = own
     return sp.csr_array(sp.vstack(rows))
+
+
+def _last(steps: Iterator[Step]) -> Step:
+    """Return the last step, without keeping the others."""
+    return deque(steps, maxlen=1)[0]
 
 
 def _let_go(graph: Graph, vertex: Vertex, values: dict[int, Array]) -> None:

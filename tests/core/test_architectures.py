@@ -196,12 +196,11 @@ class Encoder(nn.Module):
             nodes.append(Node(name, operation, parents))
             return name
 
-        one = np.array(1.0)
         h = add("patch", convolution(self.patch), "x")
         h = add("tokens", Transpose((-1, -2)), add("flat", Reshape((self.features, -1)), h))
         token = add("token", Constant(array(self.token)[0]))
         h = add("sequence", Concatenate(-2), token, h)
-        h = add("placed", Scale(one, array(self.place)[0]), h)
+        h = add("placed", Scale(offset=array(self.place)[0]), h)
         for i, block in enumerate(self.blocks):
             h = add(f"add{i}a", Add(), h, self._attention(add, f"b{i}", block, h))
             m = add(f"norm{i}b", layer_norm(block.norm2), h)

@@ -1,13 +1,15 @@
 """The walks through a network: against the chain's own code, finite differences and assembled matrices."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
-from graphs import graph_of
+from graphs import graph_of, graphs
 from hypothesis import given
 from strategies import networks, seeds
 
-from sheafcli.core.graph import Graph
-from sheafcli.core.operations import Dense, ReLU
+from sheafcli.core.graph import Constant, Graph, Node
+from sheafcli.core.operations import Add, Dense, ReLU
 from sheafcli.core.sheaf import NeuralSheaf
 from sheafcli.core.sweep import (
     as_samples,
@@ -94,3 +96,54 @@ def test_the_two_sweeps_solve_with_the_coboundary(network, seed):
         size = max(np.max(np.abs(v)) for v in (*r.values(), *w.values()))
         np.testing.assert_allclose(ahead[i], stalk, rtol=1e-8, atol=1e-9 * size)
         np.testing.assert_allclose(back[i], stalk, rtol=1e-8, atol=1e-9 * size)
+
+
+@given(graphs(), seeds)
+def test_single_precision_goes_through_any_graph(graph, seed):
+    X = draw(seed, 2, *graph.input_shape)
+    single, double = output(graph, X.astype(np.float32)), output(graph, X)
+    assert single.dtype == np.float32
+    at = linearize(graph, X.astype(np.float32))
+    pulled = dict(pull_back(at, {graph.output.index: single}, down_to=0))
+    assert {w.dtype for w in pulled.values()} == {np.dtype(np.float32)}
+    assert resist(at, single).dtype == np.float32
+    assert double.dtype == np.float64
+
+
+def test_an_edge_may_read_constants_alone():
+    """Its stalk is free, and pulls back to nothing."""
+    dense = Dense(draw(0, 3, 3), draw(1, 3))
+    nodes = (
+        Node("constant", Constant(draw(2, 3))),
+        Node("dense", dense, ("constant",)),
+        Node("sum", Add(), ("x", "dense")),
+        Node("out", dense, ("sum",)),
+    )
+    graph, X = Graph((3,), nodes), draw(3, 2, 3)
+    expected = (X + nodes[0].operation.value @ dense.weight.T + dense.bias) @ dense.weight.T + dense.bias
+    np.testing.assert_allclose(output(graph, X), expected)
+    at, v = linearize(graph, X), draw(4, 2, 3)
+    names = [vertex.name for vertex, _ in pull_back(at, {graph.output.index: v}, down_to=0)]
+    assert names == ["out", "sum", "dense", "x"]
+    np.testing.assert_allclose(resist(at, v), v + v @ dense.weight @ dense.weight.T)
+
+
+def test_a_walk_lets_go_of_what_nothing_reads():
+    """Of a long chain no more than a few values are alive at once."""
+    graph = Graph.path((1000,), {f"v{i}": ReLU() for i in range(50)})
+    X = draw(0, 100, 1000)
+    tracemalloc.start()
+    output(graph, X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * X.nbytes
+
+
+@given(graphs(), seeds)
+def test_directions_go_forwards_many_at_once(graph, seed):
+    at = linearize(graph, draw(seed, 2, *graph.input_shape))
+    dX = draw(seed + 1, 3, 2, *graph.input_shape)
+    *_, together = push_forward(at, {0: dX})
+    for many, d in zip(together.value, dX, strict=True):
+        *_, alone = push_forward(at, {0: d})
+        np.testing.assert_allclose(many, alone.value, rtol=1e-10, atol=1e-12 * np.max(np.abs(alone.value)))

@@ -98,19 +98,20 @@ def times(x: Array, matrix: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """factor * x + offset, both broadcast over the stalk; without an offset, factor * x alone.
+    """factor * x + offset, both broadcast over the stalk; either may be left out, as 1 or 0.
 
-    One factor a channel of an image has shape channels x 1 x 1. A constant added is Scale(1, constant).
+    One factor a channel of an image has shape channels x 1 x 1.
     """
 
-    factor: Array
+    factor: Array | None = None
     offset: Array | None = None
     kind: ClassVar[Kind] = "affine"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "factor", as_parameter("factor", self.factor))
-        if self.offset is not None:
-            object.__setattr__(self, "offset", as_parameter("offset", self.offset))
+        if not self.parameters:
+            raise ValueError("a scale needs a factor or an offset")
+        for name, array in self.parameters.items():
+            object.__setattr__(self, name, as_parameter(name, array))
 
     def shape(self, parent: Shape) -> Shape:
         """Return the same shape."""
@@ -120,23 +121,21 @@ class Scale:
 
     def forward(self, x: Array) -> Array:
         """Return factor * x + offset."""
-        y = x * like(self.factor, x)
-        if self.offset is not None:
-            y += like(self.offset, x)
-        return y
+        y = x if self.factor is None else x * like(self.factor, x)
+        return y if self.offset is None else y + like(self.offset, x)
 
     def at(self, x: Array) -> Diagonal:
         """Return diag(factor)."""
-        return Diagonal(np.broadcast_to(like(self.factor, x), x.shape))
+        factor = np.ones((), dtype=x.dtype) if self.factor is None else like(self.factor, x)
+        return Diagonal(np.broadcast_to(factor, x.shape))
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """Factor, and offset if there is one."""
-        return {"factor": self.factor} | ({} if self.offset is None else {"offset": self.offset})
+        """What there is of factor and offset."""
+        both = {"factor": self.factor, "offset": self.offset}
+        return {name: array for name, array in both.items() if array is not None}
 
     def gradient(self, x: Array, v: Array) -> dict[str, Array]:
         """Return the sum of v * x for the factor and that of v for the offset."""
-        gradient = {"factor": summed_to(v * x, self.factor.shape)}
-        if self.offset is not None:
-            gradient["offset"] = summed_to(v, self.offset.shape)
-        return gradient
+        parts = {"factor": v * x, "offset": v}
+        return {name: summed_to(parts[name], array.shape) for name, array in self.parameters.items()}

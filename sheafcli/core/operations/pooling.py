@@ -32,6 +32,8 @@ class Pooling:
     ceil: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.kernel, tuple | list):
+            raise ValueError(f"kernel must have a length for every axis, got {self.kernel!r}")
         object.__setattr__(self, "kernel", self.windows.kernel)
 
     @property
@@ -214,6 +216,8 @@ class Mean:
         """Return the shape with 1 for those axes."""
         for axis in self.axes:
             check_axis(axis, parent)
+        if len(set(self.axes)) < len(self.axes):
+            raise ValueError(f"the axes {self.axes} have one twice")
         return tuple(1 if axis - len(parent) in self.axes else n for axis, n in enumerate(parent))
 
     def forward(self, x: Array) -> Array:

@@ -101,6 +101,7 @@ AFFINE = [
         ((3, 2, 4),),
         lambda x: tensor(normal(3, 1, 1), x) * x + tensor(normal(3, 1, 1, seed=2), x),
     ),
+    Case("shift", Scale(offset=W), ((4, 5),), lambda x: x + tensor(W, x)),
     Case("scale by one number", Scale(np.array(0.5)), ((3, 2),), lambda x: 0.5 * x),
 ]
 
