@@ -93,7 +93,12 @@ def _wine(seed: int) -> dict[str, Array]:
     bunch = load_wine()
     y = np.eye(3)[bunch.target]
     task = Partition.draw(len(y), 0.25, np.random.SeedSequence(seed)).task(
-        *(bunch.data, y), output="softmax", standardize=True, features=(), targets=(), classes=()
+        *(bunch.data, y),
+        output="softmax",
+        standardize=True,
+        features=tuple(bunch.feature_names),
+        targets=("class",),
+        classes=tuple(map(str, bunch.target_names)),
     )
     return {key: getattr(task, key) for key in ("X_train", "y_train", "X_test", "y_test")}
 
@@ -225,10 +230,14 @@ def written(run: Planted, folder: Path, name: str, seed: int) -> RunDirectory:
 
 
 def findings(directory: RunDirectory) -> list[Finding]:
-    """Return what `sheaf diagnose` finds."""
+    """Return what `sheaf diagnose` finds; where it fails, the finding that its error tells."""
     network = directory.network()
     samples = Samples.choose(directory, network, "test", None)
-    return examine_run(directory, network, samples, lambda _: None).findings
+    try:
+        return examine_run(directory, network, samples, lambda _: None).findings
+    except RunFailed as error:
+        rule, _, evidence = str(error).partition("nothing is written. ")[2].partition(": ")
+        return [Finding("error", rule, None, None, (), evidence, "")]
 
 
 def runs(
