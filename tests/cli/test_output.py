@@ -13,6 +13,7 @@ import termios
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +173,8 @@ def test_samples_that_do_not_settle_fail_and_nothing_is_written(sheaf, run, read
     from sheafcli.diagnostics import pinned
 
     extend = pinned.extend
-    monkeypatch.setattr(pinned, "extend", lambda *a, **options: extend(*a, **options, max_iterations=0))
+    lost = np.zeros(20, dtype=bool)
+    monkeypatch.setattr(pinned, "extend", lambda *a, **o: replace(extend(*a, **o), converged=lost))
     before = read(run)
     outcome = sheaf("diagnose", run)
     assert (outcome.code, outcome.out) == (1, "")

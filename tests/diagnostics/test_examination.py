@@ -1,5 +1,7 @@
 """All that a run's diagnosis holds: its tables, what its rules see, and samples that do not settle."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,6 +103,21 @@ def test_without_a_task_a_file_is_examined_without_what_is_not_known(run, tmp_pa
 
 def test_samples_that_do_not_settle_are_named(run, monkeypatch):
     extend = pinned.extend
-    monkeypatch.setattr(pinned, "extend", lambda *a, **options: extend(*a, **options, max_iterations=0))
-    with pytest.raises(RunFailed, match=r"^\d+ of 20 samples did not reach the tolerance: \d+"):
+    settled = np.arange(20) < 9
+    monkeypatch.setattr(pinned, "extend", lambda *a, **o: replace(extend(*a, **o), converged=settled))
+    with pytest.raises(RunFailed, match=r"^11 of 20 samples did not reach the tolerance: 9, 10"):
         examined(run)
+
+
+def test_up_to_half_of_the_samples_are_left_out_and_told(run, monkeypatch):
+    extend = pinned.extend
+
+    def unsettled(network, X, **options):
+        extension = extend(network, X, **options)
+        return replace(extension, converged=np.arange(20) % 2 > 0) if len(X) == 20 else extension
+
+    monkeypatch.setattr(pinned, "extend", unsettled)
+    found, _ = examined(run)
+    assert found.tables()["samples"]["sample"].tolist() == list(range(1, 20, 2))
+    (told,) = (finding for finding in found.findings if finding.rule == "unsettled-samples")
+    assert (told.severity, told.evidence[:8]) == ("warning", "10 of 20")

@@ -52,9 +52,18 @@ def test_a_file_of_numbers_is_read_as_they_are(run, tmp_path, flat, dtype):
     assert samples.X.dtype == samples.y.dtype == np.float64
     np.testing.assert_array_equal(samples.X, X[:4])
     np.testing.assert_array_equal(samples.y, y[:4, None])
-    assert (samples.part, samples.other_part) == ("mine.npz", "train")
+    assert samples.part == "mine.npz"
+
+
+def test_a_file_comes_with_what_the_run_was_trained_on_where_that_is_known(run, tmp_path):
+    directory, task = run
+    np.savez(tmp_path / "mine.npz", X=task.X_test, y=task.y_test)
+    samples = Samples.choose(directory, directory.network(), str(tmp_path / "mine.npz"), None)
+    assert (samples.other_part, samples.features, samples.classes) == ("train", task.features, task.classes)
     np.testing.assert_array_equal(samples.other[0], task.X_train)
-    assert (samples.features, samples.classes) == (task.features, task.classes)
+    (directory / "config.yaml").write_text("name: without a task\n")
+    samples = Samples.choose(directory, directory.network(), str(tmp_path / "mine.npz"), None)
+    assert (samples.other, samples.features, samples.classes, samples.start) == (None, (), (), None)
 
 
 @pytest.mark.parametrize(

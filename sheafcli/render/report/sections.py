@@ -151,12 +151,8 @@ def _diagnosed(contents: Contents) -> list[Tile]:
         lead = grave.iloc[0] if len(grave) else None
         told = ("None", "nothing above info") if lead is None else (lead["rule"], lead["severity"])
         tiles.append(Tile("First cause", *told))
-        blamed = grave[grave["rule"] == LAYER_AT_FAULT]
-        told = (
-            (f"Layer {blamed['layer'].iloc[0]:.0f}", "as the findings say")
-            if len(blamed)
-            else ("None", "no layer stands out")
-        )
+        blamed = grave[grave["rule"] == LAYER_AT_FAULT]["layer"]
+        told = _blame(contents, blamed.iloc[0]) if len(blamed) else ("None", "no layer stands out")
         tiles.append(Tile("Layer at fault", *told))
     if edges is not None:
         worst = edges.iloc[edges["share"].argmax()]
@@ -168,6 +164,15 @@ def _diagnosed(contents: Contents) -> list[Tile]:
             )
         )
     return tiles
+
+
+def _blame(contents: Contents, layer: float) -> tuple[str, str]:
+    """Return a layer that a finding names, and its blame where the table of layers has it."""
+    layers = contents.table("layers")
+    known = layers is not None and "blame" in layers and (layers["layer"] == layer).any()
+    if layers is None or not known:
+        return f"Layer {layer:.0f}", ""
+    return f"Layer {layer:.0f}", f"blame {percent(layers.loc[layers['layer'] == layer, 'blame'].iloc[0])}"
 
 
 def _findings(contents: Contents) -> Section:

@@ -111,7 +111,12 @@ def test_tables_hold_the_numbers(run):
     assert "70.0%" in rows_of(page, "By layer")
 
 
-def test_the_summary_leads_to_the_layer_to_blame(run):
+def test_the_summary_leads_to_the_layer_that_the_findings_blame(run):
+    # With a blame of 70% alone, the findings name no layer, and neither does the summary.
+    assert "no layer stands out" in page_of(run).text("dl")
+    findings = pd.read_csv(run / "findings.csv")
+    findings.loc[len(findings)] = ["warning", "layer-at-fault", 2, "affine", "", "seen", "look"]
+    findings.to_csv(run / "findings.csv", index=False)
     summary = page_of(run).text("dl")
     for words in ("Test loss", "0.1074", "90.0%", "Layer 2", "blame 70.0%", "490 steps"):
         assert words in summary
