@@ -26,6 +26,9 @@ FAULT_COLUMNS = [
 # A layer is at fault where that is ten times as likely as all else, by odds that no noise gives (e^10), and
 # where repairing it alone at least halves the loss.
 BLAMED, NATS, HALVED = 0.9, 10.0, 0.5
+# A likelihood has many minima: where two repairs of one layer end, from weights 1e-6 apart, their evidence
+# differs by up to six thousandths of it.
+UNCERTAIN = 0.01
 # Repairs are tried on so many samples at most, spread evenly over all, and of a large network on fewer: the
 # sensitivities of all outputs to all stalks have at most so many entries, unless FEWEST_SAMPLES have more.
 MOST_SAMPLES, MOST_ENTRIES, FEWEST_SAMPLES = 300, 20_000_000, 5
@@ -41,8 +44,8 @@ def fault_table(
     Columns, all measured on some of the samples, `samples_tried` of them:
 
     - samples: how many these are;
-    - blame: the posterior probability that the fault is in this layer, where no fault at all and a fault in
-      each layer were equally likely before: what is missing to 1 is that of no fault;
+    - blame: the probability that the fault is in this layer, as `posterior` has it, where no fault at all and
+      a fault in each layer were equally likely before: what is missing to 1 is that of no fault;
     - evidence: the log evidence, in nats, for a fault in the layer's likeliest part against none;
     - part: that part: `layer`, `neuron 3` or `input 5`;
     - explainable: the share of the affine edge's residual that is linear in what enters the layer;
@@ -96,10 +99,15 @@ def samples_tried(network: Network, available: int) -> int:
 
 
 def posterior(evidence: Array) -> Array:
-    """Return exp(e_l) / (1 + sum_m exp(e_m)), the probabilities of a fault in each layer; 1 is for none."""
+    """Return exp(e_l / T) / (1 + sum_m exp(e_m / T)), the probability of a fault in each layer; 1 is for none.
+
+    T is 1, or that share, UNCERTAIN, of the highest evidence to which Laplace's method knows it, if that is
+    more: layers whose evidence differs by less are not told apart.
+    """
     highest = max(0.0, float(evidence.max()))
-    odds = np.exp(evidence - highest)
-    return np.asarray(odds / (np.exp(-highest) + odds.sum()))
+    temperature = max(1.0, UNCERTAIN * highest)
+    odds = np.exp((evidence - highest) / temperature)
+    return np.asarray(odds / (np.exp(-highest / temperature) + odds.sum()))
 
 
 def suspected(fault: pd.DataFrame) -> pd.DataFrame:

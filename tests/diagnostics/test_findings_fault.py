@@ -22,22 +22,33 @@ def test_no_layer_of_a_healthy_network_is_at_fault(name):
     assert [finding for finding in examine(with_fault(healthy(name))) if finding.severity != "info"] == []
 
 
-# Not of every layer: noise in the first is often told as the second's, which could undo it as well, and in
-# the second of the saddle's as the first's: their evidence differs by a percent, as that of one local minimum
-# from another's.
+def noisy(case, layer):
+    """Add noise of the norm of a layer's weights to them."""
+    weights = list(case.network.weights)
+    W = weights[layer - 1]
+    noise = np.random.default_rng(layer).standard_normal(W.shape)
+    weights[layer - 1] = W + np.linalg.norm(W) * noise / np.linalg.norm(noise)
+    return replace(case, network=sc.Network(tuple(weights), case.network.biases, case.network.output))
+
+
+# Not of every layer: noise in the first is often told as the second's, which could undo it as well.
 @pytest.mark.parametrize(
     ("name", "layer"),
     [("saddle, three layers", 3), ("digits, two layers", 2), ("digits, two layers", 3)],
 )
 def test_noise_in_a_layer_is_found_there(name, layer):
-    case = healthy(name)
-    weights = list(case.network.weights)
-    W = weights[layer - 1]
-    noise = np.random.default_rng(layer).standard_normal(W.shape)
-    weights[layer - 1] = W + np.linalg.norm(W) * noise / np.linalg.norm(noise)
-    sick = replace(case, network=sc.Network(tuple(weights), case.network.biases, case.network.output))
-    found = [finding for finding in examine(with_fault(sick)) if finding.rule == "layer-at-fault"]
+    found = [f for f in examine(with_fault(noisy(healthy(name), layer))) if f.rule == "layer-at-fault"]
     assert [(finding.severity, finding.layer) for finding in found] == [("warning", layer)]
+
+
+def test_where_two_layers_explain_the_error_alike_neither_is_blamed_alone():
+    # What noise in the second does, the first can undo as well: their evidence differs by a percent.
+    found = with_fault(noisy(healthy("saddle, three layers"), 2))
+    blame = found.fault.set_index("layer")["blame"]
+    assert blame[1] + blame[2] > 0.9
+    assert blame[2] > 0.1
+    told = [finding for finding in examine(found) if finding.rule == "layer-at-fault"]
+    assert 2 in [finding.layer for finding in told]
 
 
 def test_without_evidence_nothing_is_said():

@@ -45,7 +45,7 @@ def test_repairs_are_asked_of_what_was_trained_on(run, tmp_path):
 @pytest.mark.parametrize("flat", [True, False])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int16, np.uint8])
 def test_a_file_of_numbers_is_read_as_they_are(run, tmp_path, flat, dtype):
-    directory, task = run
+    directory, _ = run
     X, y = np.arange(10).reshape(5, 2).astype(dtype), np.arange(5).astype(dtype)
     np.savez(tmp_path / "mine.npz", X=X, y=y if flat else y[:, None], more=np.zeros(3))
     samples = Samples.choose(directory, directory.network(), str(tmp_path / "mine.npz"), 4)
