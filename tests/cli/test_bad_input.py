@@ -132,7 +132,7 @@ def test_a_configuration_of_a_gigabyte_is_refused_unread(sheaf, folder, monkeypa
 def test_bytes_that_are_no_text_in_a_name_are_shown_somehow(start, finish):
     outcome = finish(start("validate", os.fsdecode(b"\xff.yaml")))
     assert outcome.code == 2
-    assert outcome.err == "error: \\udcff.yaml: cannot be read: No such file or directory\n"
+    assert outcome.err == "error: \\xff.yaml: cannot be read: No such file or directory\n"
 
 
 @pytest.mark.parametrize(
