@@ -51,9 +51,10 @@ def train(
         print_notes(changed_data(run))
     else:
         _conduct(experiment, run, resume=resume, overwrite=overwrite, quiet=quiet)
+    rows = [] if quiet else _result_rows(run)  # of a damaged run nothing is drawn
     _draw(experiment, run)
     if not quiet:
-        _show(run)
+        _show(run, rows)
 
 
 def _conduct(
@@ -89,9 +90,9 @@ def _baseline(run: RunDirectory) -> pd.DataFrame | None:
     return read_log(run, "baseline.csv") if (run / "baseline.csv").exists() else None
 
 
-def _show(run: RunDirectory) -> None:
+def _show(run: RunDirectory, rows: list[ResultRow]) -> None:
     console = stdout()
-    console.print(result_table(_result_rows(run)))
+    console.print(result_table(rows))
     for table in discord_tables(final_discord(run)):
         console.print()
         console.print(table)

@@ -132,7 +132,7 @@ def test_a_configuration_of_a_gigabyte_is_refused_unread(sheaf, folder, monkeypa
 def test_bytes_that_are_no_text_in_a_name_are_shown_somehow(start, finish):
     outcome = finish(start("validate", os.fsdecode(b"\xff.yaml")))
     assert outcome.code == 2
-    assert outcome.err == "error: \\udcff.yaml: cannot be read: No such file or directory\n"
+    assert outcome.err == "error: \\xff.yaml: cannot be read: No such file or directory\n"
 
 
 @pytest.mark.parametrize(
@@ -297,8 +297,9 @@ def test_where_nothing_can_be_written_nothing_is(start, finish, folder, run, rea
             (folder / name).chmod(0o755)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith("error: made: a run cannot be written here (Permission denied)")
-    assert (diagnosis.code, diagnosis.out) == (1, "")
-    assert diagnosis.err == "error: run/diagnosis.csv: Permission denied\n"
+    assert diagnosis.code == 0
+    assert diagnosis.out.startswith("Pinned discord")
+    assert diagnosis.err.startswith("note: not written: run/diagnosis.csv (Permission denied)")
     assert read(folder) == before
 
 
@@ -370,7 +371,7 @@ def test_a_damaged_table_of_a_finished_run_is_named(sheaf, run, content):
     (run / "discord.csv").write_text(content)
     outcome = sheaf("train", "small.yaml", "--output", run, "--resume")
     assert outcome.code == 2
-    assert f"error: {run / 'discord.csv'}: " in outcome.err
+    assert f"error: {run / 'discord.csv'}:" in outcome.err
 
 
 # Diagnosing ---------------------------------------------------------------------------------

@@ -200,7 +200,7 @@ class TestBadInput:
     )
     def test_a_damaged_file(self, refused, run, name):
         (run / name).write_text("half\na thing,\n[")
-        assert refused("compare", run, words="error: ").startswith(f"error: {run / name}: ")
+        assert refused("compare", run, words="error: ").startswith(f"error: {run / name}:")
 
     def test_a_command_without_runs(self, refused):
         refused("compare", words="Missing argument")
