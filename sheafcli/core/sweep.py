@@ -49,11 +49,13 @@ class Linearization:
     """A graph at given values: the restriction of every vertex's operation there, and the output.
 
     `restrictions` are by the index of the vertex, None on the boundary; `output` is samples x stalk.
+    `residuals` are g_v(x_pa(v)) - x_v of the vertices that were held.
     """
 
     graph: Graph
     restrictions: tuple[Restriction | None, ...]
     output: Array
+    residuals: Stalks
 
 
 def as_samples(graph: Graph, X: Array) -> Array:
@@ -96,10 +98,13 @@ def output(graph: Graph, X: Array) -> Array:
 def linearize(graph: Graph, X: Array, held: Stalks = NOTHING) -> Linearization:
     """Return the restrictions at the forward pass of X, or at the values held."""
     restrictions: list[Restriction | None] = [None] * len(graph.vertices)
-    for step in forward(graph, X, held):
-        assert step.vertex.operation is not None
-        restrictions[step.vertex.index] = step.vertex.operation.at(*step.parents)
-    return Linearization(graph, tuple(restrictions), step.value)
+    residuals = {}
+    for vertex, parents, value in forward(graph, X, held):
+        assert vertex.operation is not None
+        restrictions[vertex.index] = vertex.operation.at(*parents)
+        if vertex.index in held:
+            residuals[vertex.index] = value - held[vertex.index]
+    return Linearization(graph, tuple(restrictions), value, residuals)
 
 
 def pull_back(
