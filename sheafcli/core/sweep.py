@@ -144,17 +144,21 @@ def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> 
     index, given = next(iter((*sources.items(), *held.items())), (graph.output.index, at.output))
     before = given.shape[: given.ndim - len(graph.vertices[index].shape)]
     moved: dict[int, Array] = {}
+    # Vertices that nothing moves: what reads them alone need not be multiplied.
+    still: set[int] = set()
     for vertex in graph.vertices:
         restriction, source = at.restrictions[vertex.index], sources.get(vertex.index)
-        if restriction is None:
-            still = np.broadcast_to(given.dtype.type(0.0), (*before, *vertex.shape))
-            moved[vertex.index] = still if source is None else source
-            continue
         parents = tuple(moved[p] for p in vertex.parents)
-        d = restriction.jvp(*parents)
-        if source is not None:
-            d = d + source
-        yield Step(vertex, parents, d)
+        if restriction is None or still.issuperset(vertex.parents):
+            d = np.broadcast_to(given.dtype.type(0.0), (*before, *vertex.shape)) if source is None else source
+            if source is None and vertex.index not in held:
+                still.add(vertex.index)
+        else:
+            d = restriction.jvp(*parents)
+            if source is not None:
+                d = d + source
+        if restriction is not None:
+            yield Step(vertex, parents, d)
         moved[vertex.index] = held.get(vertex.index, d)
         _let_go(graph, vertex, moved)
 
