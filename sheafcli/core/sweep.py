@@ -49,11 +49,13 @@ class Linearization:
     """A graph at given values: the restriction of every vertex's operation there, and the output.
 
     `restrictions` are by the index of the vertex, None on the boundary; `output` is samples x stalk.
+    `residuals` are g_v(x_pa(v)) - x_v of the vertices that were held.
     """
 
     graph: Graph
     restrictions: tuple[Restriction | None, ...]
     output: Array
+    residuals: Stalks
 
 
 def as_samples(graph: Graph, X: Array) -> Array:
@@ -96,10 +98,13 @@ def output(graph: Graph, X: Array) -> Array:
 def linearize(graph: Graph, X: Array, held: Stalks = NOTHING) -> Linearization:
     """Return the restrictions at the forward pass of X, or at the values held."""
     restrictions: list[Restriction | None] = [None] * len(graph.vertices)
-    for step in forward(graph, X, held):
-        assert step.vertex.operation is not None
-        restrictions[step.vertex.index] = step.vertex.operation.at(*step.parents)
-    return Linearization(graph, tuple(restrictions), step.value)
+    residuals = {}
+    for vertex, parents, value in forward(graph, X, held):
+        assert vertex.operation is not None
+        restrictions[vertex.index] = vertex.operation.at(*parents)
+        if vertex.index in held:
+            residuals[vertex.index] = value - held[vertex.index]
+    return Linearization(graph, tuple(restrictions), value, residuals)
 
 
 def pull_back(
@@ -139,17 +144,21 @@ def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> 
     index, given = next(iter((*sources.items(), *held.items())), (graph.output.index, at.output))
     before = given.shape[: given.ndim - len(graph.vertices[index].shape)]
     moved: dict[int, Array] = {}
+    # Vertices that nothing moves: what reads them alone need not be multiplied.
+    still: set[int] = set()
     for vertex in graph.vertices:
         restriction, source = at.restrictions[vertex.index], sources.get(vertex.index)
-        if restriction is None:
-            still = np.broadcast_to(given.dtype.type(0.0), (*before, *vertex.shape))
-            moved[vertex.index] = still if source is None else source
-            continue
         parents = tuple(moved[p] for p in vertex.parents)
-        d = restriction.jvp(*parents)
-        if source is not None:
-            d = d + source
-        yield Step(vertex, parents, d)
+        if restriction is None or still.issuperset(vertex.parents):
+            d = np.broadcast_to(given.dtype.type(0.0), (*before, *vertex.shape)) if source is None else source
+            if source is None and vertex.index not in held:
+                still.add(vertex.index)
+        else:
+            d = restriction.jvp(*parents)
+            if source is not None:
+                d = d + source
+        if restriction is not None:
+            yield Step(vertex, parents, d)
         moved[vertex.index] = held.get(vertex.index, d)
         _let_go(graph, vertex, moved)
 

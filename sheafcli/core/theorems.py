@@ -93,15 +93,9 @@ def forward_coordinates(graph: Graph, X: Array) -> Array:
 
 def energy(graph: Graph, X: Array, coordinates: Array) -> tuple[Array, Array]:
     """Return E and its gradient at free coordinates, samples x dimension: one number and one row a sample."""
-    X = as_samples(graph, X)
-    stalks = graph.split(coordinates)
-    residuals = {
-        step.vertex.index: step.value - stalks[step.vertex.index]
-        for step in forward(graph, X, held=stalks)
-        if step.vertex.edge is not None
-    }
-    gradient = coboundary_transposed(linearize(graph, X, held=stalks), residuals)
-    return 0.5 * np.sum(graph.join(residuals) ** 2, axis=1), graph.join(gradient)
+    at = linearize(graph, X, held=graph.split(coordinates))
+    gradient = coboundary_transposed(at, at.residuals)
+    return 0.5 * np.sum(graph.join(at.residuals) ** 2, axis=1), graph.join(gradient)
 
 
 def descend(graph: Graph, x: Array, start: Array, steps: int = 2000, tolerance: float = 1e-9) -> Descent:

@@ -32,6 +32,10 @@ class Slide:
         groups, outputs, channels, *size = kernel.shape
         self.padded = [n + low + high for n, (low, high) in zip(spatial, padding, strict=True)]
         self.places = [n - d * (k - 1) for n, k, d in zip(self.padded, size, dilation, strict=True)]
+        # What is imagined after a line may be what is imagined before the next; after the last, it follows.
+        line = max(spatial[-1] + max(padding[-1]), self.places[-1])
+        self.tail = max(0, self.padded[-1] - line)
+        self.padded[-1] = line
         # How far apart in the row are neighbours along each axis, and where does the last place lie?
         self.apart = [math.prod(self.padded[axis + 1 :]) for axis in range(len(self.padded))]
         self.end = 1 + sum(step * (n - 1) for step, n in zip(self.apart, self.places, strict=True))
@@ -54,7 +58,8 @@ class Slide:
         groups, outputs, width = self.weights[0].shape
         y = np.empty((len(images), groups, outputs, *self.places), dtype=images.dtype)
         whole: Index = (..., *(slice(n) for n in self.places))
-        for block in blocks(len(images), groups * math.prod(self.padded) * (width + outputs), ENTRIES):
+        entries = groups * (math.prod(self.padded) + self.tail) * (width + outputs)
+        for block in blocks(len(images), entries, ENTRIES):
             rows = self._rows(images[block])
             wide = np.empty((len(rows), groups, outputs, self.places[0] * self.apart[0]), dtype=images.dtype)
             total = wide[..., : self.end]
@@ -66,11 +71,12 @@ class Slide:
 
     def _rows(self, images: Array) -> Array:
         """Return padded images as rows, each with its shifted copies: images x groups x width x length."""
-        if self.inside is not None:
-            padded = np.zeros((*images.shape[:3], *self.padded), dtype=images.dtype)
-            padded[self.inside] = images
-            images = padded
         rows = images.reshape(*images.shape[:3], -1)
+        if self.inside is not None:
+            length = math.prod(self.padded)
+            rows = np.zeros((*images.shape[:3], length + self.tail), dtype=images.dtype)
+            # A view, since it only splits an axis.
+            rows[..., :length].reshape(*images.shape[:3], *self.padded)[self.inside] = images
         if len(self.copies) == 1:
             return rows
         n, groups, channels, length = rows.shape

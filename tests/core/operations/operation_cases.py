@@ -182,6 +182,8 @@ CONVOLUTIONS = [
     convolution("sliding", (6, 5, 7), 7, (3, 3)),
     convolution("sliding, padded", (6, 5, 4), 8, (3, 3), padding=1),
     convolution("sliding, uneven padding", (6, 4, 5), 6, (2, 3), padding=((0, 1), (2, 0)), bias=False),
+    convolution("sliding, more padding before", (6, 4, 5), 6, (3, 4), padding=((1, 2), (2, 1))),
+    convolution("sliding, more padding after", (6, 4, 5), 6, (2, 5), padding=((0, 0), (1, 3))),
     convolution("sliding, dilated", (6, 7, 8), 9, (3, 2), dilation=(2, 3), padding=(2, 1)),
     convolution("sliding in groups", (12, 4, 5), 14, (2, 3), groups=2, padding=1),
     convolution("sliding over one axis", (6, 9), 7, (3,), padding=2, dilation=2),
