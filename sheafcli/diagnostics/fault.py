@@ -99,7 +99,7 @@ def samples_tried(network: Network, available: int) -> int:
 
 
 def posterior(evidence: Array) -> Array:
-    """Return exp(e_l / T) / (1 + sum_m exp(e_m / T)), the probability of a fault in each layer; 1 is for none.
+    """Return exp(e_l / T) / (1 + sum_m exp(e_m / T)), the probability of a fault in each layer.
 
     T is 1, or that share, UNCERTAIN, of the highest evidence to which Laplace's method knows it, if that is
     more: layers whose evidence differs by less are not told apart.
