@@ -121,8 +121,8 @@ def label_noise(name: str, seed: int) -> Planted:
     return replace(run, arrays=run.arrays | {"y_train": y})
 
 
-def at_chance(name: str, seed: int) -> Planted:
-    """Train at a learning rate so high that the network ends no better than a constant."""
+def at_chance(name: str, seed: int) -> Planted | None:
+    """Train at a learning rate so high that the network ends no better than a constant; None if none is."""
     run, optimizer = healthy(name, seed), ("adam", "momentum", "sgd")[seed % 3]
     X, y = run.arrays["X_train"], run.arrays["y_train"]
     for rate in 10.0 ** np.arange(6):
@@ -133,7 +133,7 @@ def at_chance(name: str, seed: int) -> Planted:
             lost = directory.manifest()["status"] == "diverged"
             if lost or np.mean((directory.network().predict(X) - y) ** 2) >= 0.95 * np.mean(y.var(axis=0)):
                 return planted
-    raise RuntimeError(f"{name}, seed {seed}: no learning rate is too high")
+    return None
 
 
 def underfit(name: str, seed: int) -> Planted:
@@ -254,7 +254,9 @@ def runs(
         "overfit": overfit,
     }.items():
         if kind in kinds and (kind != "label noise" or network.output.classifies):
-            yield kind, None, findings(trained(plant(table_name, seed), folder, kind.replace(" ", "_"), seed))
+            sick = plant(table_name, seed)
+            if sick is not None:
+                yield kind, None, findings(trained(sick, folder, kind.replace(" ", "_"), seed))
     for kind, data in {
         "scaled": lambda: scaled(run, seed),
         "swapped": lambda: swapped(run, network, seed),

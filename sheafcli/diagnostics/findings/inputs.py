@@ -61,8 +61,7 @@ def inputs_shifted(examined: Examined) -> Iterator[Finding]:
         "input",
         tuple(shift.columns.tolist()),
         f"{_difference(examined, shift, here, there)}{gain}",
-        f"Give the inputs of {here} in the order, the units and the scaling of those of {there}: the network "
-        "is not at fault here."
+        f"Give the inputs of {here} in the order, the units and the scaling of those of {there}."
         if costs
         else f"Nothing is lost by it; but make sure that {here} is what the network is meant for.",
     )
