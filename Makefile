@@ -95,7 +95,7 @@ report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
 	$(SHEAF) spectrum $(RUN)
 	$(SHEAF) report $(RUN)
 
-imported: $(VENV)/.models  ## networks of PyTorch, ONNX, safetensors and scikit-learn: import, diagnose, report
+imported: $(VENV)/.dev  ## networks of PyTorch, ONNX, safetensors and scikit-learn: import, diagnose, report
 	$(BIN)/python benchmarks/imported_models.py results/models
 	for model in digits.pt digits.onnx digits.safetensors digits.skops; do \
 	    run=results/imported_$${model##*.}; \
@@ -106,7 +106,7 @@ imported: $(VENV)/.models  ## networks of PyTorch, ONNX, safetensors and scikit-
 	cmp results/imported_pt/diagnosis.csv results/imported_safetensors/diagnosis.csv
 
 MINUTES ?= 20
-fuzz: $(VENV)/.models  ## try hostile inputs of every kind for MINUTES=20, then 200 kills (results/fuzz/ keeps what fails)
+fuzz: $(VENV)/.dev  ## try hostile inputs of every kind for MINUTES=20, then 200 kills (results/fuzz/ keeps what fails)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz.py --minutes $(MINUTES)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/kills.py
 
@@ -145,10 +145,6 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.datasets: $(VENV)/.run
 	$(PIP) -e '.[datasets]'
-	@touch $@
-
-$(VENV)/.models: $(VENV)/.run
-	$(PIP) -e '.[datasets,models]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -12,7 +12,7 @@ from sheafcli.cli.options import FormatOption, SetOption
 from sheafcli.config import Sweep, load_sweep
 from sheafcli.diagnostics.sweep import by_parameters, read_index
 from sheafcli.errors import InputError
-from sheafcli.render.console import print_error, say, stdout
+from sheafcli.render.console import print_error, print_notes, say, stdout
 from sheafcli.render.style import save_figure
 from sheafcli.render.sweep import sweep_table
 from sheafcli.render.sweep_figure import sweep_figure
@@ -76,6 +76,7 @@ def sweep(
     except KeyboardInterrupt:
         print_error(f"interrupted; call it again to continue, what was written is in {directory.path}")
         raise typer.Exit(1) from None
+    print_notes(directory.notes(runs))
     index = read_index(directory)
     _draw(directory, index, planned)
     if not quiet:

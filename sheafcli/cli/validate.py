@@ -12,6 +12,7 @@ from sheafcli.config import load_sweep
 from sheafcli.config.load import is_sweep, read_document
 from sheafcli.render.console import print_notes, say
 from sheafcli.runs import Experiment
+from sheafcli.runs.experiment import load_data
 
 
 def validate(
@@ -26,7 +27,7 @@ def validate(
 ) -> None:
     """Check a configuration and the files it names, without training.
 
-    Of a sweep all configurations are checked, and none of the data.
+    Of a sweep all configurations are checked, and the data once for each task among them.
     """
     told = _of_sweep(config, set_ or []) if is_sweep(read_document(config)) else _of_one(config, set_ or [])
     say(f"{config}: valid. {told}")
@@ -45,4 +46,8 @@ def _of_one(path: Path, overrides: list[str]) -> str:
 
 def _of_sweep(path: Path, overrides: list[str]) -> str:
     sweep = load_sweep(path, overrides)
-    return f"A sweep of {len(sweep.runs()):,} runs over {', '.join(sweep.keys)}."
+    runs = sweep.runs()
+    tasks = {(run.config.task.model_dump_json(), run.config.network.output): run.config for run in runs[::-1]}
+    notes = (note for config in reversed(tasks.values()) for note in load_data(config).notes)
+    print_notes(dict.fromkeys(notes))
+    return f"A sweep of {len(runs):,} runs over {', '.join(sweep.keys)}."

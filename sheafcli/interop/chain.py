@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,7 @@ class Chain:
     it has none; of two classes and one output the second is the one whose probability the output is.
     `scales_inputs` and `scales_targets` say that the steps take data as it is, and predict targets as
     they are: a scaler of them is among the steps.
+    `beside` are the other files that it was read from.
     `assumed` tells that the file does not record the steps between its layers, or their order.
     """
 
@@ -70,6 +72,7 @@ class Chain:
     scales_inputs: bool = False
     scales_targets: bool = False
     assumed: bool = False
+    beside: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         endings = [step for step in self.steps if isinstance(step, Ending)]
@@ -82,10 +85,22 @@ class Chain:
             raise ValueError("there is no linear layer in it; a network needs at least one")
 
     @property
+    def n_outputs(self) -> int:
+        """The number of outputs: the rows of the last layer."""
+        return next(len(step.b) for step in reversed(self.steps) if isinstance(step, Affine))
+
+    @property
     def says(self) -> str | None:
         """The output function that the file says the network ends in; None if it says nothing."""
         last = self.steps[-1]
         return last.output if isinstance(last, Ending) else self.output
+
+
+def class_name(label: object) -> str:
+    """Return a class as text; a whole number is written without a point, whatever its type."""
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        return str(int(label))
+    return str(label)
 
 
 def batch_norm(name: str, gamma: Array, beta: Array, mean: Array, variance: Array, eps: float) -> Scale:

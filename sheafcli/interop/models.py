@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,9 @@ class Model:
     `format` is one of the values of FORMATS. `says_output` tells whether the file itself says which
     output function ends the network; where it does not, the output is the one asked for, or the
     identity. `notes` are what was assumed or done to make it a network of ours, a sentence each. The
-    others are as in `Chain`: what the file calls inputs and classes, whether it scales data itself, and
-    whether the order of its layers and what stands between them are assumed.
+    others are as in `Chain`: what the file calls inputs and classes, whether it scales data itself,
+    whether the order of its layers and what stands between them are assumed, and the other files that it was
+    read from.
     """
 
     network: Network
@@ -48,6 +49,7 @@ class Model:
     scales_inputs: bool = False
     scales_targets: bool = False
     assumed: bool = False
+    beside: tuple[Path, ...] = ()
 
 
 READERS: dict[str, Callable[[Path], Chain]] = {
@@ -105,6 +107,7 @@ def read_model(path: Path, output: str | None = None, order: Sequence[str] = ())
         chain.scales_inputs,
         chain.scales_targets,
         chain.assumed,
+        chain.beside,
     )
 
 
@@ -130,7 +133,16 @@ def _state(path: Path, format: str, index: Path | None, order: Sequence[str]) ->
         check_content(file, format)
         return STATES[format](file)
 
-    return state_chain(read(path) if index is None else read_shards(path, index, read), order)
+    if index is None:
+        return state_chain(read(path), order)
+    files: list[Path] = []
+
+    def read_shard(file: Path) -> StateDict:
+        files.append(file)
+        return read(file)
+
+    chain = state_chain(read_shards(path, index, read_shard), order)
+    return replace(chain, beside=tuple(file for file in (index, *files) if file != path))
 
 
 def _agreed(said: str | None, asked: str | None) -> str:

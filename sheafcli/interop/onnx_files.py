@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def read_onnx(path: Path) -> Chain:
             break
         try:
             values = _settled(graph, tensors, onnx, shapes, sizes)
-            return network_of(graph, values, tensors.held, path.name)
+            chain = network_of(graph, values, tensors.held, path.name)
+            return replace(chain, beside=tensors.external.files)
         except ValueError as error:
             refusal = refusal or error
     assert refusal is not None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from sheafcli.interop.onnx_classes import shown
 from sheafcli.interop.onnx_graph import Node, printable
 from sheafcli.interop.onnx_sizes import SAMPLES, Shape
 from sheafcli.interop.onnx_values import Values
@@ -25,9 +26,6 @@ BEHIND = {
     *("ai.onnx.ml.ArrayFeatureExtractor", "ai.onnx.ml.LabelEncoder"),
 }
 """Operators that may stand behind those: they turn labels into others, or into another shape."""
-
-MAX_NAMES = 20
-"""So many names of classes are written into a note."""
 
 
 def is_readout(users: Users, ended: bool) -> bool:
@@ -72,8 +70,7 @@ def left_out(behind: Sequence[Node], shape: Shape) -> Iterator[str]:
         yield f"{node.label} puts 1 - p before p: the network here gives p alone"
     for node in behind:
         if node.kind == "ai.onnx.ml.ZipMap":
-            names = _names(node)
-            yield f"{node.label} is left out; it names the classes, in this order: {', '.join(names)}"
+            yield f"{node.label} is left out; it names the classes, in this order: {_names(node)}"
     for node in behind:
         if node.kind in LABELLING or node.kind == "Slice":
             _check_axis(node, shape)
@@ -81,16 +78,17 @@ def left_out(behind: Sequence[Node], shape: Shape) -> Iterator[str]:
             yield f"{node.label} {what} what the network gives; it is left out, with all behind it"
 
 
-def _names(node: Node) -> list[str]:
+def _names(node: Node) -> str:
     key = "classlabels_strings" if node.has("classlabels_strings") else "classlabels_int64s"
     labels = node.attribute(key) if node.has(key) else []
     if not isinstance(labels, list):
         raise ValueError(f"{node.label} has an attribute {key} that is no list")
-    names = [
-        printable(label.decode(errors="replace") if isinstance(label, bytes) else str(label))
-        for label in labels
-    ]
-    return names[:MAX_NAMES] + ["..."] * (len(names) > MAX_NAMES)
+    return shown(
+        [
+            printable(label.decode(errors="replace") if isinstance(label, bytes) else str(label))
+            for label in labels
+        ]
+    )
 
 
 def _check_axis(node: Node, shape: Shape) -> None:

@@ -108,6 +108,12 @@ class ExternalData:
     folder: Path
     read_already: list[Part] = field(default_factory=list)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that something has been read from, each once, in `folder`."""
+        inside = dict.fromkeys(part.path.relative_to(self.folder.resolve()) for part in self.read_already)
+        return tuple(self.folder / path for path in inside)
+
     def part(self, tensor: Any, size: int) -> Part:
         """Return where a tensor says that its entries are, which must be `size` bytes."""
         name = tensor.name

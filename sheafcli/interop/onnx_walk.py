@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.interop.chain import Chain
+from sheafcli.interop.chain import Chain, Ending
+from sheafcli.interop.onnx_classes import Naming, naming
 from sheafcli.interop.onnx_graph import Graph, Node
 from sheafcli.interop.onnx_readouts import complement, is_readout, left_out
+from sheafcli.interop.onnx_scalers import scales_inputs
 from sheafcli.interop.onnx_sizes import features
 from sheafcli.interop.onnx_steps import Steps
 from sheafcli.interop.onnx_values import Values
@@ -19,7 +21,7 @@ class Reading:
     """A chain from the graph's input to one of its outputs.
 
     `first` and `last` are the values that it leads from and to, `layers` the nodes that do something on
-    the way, `behind` those after it that are left out.
+    the way, `behind` those after it that are left out, `naming` what these call the classes.
     """
 
     output: str
@@ -28,6 +30,12 @@ class Reading:
     last: str
     layers: tuple[Node, ...]
     behind: tuple[Node, ...]
+    naming: Naming
+
+    @property
+    def body(self) -> tuple[Node, ...]:
+        """The layers without the output function."""
+        return self.layers[:-1] if isinstance(self.chain.steps[-1], Ending) else self.layers
 
 
 class Walk:
@@ -46,6 +54,7 @@ class Walk:
         """Return the chain to the output, of a file of so many numbers; ValueError where it is none."""
         first = at = self._input()
         steps, layers, behind = self._steps(first, entries), list[Node](), tuple[Node, ...]()
+        way: list[tuple[Node, int]] = []
         while at in self.users:
             found = self.users[at]
             if (steps.ended and complement(found, self.users, self.values)) or is_readout(found, steps.ended):
@@ -56,11 +65,14 @@ class Walk:
             with np.errstate(all="ignore"):  # the chain refuses what is not finite
                 if steps.add_node(node, slot):
                     layers.append(node)
+            way.append((node, slot))
             at = node.outputs[0]
         if sum(size != 1 for size in features(self.values.shapes[at])) > 1:
             steps.notes.append("the axes of an output stand flat, in C order")
-        chain = Chain(tuple(steps.steps), None, tuple(steps.notes))
-        return Reading(self.output, chain, first, at, tuple(layers), behind)
+        scaled = scales_inputs(way, self.values)
+        chain = Chain(tuple(steps.steps), None, tuple(steps.notes), scales_inputs=scaled)
+        names = naming(behind, at, chain.n_outputs, self.graph, self.values)
+        return Reading(self.output, chain, first, at, tuple(layers), behind, names)
 
     def _input(self) -> str:
         """Return the one input of the graph that the output depends on."""

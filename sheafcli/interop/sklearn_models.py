@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sheafcli.errors import InputError
-from sheafcli.interop.chain import MAX_ENTRIES, Affine, Array, Chain, Relu, Scale, Step
+from sheafcli.interop.chain import MAX_ENTRIES, Affine, Array, Chain, Relu, Scale, Step, class_name
 from sheafcli.interop.contents import SKLEARN_SNIPPET
 from sheafcli.interop.skops_files import Stored, stored_object
 
@@ -177,7 +177,7 @@ def _mlp(model: Stored) -> Chain:
         steps.append(Affine(f"layer {layer}", _numbers(W).T, _numbers(b)))
     # Of several labels classes_ numbers the columns: it has no names.
     one_label = ending == "softmax" or (ending == "logistic" and np.size(biases[-1]) == 1)
-    classes = tuple(map(_class_name, np.ravel(model["classes_"]))) if one_label else ()
+    classes = tuple(map(class_name, np.ravel(model["classes_"]))) if one_label else ()
     return Chain(tuple(steps), OUTPUTS[ending], features=_features(model), classes=classes)
 
 
@@ -189,13 +189,6 @@ def _features(model: Stored) -> tuple[str, ...]:
     if "feature_names_in_" not in model:
         return ()
     return tuple(str(name) for name in np.ravel(model["feature_names_in_"]))
-
-
-def _class_name(label: Any) -> str:
-    """Return a class as text; a whole number is written without a point, whatever its type."""
-    if isinstance(label, float | np.floating) and float(label).is_integer():
-        return str(int(label))
-    return str(label)
 
 
 def _kind(model: Any) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def check_unchanged(run: RunDirectory) -> None:
     """Raise InputError if a file is not what it was when the run began: it cannot go on with another."""
     recorded = _recorded(run)
     for key, path in _files(run).items():
-        if change := _change(recorded.get(key), path):
+        if change := _change(recorded.get(key), path, sha256):
             raise InputError(
                 f"the file ({key}) {change}, so the run in {run.path} cannot go on from where it was: "
                 "bring back the file as it was, or begin the run anew with --overwrite",
@@ -39,7 +39,15 @@ def changed_data(run: RunDirectory) -> tuple[str, ...]:
         path = _files(run).get(TASK_PATH)
     except InputError:  # a configuration that is damaged, of which a report shows the text
         return ()
-    change = None if path is None else _change(_recorded(run).get(TASK_PATH), path)
+    return () if path is None else changes(run.manifest(), path, sha256)
+
+
+def changes(manifest: Mapping[str, Any], path: Path, digest: Callable[[Path], str]) -> tuple[str, ...]:
+    """Say that the file at `path` is not the data that a run's manifest has the hash of.
+
+    `digest` hashes a file, SHA-256 in hexadecimal digits: of many runs it may remember what it hashed.
+    """
+    change = _change(_hashes(manifest).get(TASK_PATH), path, digest)
     return (f"{path}: the data {change}; the network was made for what it was",) if change else ()
 
 
@@ -75,13 +83,17 @@ def _files(run: RunDirectory) -> dict[str, Path]:
 
 
 def _recorded(run: RunDirectory) -> Mapping[str, Any]:
-    recorded = run.manifest().get("data")
+    return _hashes(run.manifest())
+
+
+def _hashes(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    recorded = manifest.get("data")
     return recorded if isinstance(recorded, dict) else {}
 
 
-def _change(recorded: Any, path: Path) -> str | None:
+def _change(recorded: Any, path: Path, digest: Callable[[Path], str]) -> str | None:
     """Say how a file differs from its recorded hash; None if it does not, or nothing can be said."""
-    if not isinstance(recorded, str) or not path.is_file() or (now := sha256(path)) == recorded:
+    if not isinstance(recorded, str) or not path.is_file() or (now := digest(path)) == recorded:
         return None
     then, now = (f"{digits[:SHOWN_DIGITS]}..." for digits in (recorded, now))
     return f"has changed since the run began (SHA-256 {then} then, {now} now)"

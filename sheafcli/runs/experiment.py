@@ -73,8 +73,8 @@ class Experiment:
     @classmethod
     def prepare(cls, config: Config) -> Experiment:
         """Load data and start weights; InputError where they are unusable or do not fit each other."""
-        task_seed, weights_seed, stalks_seed = np.random.SeedSequence(config.seed).spawn(3)
-        task = config.task.load(task_seed, config.network.output)
+        _, weights_seed, stalks_seed = np.random.SeedSequence(config.seed).spawn(3)
+        task = load_data(config)
         network = _start_network(config, task, weights_seed)
         source = config.network.start if isinstance(config.network.start, Path) else None
         check_parts(network, task, source or getattr(config.task, "path", None))
@@ -87,6 +87,12 @@ class Experiment:
     def data(self) -> Data:
         """The task's arrays as training takes them."""
         return Data(self.task.X_train, self.task.y_train, self.task.X_test, self.task.y_test)
+
+
+def load_data(config: Config) -> TaskData:
+    """Load the data of a configuration alone; InputError if it is unusable."""
+    task_seed = np.random.SeedSequence(config.seed).spawn(3)[0]
+    return config.task.load(task_seed, config.network.output)
 
 
 def check_parts(network: Network, task: TaskData, path: Path | None) -> None:

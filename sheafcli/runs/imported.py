@@ -117,7 +117,8 @@ class Imported:
     configuration : what config.yaml is to hold.
     kind : the kind of task, None without data.
     seed : the seed that the data is cut by.
-    source : the file: its name, its format, its hash, and the notes.
+    source : the file: its name, its format and its hash, and the hashes of the files beside it that belong
+        to it, by name.
     notes : what was assumed, a sentence each.
     """
 
@@ -127,7 +128,7 @@ class Imported:
     configuration: str
     kind: str | None
     seed: int
-    source: Mapping[str, str]
+    source: Mapping[str, Any]
     notes: tuple[str, ...]
 
     @classmethod
@@ -178,7 +179,9 @@ class Imported:
             notes += doubts(network, task, model.assumed)
         values["network"]["start"] = START
         config = _checked(values, directory)
-        about = {"file": path.name, "format": model.format, "sha256": sha256(path)}
+        about: dict[str, Any] = {"file": path.name, "format": model.format, "sha256": sha256(path)}
+        if model.beside:
+            about["beside"] = {str(file.relative_to(path.parent)): sha256(file) for file in model.beside}
         return cls(
             name=values["name"],
             network=network,
@@ -186,7 +189,7 @@ class Imported:
             configuration=NO_TASK + write(values) if config is None else dump_config(config),
             kind=None if config is None else config.task.kind,
             seed=values["seed"],
-            source=about | ({"notes": "; ".join(notes)} if notes else {}),
+            source=about,
             notes=tuple(notes),
         )
 
@@ -233,6 +236,7 @@ class Imported:
             "ended": now(),
             "versions": versions(),
             "source": dict(self.source),
+            "notes": list(self.notes),
             "final": self.figures or None,
             "baseline": None,
         }
@@ -289,9 +293,9 @@ def _fitting_task(
             f"give the data that it was trained on{advice}",
             path=path,
         ) from error
-    if asked is None and task.n_outputs != widths[-1]:
+    if asked is None and (task.n_outputs != widths[-1] or (model.classes and not task.classes)):
         with suppress(InputError):  # two classes as two outputs, or numbers that are classes
-            task = load("softmax")
+            task = load("softmax" if widths[-1] > 1 else "sigmoid")
     if widths[0] != task.n_features:
         raise InputError(
             f"the network takes {widths[0]} inputs, the data has {task.n_features} columns to predict from: "

@@ -27,6 +27,11 @@ def matched(model: Model, task: TaskData) -> tuple[Network, tuple[str, ...]]:
         order, note = _order("inputs", model.features, task.features, by_name=task.named)
         network = _with_inputs(network, order)
         notes += note
+    if model.classes and not task.classes:
+        raise InputError(
+            f"the file names classes, {_listed(model.classes)}, and the data has a quantity to predict: "
+            "give the data that the network was trained on"
+        )
     if model.classes:
         of_file = _spelt_as(task.classes, model.classes)
         by_name = task.named and (not _are_codes(of_file) or all(map(_is_number, task.classes)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic, sleep
@@ -14,6 +15,7 @@ from sheafcli.config import Sweep, SweepRun, dump_config
 from sheafcli.config.document import write_value
 from sheafcli.core.training.fit import Record
 from sheafcli.errors import InputError
+from sheafcli.runs.data_files import changes, sha256
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.files import csv_line, temporary_of, write_text
 from sheafcli.runs.job import DONE, Job, Outcome
@@ -76,6 +78,22 @@ class SweepDirectory:
     def run(self, number: str) -> RunDirectory:
         """Return the directory of a run."""
         return RunDirectory(self.path / number)
+
+    def notes(self, runs: Iterable[SweepRun]) -> tuple[str, ...]:
+        """Return what is to be said of the data of the runs, each sentence once.
+
+        That is how it was read, as manifests tell it, and where it has changed since.
+        """
+        digest = cache(sha256)
+        notes: dict[str, None] = {}
+        for run in runs:
+            with suppress(InputError):  # of a run that was never begun, or is damaged, the table tells
+                manifest = self.run(run.number).manifest()
+                noted = manifest.get("notes")
+                notes |= dict.fromkeys(map(str, noted if isinstance(noted, list) else ()))
+                if isinstance(path := getattr(run.config.task, "path", None), Path):
+                    notes |= dict.fromkeys(changes(manifest, path, digest))
+        return tuple(notes)
 
 
 class SweepObserver(Protocol):

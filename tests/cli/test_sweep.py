@@ -243,3 +243,54 @@ def test_a_sweep_is_validated_without_a_run(sheaf, given):
     outcome = sheaf("validate", file, "--set", "training.betta=1")
     assert outcome.code == 2
     assert "betta: unknown key; did you mean beta?" in outcome.err
+
+
+class TestNotes:
+    """What is said of the data of many runs: each sentence once, however often it is true."""
+
+    TABLE = """\
+base:
+  task: {kind: csv, path: data.csv, target: y}
+  network: {hidden: [3]}
+  training: {method: equilibrium, epochs: 1}
+cross: {network.hidden: [[3], [4]], training.epochs: [1, 2]}
+"""
+
+    @pytest.fixture
+    def table(self, folder, given):
+        rows = (f"{i % 7};{i % 5},5;{i % 3}" for i in range(30))
+        (folder / "data.csv").write_text("\n".join(["a;b;y", *rows]) + "\n")
+        return given(self.TABLE)
+
+    @staticmethod
+    def notes(outcome):
+        lines = outcome.err.splitlines()
+        assert all(line.startswith("note: ") for line in lines)
+        return lines
+
+    def test_of_one_configuration_of_the_sweep_and_of_its_runs_are_the_same(self, sheaf, table, folder):
+        (folder / "one.yaml").write_text(
+            "task: {kind: csv, path: data.csv, target: y}\nnetwork: {hidden: [3]}\n"
+        )
+        of_one = self.notes(sheaf("validate", "one.yaml"))
+        assert any("read as classes" in note for note in of_one)
+        assert self.notes(sheaf("validate", table)) == of_one
+        outcome = sheaf("sweep", table, "--jobs", 1, "--quiet")
+        assert (outcome.code, self.notes(outcome)) == (0, of_one)
+        assert self.notes(sheaf("sweep", table, "--quiet")) == of_one
+        manifest = json.loads(Path("results/many/001/manifest.json").read_text())
+        assert [f"note: {note}" for note in manifest["notes"]] == of_one
+
+    def test_data_that_cannot_be_read_fails_a_sweep_before_it_is_done(self, sheaf, table, folder):
+        (folder / "data.csv").write_text("a;b;z\n1;2;3\n")
+        outcome = sheaf("validate", table)
+        assert outcome.code == 2
+        assert "data.csv" in outcome.err
+
+    def test_data_that_has_changed_since_is_told_once(self, sheaf, table, folder):
+        assert sheaf("sweep", table, "--jobs", 1, "--quiet").code == 0
+        with (folder / "data.csv").open("a") as file:
+            file.write("1;2,5;0\n")
+        outcome = sheaf("sweep", table, "--quiet")
+        assert outcome.code == 0
+        assert outcome.err.count("has changed since the run began") == 1

@@ -7,11 +7,14 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from safetensors.numpy import save_file
 
 from sheafcli.config import dump_config, load_config
 from sheafcli.core.network import Network
 from sheafcli.errors import InputError
+from sheafcli.interop.models import model_bytes
 from sheafcli.interop.networks import network_arrays
 from sheafcli.runs import Experiment, RunDirectory, conduct
 from sheafcli.runs import directory as directory_module
@@ -80,7 +83,7 @@ def test_the_run_holds_the_network_twice_and_says_where_it_comes_from(tmp_path):
         with np.load(run / name) as found:
             assert {key: found[key].tobytes() for key in found} == {k: a.tobytes() for k, a in arrays.items()}
     manifest = run.manifest()
-    assert manifest["source"].pop("notes").startswith("the network predicts no better than a constant")
+    assert manifest["notes"][-1].startswith("the network predicts no better than a constant")
     assert manifest["source"] == {
         "file": "model.npz",
         "format": "npz",
@@ -90,6 +93,31 @@ def test_the_run_holds_the_network_twice_and_says_where_it_comes_from(tmp_path):
     assert (manifest["output"], manifest["widths"]) == ("softmax", [4, 5, 3])
     assert manifest["parameters"] == 4 * 5 + 5 + 5 * 3 + 3
     assert (manifest["n_train"], manifest["n_test"]) == (12, 6)
+
+
+def test_weights_beside_an_onnx_file_have_their_hash_too(tmp_path):
+    network = Network.he([4, 5, 1], "identity", 1)
+    model = onnx.load_model_from_string(model_bytes(tmp_path / "model.onnx", network))
+    onnx.save_model(
+        model, tmp_path / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    imported = Imported.read(tmp_path / "model.onnx", RunDirectory(tmp_path / "run"))
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
+    assert imported.source["sha256"] == digests["model.onnx"]
+    assert imported.source["beside"] == {"weights.bin": digests["weights.bin"]}
+
+
+def test_shards_of_a_state_dict_have_their_hashes_all(tmp_path):
+    names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    tensors = {"fc1.weight": RNG.normal(size=(5, 4)), "fc2.weight": RNG.normal(size=(1, 5))}
+    for file, (name, array) in zip(names, tensors.items(), strict=True):
+        save_file({name: array}, tmp_path / file)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict(zip(tensors, names, strict=True))}))
+    imported = Imported.read(tmp_path / names[0], RunDirectory(tmp_path / "run"))
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
+    assert imported.source["sha256"] == digests.pop(names[0])
+    assert imported.source["beside"] == digests
 
 
 def test_losses_and_accuracies_are_those_of_the_formulas(tmp_path):
@@ -178,7 +206,7 @@ def test_a_file_that_does_not_say_its_output_gets_the_one_of_the_targets(tmp_pat
     imported = read(tmp_path, tmp_path / "data.npz")
     assert imported.network.output.name == imported.task.output == output
     assert any(f"it is {output}, which the targets ask for" in note for note in imported.notes)
-    assert output in imported.source["notes"]
+    assert output in "; ".join(imported.notes)
 
 
 @pytest.mark.parametrize(("widths", "output"), [([2, 1], "sigmoid"), ([2, 2], "softmax")])

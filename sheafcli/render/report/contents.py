@@ -119,6 +119,9 @@ def _checked(run: RunDirectory) -> Mapping[str, Any]:
     for key in ("final", "baseline", "source", "versions"):
         if not isinstance(manifest.get(key) or {}, dict):
             raise InputError(f"the manifest is damaged ({key} is no mapping)", path=run / "manifest.json")
+    notes = manifest.get("notes") or []
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise InputError("the manifest is damaged (notes are no sentences)", path=run / "manifest.json")
     widths = manifest.get("widths")
     proper = isinstance(widths, list) and all(type(width) is int and width > 0 for width in widths)
     if widths is not None and not proper:

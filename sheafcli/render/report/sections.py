@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -307,10 +307,21 @@ def _spectrum(contents: Contents) -> Section:
 
 def _configuration(contents: Contents) -> Section:
     texts = [Text("config.yaml", contents.configuration)]
+    if notes := contents.manifest.get("notes"):
+        texts.append(Text("Notes", "\n".join(notes)))
     for key, title in (("source", "Where the network comes from"), ("versions", "Versions")):
         if entries := contents.manifest.get(key):
-            texts.append(Text(title, "\n".join(f"{name}: {value}" for name, value in entries.items())))
+            texts.append(Text(title, "\n".join(_lines(entries))))
     return Section("configuration", "Configuration", texts=texts)
+
+
+def _lines(entries: Mapping[str, Any], of: str = "") -> Iterator[str]:
+    """Yield a line for each entry, and for each of those that an entry has itself."""
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            yield from _lines(value, f"{of}{name} ")
+        else:
+            yield f"{of}{name}: {value}"
 
 
 def _leaders(frame: pd.DataFrame, columns: Iterable[str], what: str) -> Table:

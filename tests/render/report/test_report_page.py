@@ -234,14 +234,16 @@ def test_an_imported_network_has_a_source_and_no_history(run):
         "name": "model",
         "status": "imported",
         "widths": [3, 6, 5, 4],
-        "source": {"file": "<model>.onnx"},
+        "source": {"file": "<model>.onnx", "beside": {"weights.bin": "0a1b"}},
+        "notes": ["the classes are <taken> by position", "another"],
     }
     (run / "manifest.json").write_text(json.dumps(manifest))
     for name in ("history", "baseline", "discord"):
         (run / f"{name}.csv").unlink()
     text = page_of(run).text()
     assert "trained elsewhere" in text
-    assert "file: <model>.onnx" in text
+    assert "file: <model>.onnx\nbeside weights.bin: 0a1b" in text
+    assert "the classes are <taken> by position\nanother" in text
     assert "has not ended" not in text
 
 
@@ -277,7 +279,16 @@ def test_a_wrong_value_is_named(run, name, column, value):
 
 
 @pytest.mark.parametrize(
-    "change", [{"widths": "many"}, {"widths": [1, "2"]}, {"final": 3}, {"source": "here"}, {"versions": [1]}]
+    "change",
+    [
+        {"widths": "many"},
+        {"widths": [1, "2"]},
+        {"final": 3},
+        {"source": "here"},
+        {"versions": [1]},
+        {"notes": {"a": 1}},
+        {"notes": [1]},
+    ],
 )
 def test_a_damaged_manifest_is_named(run, change):
     (run / "manifest.json").write_text(json.dumps(run.manifest() | change))
