@@ -79,7 +79,14 @@ def test_the_rules_see_logs_where_there_are_any(run, monkeypatch):
     seen = []
     monkeypatch.setattr(examination, "examine", lambda examined: seen.append(examined) or [])
     examined(run)
-    pd.DataFrame({"step": [0, 100], "train_loss": [1.0, 0.5]}).to_csv(run / "history.csv", index=False)
+    log = {"step": [0, 100], "seconds": [0.0, 1.0], "train_loss": [1.0, 0.5], "test_loss": [1.0, 0.6]}
+    log |= {
+        "energy": [1.0, 0.5],
+        "train_accuracy": [0.5, 1.0],
+        "test_accuracy": [0.5, 1.0],
+        "time": [0.0, 1.0],
+    }
+    pd.DataFrame(log).to_csv(run / "history.csv", index=False)
     run.write_manifest({"name": "small", "status": "diverged"})
     examined(run)
     before, after = seen
