@@ -77,9 +77,14 @@ class Curvature:
             factor = cho_factor(scale * self.gram + ridge * np.eye(len(self.gram)))
         except (LinAlgError, ValueError):  # ValueError: it is not finite
             return None
+
+        def solved(b: Array) -> Array:
+            # A right-hand side that overflowed has no finite step: the caller sees that, and stops.
+            return np.asarray(cho_solve(factor, b, check_finite=False))
+
         if not self.over_rows:
-            return lambda g: np.asarray(cho_solve(factor, g))
-        return lambda g: np.asarray((g - scale * self.up(cho_solve(factor, self.down(g)))) / ridge)
+            return solved
+        return lambda g: np.asarray((g - scale * self.up(solved(self.down(g)))) / ridge)
 
     def log_determinant(self, scale: float) -> float:
         """Return log det(I + scale J^T J)."""

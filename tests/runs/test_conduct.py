@@ -370,6 +370,7 @@ def test_the_manifest_of_a_finished_run_says_what_it_was(prepare, begin):
         "method": "heat",
         "output": "identity",
         "seed": 3,
+        "notes": [],
         "widths": [2, 4, 1],
         "parameters": 2 * 4 + 4 + 4 * 1 + 1,
         "n_train": 20,
