@@ -107,7 +107,7 @@ def test_a_stopped_sweep_stops_its_workers_within_seconds(tmp_path):
         stopped.append(time.monotonic())
         raise KeyboardInterrupt
 
-    endless = MIXED.replace("[150000, 60, 80]", "[1000000000, 60, 1000000000]")
+    endless = MIXED.replace("[150000, 60, 80]", "[1000000000, 60, 1000000001]")
     sweeping = locally(tmp_path, endless, 2, Noted(stop))
     assert isinstance(sweeping.end(), KeyboardInterrupt)
     assert time.monotonic() - stopped[0] < PATIENCE_SECONDS
