@@ -27,8 +27,8 @@ FAULT_COLUMNS = [
 # where repairing it alone at least halves the loss.
 BLAMED, NATS, HALVED = 0.9, 10.0, 0.5
 # A likelihood has many minima: where two repairs of one layer end, from weights 1e-6 apart, their evidence
-# differs by up to six thousandths of it.
-UNCERTAIN = 0.01
+# differs by up to six thousandths of it: three either way.
+UNCERTAIN = 0.003
 # Repairs are tried on so many samples at most, spread evenly over all, and of a large network on fewer: the
 # sensitivities of all outputs to all stalks have at most so many entries, unless FEWEST_SAMPLES have more.
 MOST_SAMPLES, MOST_ENTRIES, FEWEST_SAMPLES = 300, 20_000_000, 5

@@ -15,6 +15,7 @@ from sheafcli.core.repair import repairs
 from sheafcli.diagnostics import fault
 from sheafcli.diagnostics.fault import (
     FAULT_COLUMNS,
+    UNCERTAIN,
     fault_table,
     likeliest_of,
     part_name,
@@ -52,7 +53,7 @@ def test_odds_are_the_exponentials_of_evidence_to_what_it_is_known(evidence, fir
     i, j = first % len(evidence), second % len(evidence)
     chances = posterior(evidence)
     if min(chances[i], chances[j]) > 1e-250:
-        nats = (evidence[i] - evidence[j]) / max(1.0, 0.01 * evidence.max())
+        nats = (evidence[i] - evidence[j]) / max(1.0, UNCERTAIN * evidence.max())
         assert np.log(chances[i] / chances[j]) == pytest.approx(nats, abs=1e-7)
 
 
