@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as arrays_of
 from model_files import assert_damage_is_refused_or_harmless, assert_same, biased, refusal, written
 
+from sheafcli.core.magnitude import LARGEST
 from sheafcli.core.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
@@ -22,7 +23,7 @@ WRITABLE = [suffix for suffix, format in FORMATS.items() if format in WRITERS]
 @st.composite
 def networks(draw):
     widths = draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
-    numbers = st.floats(allow_nan=False, allow_infinity=False)
+    numbers = st.floats(-LARGEST, LARGEST)
     shapes = list(zip(widths[1:], widths[:-1], strict=True))
     weights = tuple(draw(arrays_of(np.float64, shape, elements=numbers)) for shape in shapes)
     biases = tuple(draw(arrays_of(np.float64, shape[0], elements=numbers)) for shape in shapes)

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as arrays_of
 
+from sheafcli.core.magnitude import LARGEST
 from sheafcli.core.network import Network
 from sheafcli.errors import InputError
-from sheafcli.interop.networks import LARGEST_WEIGHT, network_arrays, read_network, read_stalks
+from sheafcli.interop.networks import network_arrays, read_network, read_stalks
 
 GOOD = {"W1": np.ones((3, 2)), "b1": np.zeros(3), "W2": np.ones((1, 3)), "b2": np.zeros(1)}
 
@@ -29,7 +30,7 @@ def refusal(read, path, *arguments) -> str:
 @st.composite
 def networks(draw):
     widths = draw(st.lists(st.integers(1, 4), min_size=2, max_size=5))
-    numbers = st.floats(-LARGEST_WEIGHT, LARGEST_WEIGHT)
+    numbers = st.floats(-LARGEST, LARGEST)
     shapes = list(zip(widths[1:], widths[:-1], strict=True))
     weights = tuple(draw(arrays_of(np.float64, shape, elements=numbers)) for shape in shapes)
     biases = tuple(draw(arrays_of(np.float64, shape[0], elements=numbers)) for shape in shapes)
