@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from fuzz_texts import Draw, pick
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.interop.models import model_bytes
 
 CONFIG = """\

@@ -31,8 +31,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.network import Network
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.network import Network
 from sheafcli.core.training.heat import Heat, HeatSession
 
 torch.set_num_threads(1)

@@ -38,12 +38,12 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
+from sheafcli.core.chain.network import Network
 from sheafcli.core.training.backprop import gradient
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import train
 from sheafcli.core.training.optimizers import Adam
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.fault import fault_table
 from sheafcli.diagnostics.pinned import diagnose
 from sheafcli.tasks.bundled import Digits

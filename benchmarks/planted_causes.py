@@ -41,7 +41,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.examination import examine_run
 from sheafcli.diagnostics.findings import Finding
 from sheafcli.runs import Experiment, RunDirectory, RunFailed

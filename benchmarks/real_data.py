@@ -32,7 +32,7 @@ from handwriting import draw
 from rich.console import Console
 from torch_training import TorchTraining
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.optimizers import Adam

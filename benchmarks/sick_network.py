@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import train
 from sheafcli.core.training.optimizers import Adam

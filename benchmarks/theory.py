@@ -21,12 +21,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sheafcli.core import spectrum as spectra
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import HeatEquation, diffuse, start_cochain
-from sheafcli.core.extension import extend
-from sheafcli.core.integrators import Chebyshev, Euler
-from sheafcli.core.network import Network
+from sheafcli.core.chain import spectrum as spectra
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.diffusion import HeatEquation, diffuse, start_cochain
+from sheafcli.core.chain.extension import extend
+from sheafcli.core.chain.integrators import Chebyshev, Euler
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import Identity
 
 ROOT = Path(__file__).resolve().parent.parent

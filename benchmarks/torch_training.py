@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 
 torch.set_num_threads(1)
 

@@ -44,7 +44,7 @@ from rich.console import Console
 from rich.progress import track
 from torch_training import TorchTraining
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.equilibrium import Equilibrium

@@ -30,17 +30,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from sheafcli.core.discord import Edge, residuals
-from sheafcli.core.extension import extend
-from sheafcli.core.network import Network
-from sheafcli.core.newton import Problem
-from sheafcli.core.outputs import Array, output_named
+from sheafcli.core.chain.discord import residuals
+from sheafcli.core.chain.extension import extend
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.newton import Problem
+from sheafcli.core.edge import affine_edge
+from sheafcli.core.outputs import output_named
 from sheafcli.core.training.backprop import BackpropRule
 from sheafcli.core.training.descent import Descent, DescentSession, Rule
 from sheafcli.core.training.equilibrium import EquilibriumRule
 from sheafcli.core.training.layers import Batch, Parameters, pull_back
 from sheafcli.core.training.optimizers import SGD, Adam, Momentum, Optimizer
 from sheafcli.core.training.protocol import Diverged
+from sheafcli.core.types import Array
 from sheafcli.render.console import stderr
 from sheafcli.runs.files import GrowingTable, write_text
 from sheafcli.tasks import TASKS
@@ -531,7 +533,7 @@ def exact_gradient(network: Network, samples: Samples, gamma: float) -> Array:
     inputs = [samples.X, *(settled.cochain.a[layer] for layer in range(1, network.depth + 1))]
     return np.concatenate(
         [
-            (r[Edge(layer, "affine")].T @ np.hstack([a, ones])).ravel() / len(a)
+            (r[affine_edge(layer)].T @ np.hstack([a, ones])).ravel() / len(a)
             for layer, a in enumerate(inputs, start=1)
         ]
     )

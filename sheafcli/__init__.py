@@ -13,13 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sheafcli.core.cochain import Cochain
-    from sheafcli.core.diffusion import diffuse
-    from sheafcli.core.extension import extend
-    from sheafcli.core.integrators import Chebyshev, Euler, Implicit
-    from sheafcli.core.network import Network
+    from sheafcli.core.chain.cochain import Cochain
+    from sheafcli.core.chain.diffusion import diffuse
+    from sheafcli.core.chain.extension import extend
+    from sheafcli.core.chain.integrators import Chebyshev, Euler, Implicit
+    from sheafcli.core.chain.network import Network
+    from sheafcli.core.chain.sheaf import NeuralSheaf
     from sheafcli.core.pins import Pin
-    from sheafcli.core.sheaf import NeuralSheaf
     from sheafcli.core.training.backprop import Backprop
     from sheafcli.core.training.descent import StopWhen
     from sheafcli.core.training.equilibrium import Equilibrium
@@ -51,13 +51,13 @@ __all__ = [
 
 # Where each name is, and what it is called there if otherwise.
 _PLACES = {
-    "core.cochain": ("Cochain",),
-    "core.diffusion": ("diffuse",),
-    "core.extension": ("extend",),
-    "core.integrators": ("Chebyshev", "Euler", "Implicit"),
-    "core.network": ("Network",),
+    "core.chain.cochain": ("Cochain",),
+    "core.chain.diffusion": ("diffuse",),
+    "core.chain.extension": ("extend",),
+    "core.chain.integrators": ("Chebyshev", "Euler", "Implicit"),
+    "core.chain.network": ("Network",),
     "core.pins": ("Pin",),
-    "core.sheaf": ("NeuralSheaf",),
+    "core.chain.sheaf": ("NeuralSheaf",),
     "core.training.backprop": ("Backprop",),
     "core.training.descent": ("StopWhen",),
     "core.training.equilibrium": ("Equilibrium",),

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from power_law import fit_line
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import diffuse
-from sheafcli.core.integrators import Chebyshev
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
-from sheafcli.core.spectrum import spectrum
-from sheafcli.core.trace import Recorder
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.diffusion import diffuse
+from sheafcli.core.chain.integrators import Chebyshev
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.spectrum import spectrum
+from sheafcli.core.chain.trace import Recorder
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import decay_bound
 
 # The time to shrink the distance by exp(-REDUCTION), about a thousandth; the tail, in shares of the start's.

@@ -22,8 +22,8 @@ from exhibit import Exhibit, Row
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sheafcli.core.network import Network
-from sheafcli.core.sheaf import NeuralSheaf, Pattern
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.sheaf import NeuralSheaf, Pattern
 from sheafcli.render.palette import CLASS_COLOURS
 from sheafcli.render.style import INK, add_legend, new_figure
 

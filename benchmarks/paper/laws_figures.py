@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from power_law import fit_power
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 from sheafcli.render.palette import CLASS_COLOURS, RUN_COLOURS, RUN_MARKERS
 from sheafcli.render.style import INK, add_legend, new_figure
 

@@ -22,10 +22,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from relaxation import Case, cases, wide_start
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import HeatEquation
-from sheafcli.core.integrators import Euler
-from sheafcli.core.outputs import Array
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.diffusion import HeatEquation
+from sheafcli.core.chain.integrators import Euler
+from sheafcli.core.types import Array
 from sheafcli.render.palette import CLASS_COLOURS
 from sheafcli.render.panels import add_shared_legend, new_grid
 from sheafcli.render.style import INK

@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 from training_figures import METHOD_COLOURS
 from training_runs import GOLDEN, chosen, published, sweep
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.pinned import Diagnosis, diagnose
 from sheafcli.interop.networks import read_network
 from sheafcli.render.panels import add_shared_legend, fit_log_ticks

@@ -8,12 +8,12 @@ from typing import cast
 
 import numpy as np
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import OutputForce, diffuse
-from sheafcli.core.integrators import Chebyshev, Euler
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
-from sheafcli.core.trace import Recorder
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.diffusion import OutputForce, diffuse
+from sheafcli.core.chain.integrators import Chebyshev, Euler
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.trace import Recorder
+from sheafcli.core.types import Array
 from sheafcli.interop.networks import read_network
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"

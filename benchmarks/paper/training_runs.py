@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sheafcli.config import Config
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.errors import InputError
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment

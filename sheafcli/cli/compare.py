@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from sheafcli.cli.options import FormatOption
-from sheafcli.diagnostics.comparison import compare as compare_runs
 from sheafcli.errors import InputError
+from sheafcli.records.comparison import compare as compare_runs
 from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables
 from sheafcli.render.console import remark, say, stdout
 from sheafcli.render.style import save_figure

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, SubjectArgument
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import diffuse as diffuse_stalks
-from sheafcli.core.extension import extend
-from sheafcli.core.integrators import Chebyshev, Euler, Implicit, Integrator
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.diffusion import diffuse as diffuse_stalks
+from sheafcli.core.chain.extension import extend
+from sheafcli.core.chain.integrators import Chebyshev, Euler, Implicit, Integrator
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.trace import Recorder
 from sheafcli.core.pins import Pin, check_pins
-from sheafcli.core.trace import Recorder
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import crossings_table, decay_bound, trace_table
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_notes, say, stdout

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sheafcli.cli.options import FormatOption
-from sheafcli.diagnostics.listing import Condition, Order, find_runs, list_runs
+from sheafcli.records.listing import Condition, Order, find_runs, list_runs
 from sheafcli.render.console import print_notes, remark, say, stdout
 from sheafcli.render.listing import listing_table
 from sheafcli.render.progress import working

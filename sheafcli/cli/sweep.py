@@ -10,8 +10,8 @@ import typer
 
 from sheafcli.cli.options import FormatOption, SetOption
 from sheafcli.config import Sweep, load_sweep
-from sheafcli.diagnostics.sweep import by_parameters, read_index
 from sheafcli.errors import InputError
+from sheafcli.records.sweep import by_parameters, read_index
 from sheafcli.render.console import print_error, print_notes, say, stdout
 from sheafcli.render.style import save_figure
 from sheafcli.render.sweep import sweep_table

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from sheafcli.cli.options import ConfigArgument, SetOption
 from sheafcli.core.training.fit import Record
-from sheafcli.diagnostics.logged import final_discord, read_log
 from sheafcli.errors import InputError
+from sheafcli.records.logged import final_discord, read_log
 from sheafcli.render.console import print_error, print_notes, remark, say, stdout
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.heat_map import heat_map_figure

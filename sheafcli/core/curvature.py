@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse.linalg import LinearOperator, cg
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 
 # Conjugate gradients end at this share of the right-hand side, or after so many products. Any of their steps
 # lowers a quadratic model by half of what its slope says, as the last one does.

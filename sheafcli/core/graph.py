@@ -19,24 +19,12 @@ from functools import cached_property
 
 import numpy as np
 
+from sheafcli.core.edge import Edge, output_edge
 from sheafcli.core.operation import Designed, Learnable, Operation
 from sheafcli.core.operations.parameters import as_parameter
 from sheafcli.core.types import Array, Shape
 
 INPUT = "x"
-
-
-@dataclass(frozen=True)
-class Edge:
-    """An edge of the sheaf: the name of the vertex that it ends at, what kind of operation, and its layer.
-
-    Layers are counted from 1. A layer begins at every operation that mixes its inputs by weights (dense,
-    convolution); any other operation belongs to the latest layer that it reads.
-    """
-
-    name: str
-    operation: str
-    layer: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +150,7 @@ class Graph:
     @cached_property
     def output_edge(self) -> Edge:
         """The edge that pulls the output towards a target; it belongs to the last layer."""
-        return Edge("output", "output", max((edge.layer for edge in self.edges), default=1))
+        return output_edge(max(edge.layer for edge in self.edges))
 
     @property
     def dimension(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 
 LARGEST = 1e70
 """The largest magnitude of a value of the data or a stalk, and of what passes through a network.
@@ -15,7 +15,7 @@ squared residual in a variance). A sum of N of them stays below the largest doub
 
     LARGEST^4 N < 1.8e308,   LARGEST = 1e70  =>  N < 1.8e28,
 
-more terms than any machine holds. Weights multiply along a chain: see `sheafcli.core.reach`.
+more terms than any machine holds. Weights multiply along a chain: see `sheafcli.core.chain.reach`.
 """
 
 SMALLEST = 1e-70

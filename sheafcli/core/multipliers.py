@@ -18,7 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sheafcli.core.outputs import Array, Output
+from sheafcli.core.outputs import Output
+from sheafcli.core.types import Array
 
 Product = Callable[[Array], Array]
 

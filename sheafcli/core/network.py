@@ -1,129 +1,86 @@
-"""The feedforward ReLU network that a sheaf is made of."""
+"""A feed-forward network as every command meets it: a graph of operations, and what its output means.
+
+A plain chain of dense layers and ReLUs is a `Network`, for which `core/chain/` has packed arrays and exact
+equilibria; every other graph is a `GraphNetwork`. `network_of` says which; both have the same members.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from sheafcli.core.magnitude import check_magnitude
-from sheafcli.core.outputs import Array, Identity, Output, output_named
-
-Seed = int | np.random.SeedSequence | np.random.Generator
-
-BLOCK = 10_000
+from sheafcli.core.blocks import blocks
+from sheafcli.core.chain.network import Network
+from sheafcli.core.edge import Edge
+from sheafcli.core.graph import Graph
+from sheafcli.core.operations import Dense, ReLU
+from sheafcli.core.outputs import Identity, Output
+from sheafcli.core.sweep import output
+from sheafcli.core.types import Array, Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
-    """z_l = W_l a_{l-1} + b_l for l = 1..k+1, a_l = relu(z_l) for l = 1..k, prediction phi(z_{k+1}).
+class GraphNetwork:
+    """The value z of the last vertex of a graph, a vector a sample, and the prediction phi(z)."""
 
-    `weights[l-1]` is W_l, of shape n_l x n_{l-1}; `biases[l-1]` is b_l, of shape (n_l,). Both are
-    kept as read-only float64 copies. There are k = len(weights) - 1 hidden layers; k may be 0.
-    """
-
-    weights: tuple[Array, ...]
-    biases: tuple[Array, ...]
+    graph: Graph
     output: Output
 
     def __post_init__(self) -> None:
-        if not self.weights or len(self.weights) != len(self.biases):
+        if len(self.graph.output.shape) != 1:
             raise ValueError(
-                f"a network needs as many weights as biases and at least one of each, "
-                f"got {len(self.weights)} and {len(self.biases)}"
+                f"the output, {self.graph.output.name}, must be a vector a sample, got shape "
+                f"{self.graph.output.shape}"
             )
-        weights = tuple(_frozen(W) for W in self.weights)
-        biases = tuple(_frozen(b) for b in self.biases)
-        for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1):
-            if W.ndim != 2 or 0 in W.shape:
-                raise ValueError(f"W{layer} must be a matrix with entries, got shape {W.shape}")
-            if b.shape != (W.shape[0],):
-                raise ValueError(f"b{layer} must have shape ({W.shape[0]},), got {b.shape}")
-            if layer > 1 and W.shape[1] != weights[layer - 2].shape[0]:
-                raise ValueError(
-                    f"W{layer} takes {W.shape[1]} inputs, layer {layer - 1} "
-                    f"gives {weights[layer - 2].shape[0]}"
-                )
-            if not (np.isfinite(W).all() and np.isfinite(b).all()):
-                raise ValueError(f"W{layer} and b{layer} must be finite")
-        object.__setattr__(self, "weights", weights)
-        object.__setattr__(self, "biases", biases)
-
-    @classmethod
-    def he(cls, widths: Sequence[int], output: str = "identity", seed: Seed = 0) -> Network:
-        """Draw He-normal weights, std sqrt(2 / n_{l-1}), and zero biases for widths n_0..n_{k+1}."""
-        rng = np.random.default_rng(seed)
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
-        weights = tuple(rng.normal(0.0, np.sqrt(2.0 / m), size=(n, m)) for m, n in pairs)
-        return cls(weights, tuple(np.zeros(n) for _, n in pairs), output_named(output))
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """The widths n_0, ..., n_{k+1}."""
-        return (self.weights[0].shape[1], *(W.shape[0] for W in self.weights))
+    def input_shape(self) -> Shape:
+        """The shape of a sample."""
+        return self.graph.input_shape
 
     @property
-    def depth(self) -> int:
-        """The number k of hidden layers."""
-        return len(self.weights) - 1
+    def n_outputs(self) -> int:
+        """The length of the output."""
+        return self.graph.output.size
 
     @property
     def has_output_vertex(self) -> bool:
-        """Whether the sheaf has a vertex y^ after z_{k+1}: it does unless phi is the identity."""
+        """Whether the sheaf has a vertex y^ after the output: it does unless phi is the identity."""
         return not isinstance(self.output, Identity)
 
-    def pre_activations(self, X: Array) -> list[Array]:
-        """Return z_1, ..., z_{k+1} of the forward pass, each samples x n_l."""
-        stalks: list[Array] = []
-        a = np.asarray(X, dtype=np.float64)
-        for W, b in zip(self.weights, self.biases, strict=True):
-            stalks.append(a @ W.T + b)
-            a = np.maximum(stalks[-1], 0.0)
-        return stalks
+    @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """The edges of the sheaf in topological order; the output edge last where phi has a vertex."""
+        return (*self.graph.edges, self.graph.output_edge) if self.has_output_vertex else self.graph.edges
 
     def logits(self, X: Array) -> Array:
-        """Return z_{k+1} of the forward pass, samples x n_{k+1}.
+        """Return the value of the last vertex, samples x n_outputs, in the precision of X.
 
-        Keeps one layer of so many samples as BLOCK in memory at a time, however many there are.
+        Blocks of samples bound the memory, however many there are.
         """
-        if len(X) > BLOCK:
-            return np.concatenate([self.logits(X[i : i + BLOCK]) for i in range(0, len(X), BLOCK)])
-        z = np.asarray(X, dtype=np.float64) @ self.weights[0].T + self.biases[0]
-        for W, b in zip(self.weights[1:], self.biases[1:], strict=True):
-            z = np.maximum(z, 0.0) @ W.T + b
-        return z
+        entries = sum(vertex.size for vertex in self.graph.vertices)
+        return np.concatenate([output(self.graph, X[block]) for block in blocks(len(X), entries)])
 
     def predict(self, X: Array) -> Array:
-        """Return phi(z_{k+1}), samples x n_{k+1}."""
+        """Return phi of the last vertex, samples x n_outputs."""
         return self.output.value(self.logits(X))
 
 
-def as_inputs(network: Network, X: Array) -> Array:
-    """Return X as float64, samples x n_0, or raise ValueError where it does not fit or is out of range."""
-    X = np.asarray(X, dtype=np.float64)
-    if X.ndim != 2 or X.shape[1] != network.widths[0] or len(X) == 0:
-        raise ValueError(f"X must be samples x {network.widths[0]}, at least one, got shape {X.shape}")
-    check_magnitude("X", X)
-    return X
+AnyNetwork = Network | GraphNetwork
 
 
-def as_targets(network: Network, y: Array, n_samples: int) -> Array:
-    """Return y as float64, samples x n_{k+1} (one output may come flat), or raise ValueError likewise."""
-    y = np.asarray(y, dtype=np.float64)
-    y = y[:, None] if y.ndim == 1 else y
-    if y.shape != (n_samples, network.widths[-1]):
-        raise ValueError(f"the target must have shape {(n_samples, network.widths[-1])}, got {y.shape}")
-    check_magnitude("y", y)
-    return y
+def network_of(graph: Graph, output: Output) -> AnyNetwork:
+    """Return a graph with an output as a Network if it is a plain chain, as a GraphNetwork otherwise.
 
-
-def is_finite(array: Array) -> bool:
-    """Return whether all entries of an array, not an empty one, are finite; needs no memory of its size."""
-    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
-
-
-def _frozen(array: Array) -> Array:
-    copy = np.array(array, dtype=np.float64)
-    copy.flags.writeable = False
-    return copy
+    A plain chain reads a vector and is dense, ReLU, dense, ..., ReLU, dense, by whatever names.
+    """
+    operations = [vertex.operation for vertex in graph.vertices[1:]]
+    is_path = all(vertex.parents == (vertex.index - 1,) for vertex in graph.vertices[1:])
+    layers = [operation for operation in operations[::2] if isinstance(operation, Dense)]
+    is_plain = len(layers) == len(operations[::2]) and all(isinstance(a, ReLU) for a in operations[1::2])
+    if not (is_path and is_plain and len(operations) % 2 and len(graph.input_shape) == 1):
+        return GraphNetwork(graph, output)
+    biases = tuple(np.zeros(len(layer.weight)) if layer.bias is None else layer.bias for layer in layers)
+    return Network(tuple(layer.weight for layer in layers), biases, output)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, log_softmax
 
-Array = NDArray[np.float64]
+from sheafcli.core.types import Array
 
 
 class Output(Protocol):

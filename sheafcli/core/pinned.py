@@ -24,10 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sheafcli.core.blocks import blocks
-from sheafcli.core.graph import Edge, Graph
+from sheafcli.core.edge import Edge
+from sheafcli.core.graph import Graph
 from sheafcli.core.multipliers import multipliers
 from sheafcli.core.operation import Patterned
-from sheafcli.core.outputs import Array as Outputs
 from sheafcli.core.outputs import Identity, Output
 from sheafcli.core.resistance import FEW, conjugate_gradients, effective_resistance
 from sheafcli.core.sweep import (
@@ -40,6 +40,7 @@ from sheafcli.core.sweep import (
     resist,
 )
 from sheafcli.core.types import Array
+from sheafcli.core.types import Array as Outputs
 
 # Entries of the work arrays together: 64 MB in single precision.
 ENTRIES = 1 << 24

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 
 
 @dataclass(frozen=True, eq=False)

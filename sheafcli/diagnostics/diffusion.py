@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sheafcli.core.network import Network
-from sheafcli.core.spectrum import pattern_spectra
-from sheafcli.core.trace import Crossing, Recorder
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.spectrum import pattern_spectra
+from sheafcli.core.chain.trace import Crossing, Recorder
 
 # The bound is the smallest gap over the patterns met, the last state's first: over 200 at most, and over
 # fewer where their Laplacians are large.

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.discord import Edge, residuals
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
-from sheafcli.core.sheaf import pattern_of
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.discord import residuals
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.edge import Edge
+from sheafcli.core.types import Array
 
 STATISTICS = ["discord", "std", "median", "max"]
 EDGE_COLUMNS = ["layer", "operation", "edge", *STATISTICS, "share"]

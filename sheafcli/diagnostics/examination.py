@@ -10,12 +10,12 @@ import pandas as pd
 
 from sheafcli.config.load import load_config
 from sheafcli.config.training import TrainingSpec
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.fault import fault_table
 from sheafcli.diagnostics.findings import Examined, Finding, examine, findings_frame, leading_cause
-from sheafcli.diagnostics.logged import read_log
 from sheafcli.diagnostics.pinned import Diagnosis, diagnose
 from sheafcli.errors import InputError
+from sheafcli.records.logged import read_log
 from sheafcli.runs import RunDirectory, RunFailed
 from sheafcli.runs.samples import Samples
 

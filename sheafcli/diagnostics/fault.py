@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from sheafcli.core.extension import extend
-from sheafcli.core.local_fit import local_fits
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
-from sheafcli.core.repair import Repair, repairs
+from sheafcli.core.chain.extension import extend
+from sheafcli.core.chain.local_fit import local_fits
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.repair import Repair, repairs
+from sheafcli.core.types import Array
 
 FAULT_COLUMNS = [
     "samples",

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sheafcli.core.discord import Edge, edges, residuals
-from sheafcli.core.equilibrium import resistances
-from sheafcli.core.extension import Extension, extend
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
-from sheafcli.core.sheaf import pattern_of
+from sheafcli.core.chain.discord import residuals
+from sheafcli.core.chain.equilibrium import resistances
+from sheafcli.core.chain.extension import Extension, extend
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.edge import Edge, edges
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.discord import (
     class_table,
     edge_table,

@@ -10,15 +10,16 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import diffuse
-from sheafcli.core.extension import extend
-from sheafcli.core.integrators import Euler
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array, Identity
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.diffusion import diffuse
+from sheafcli.core.chain.extension import extend
+from sheafcli.core.chain.integrators import Euler
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.sheaf import NeuralSheaf, Pattern, pattern_of
+from sheafcli.core.chain.spectrum import pattern_spectra, spectrum
+from sheafcli.core.outputs import Identity
 from sheafcli.core.pins import Pin
-from sheafcli.core.sheaf import NeuralSheaf, Pattern, pattern_of
-from sheafcli.core.spectrum import pattern_spectra, spectrum
+from sheafcli.core.types import Array
 
 # All patterns are tried while there are so many at most, or else a sample, smaller for large matrices.
 MOST_PATTERNS = 1 << 14

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
-
-Array = NDArray[np.float64]
+from sheafcli.core.types import Array
 
 MAX_ENTRIES = 2**28
 """The most entries (2 GB) of a matrix that the file itself does not hold: a product or an identity."""

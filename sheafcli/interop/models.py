@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import OUTPUTS
 from sheafcli.errors import InputError
 from sheafcli.interop.chain import Chain, to_network

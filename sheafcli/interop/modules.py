@@ -15,8 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from sheafcli.core.network import Network
-from sheafcli.interop.chain import Affine, Array, Chain, Scale, batch_norm
+from sheafcli.core.chain.network import Network
+from sheafcli.core.types import Array
+from sheafcli.interop.chain import Affine, Chain, Scale, batch_norm
 from sheafcli.interop.families import residual_blocks, several_networks
 from sheafcli.interop.order import Place, numbers, settled, template
 from sheafcli.interop.relus import assumed_steps, beside_norm

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sheafcli.core.chain.network import Network
 from sheafcli.core.magnitude import LARGEST, check_magnitude
-from sheafcli.core.network import Network
 from sheafcli.core.outputs import OUTPUTS, output_named
+from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
 
@@ -76,9 +77,9 @@ def check_range(network: Network, path: Path) -> None:
                 )
 
 
-def read_stalks(path: Path) -> dict[str, NDArray[np.float64]]:
+def read_stalks(path: Path) -> dict[str, Array]:
     """Read start stalks z1, a1, z2, ... from an .npz file; they must be finite numbers."""
-    stalks: dict[str, NDArray[np.float64]] = {}
+    stalks: dict[str, Array] = {}
     for name, array in read_npz(path).items():
         if not re.fullmatch(r"[za][1-9]\d*", name):
             raise InputError(f"unknown stalk {name!r}; stalks are named z1, a1, z2, ...", path=path)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.interop.chain import Chain
 from sheafcli.interop.contents import library
 from sheafcli.interop.onnx_graph import Graph

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sheafcli.interop.chain import Affine, Array, Ending, Relu, Scale, Step, batch_norm
+from sheafcli.core.types import Array
+from sheafcli.interop.chain import Affine, Ending, Relu, Scale, Step, batch_norm
 from sheafcli.interop.onnx_constants import FREE_ENTRIES, Constant
 from sheafcli.interop.onnx_graph import Graph, Node
 from sheafcli.interop.onnx_refusals import not_covered

@@ -11,9 +11,9 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
+from sheafcli.core.types import Array
 from sheafcli.errors import InputError
-from sheafcli.interop.chain import Array
 from sheafcli.interop.checkpoints import open_checkpoint
 from sheafcli.interop.contents import STATE_DICT_SNIPPET, library
 from sheafcli.interop.modules import state_tensors

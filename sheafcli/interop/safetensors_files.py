@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
+from sheafcli.core.types import Array
 from sheafcli.errors import InputError
-from sheafcli.interop.chain import Array
 from sheafcli.interop.contents import library
 from sheafcli.interop.modules import state_tensors
 from sheafcli.interop.state import StateDict, Tensor

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from sheafcli.core.types import Array
 from sheafcli.errors import InputError
-from sheafcli.interop.chain import MAX_ENTRIES, Affine, Array, Chain, Relu, Scale, Step, class_name
+from sheafcli.interop.chain import MAX_ENTRIES, Affine, Chain, Relu, Scale, Step, class_name
 from sheafcli.interop.contents import SKLEARN_SNIPPET
 from sheafcli.interop.skops_files import Stored, stored_object
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sheafcli.interop.chain import Array
+from sheafcli.core.types import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, ScalarFormatter
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from sheafcli.core.types import Array
 
 # Values that span less than this factor are drawn on a linear axis: a logarithm has nothing to show.
 LOG_FROM = 3.0

@@ -20,21 +20,19 @@ from matplotlib.transforms import (
     Transform,
     blended_transform_factory,
 )
-from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.diagnostics.comparison import ACCURACIES, LOSSES, Comparison
-from sheafcli.diagnostics.logged import OPERATIONS
+from sheafcli.core.types import Array
 from sheafcli.printable import printable
+from sheafcli.records.comparison import ACCURACIES, LOSSES, Comparison
+from sheafcli.records.logged import OPERATIONS
 from sheafcli.render.axes import fit_scale
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING, aligned
 from sheafcli.render.palette import OPERATION_COLOURS, RUN_COLOURS, RUN_MARKERS
 from sheafcli.render.share_bar import ShareBar
 from sheafcli.render.style import INK, add_legend, new_figure
-
-Array = NDArray[np.float64]
 
 FORMATS = (".png", ".svg", ".pdf")
 """The endings of the files that a picture can be saved as."""

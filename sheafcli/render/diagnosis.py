@@ -8,16 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
+from sheafcli.core.types import Array
 from sheafcli.render.figures import ROUNDING
 from sheafcli.render.numbers import percent
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.panels import add_shared_legend, fit_log_ticks, new_grid, operation_handles, square
 from sheafcli.render.style import INK, new_figure
-
-Array = NDArray[np.float64]
 
 # In inches: a layer's panel, and all else above and below.
 LAYER, MARGINS = 1.55, 0.9

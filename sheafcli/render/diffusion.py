@@ -14,23 +14,21 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
-from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import Diffusion
-from sheafcli.core.trace import Recorder
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.diffusion import Diffusion
+from sheafcli.core.chain.trace import Recorder
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import patterns_for_bound
 from sheafcli.render.console import live_view, stderr
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING
 from sheafcli.render.palette import CLASS_COLOURS, PART_COLOURS
 from sheafcli.render.style import INK, add_legend, new_figure
-
-Array = NDArray[np.float64]
 
 # Integrators follow a decay to some percent: a rate is too low only below this share of its bound.
 INTEGRATED = 0.95

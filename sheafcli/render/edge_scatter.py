@@ -12,14 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from sheafcli.core.discord import Edge, residuals
-from sheafcli.core.extension import Extension
-from sheafcli.core.network import Network
+from sheafcli.core.chain.discord import residuals
+from sheafcli.core.chain.extension import Extension
+from sheafcli.core.chain.network import Network
+from sheafcli.core.edge import Edge
+from sheafcli.core.types import Array
 from sheafcli.render.palette import CLASS_COLOURS, OPERATION_COLOURS, PART_COLOURS
 from sheafcli.render.panels import add_shared_legend, new_grid, thinned
 from sheafcli.render.style import INK
-
-Array = NDArray[np.float64]
 
 # The states of a hidden neuron by their code in `Extension.states`; those of the last layer have none.
 STATES = ("inactive", "active", "held at the kink")

@@ -11,15 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.typing import NDArray
 
+from sheafcli.core.types import Array
 from sheafcli.render.axes import LOG_FROM
 from sheafcli.render.figures import ROUNDING
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.panels import add_shared_legend, fit_log_ticks, square, thinned
 from sheafcli.render.style import FAINT, INK, new_figure
-
-Array = NDArray[np.float64]
 
 # More logged steps than that would be narrower than a dot of the picture.
 MOST_STEPS = 600

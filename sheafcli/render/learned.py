@@ -12,14 +12,12 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
+from sheafcli.core.types import Array
 from sheafcli.render.palette import CLASS_COLOURS
 from sheafcli.render.style import INK, add_legend, new_figure
 from sheafcli.tasks.data import TaskData
-
-Array = NDArray[np.float64]
 
 MOST_NAMED_CLASSES = 10
 # What is learned is evaluated on a grid of so many points a side.

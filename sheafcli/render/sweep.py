@@ -6,7 +6,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.diagnostics.sweep import SEED
+from sheafcli.records.sweep import SEED
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import aligned, percent
 
@@ -17,7 +17,7 @@ WIDEST_PARAMETER = 16
 def sweep_table(table: pd.DataFrame, keys: list[str], counts: dict[str, int], name: str) -> Table:
     """Return a row for every combination of the parameters, with the medians over its seeds.
 
-    `table` is that of `diagnostics.sweep.by_parameters`. Of more than 24 rows the best by test loss are
+    `table` is that of `records.sweep.by_parameters`. Of more than 24 rows the best by test loss are
     shown, in their order; the title says so, and how many runs ended how.
     """
     by = "test_loss" if "test_loss" in table else "train_loss"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sheafcli.diagnostics.sweep import SEED
+from sheafcli.records.sweep import SEED
 from sheafcli.render.palette import RUN_COLOURS
 from sheafcli.render.style import add_legend, new_figure
 from sheafcli.render.sweep import parameter_names, parameter_text

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.config import SweepRun
-from sheafcli.diagnostics.sweep import SEED
+from sheafcli.records.sweep import SEED
 from sheafcli.render.comparison import STATUS_STYLES
 from sheafcli.render.console import live_view, stderr
 from sheafcli.render.progress import APPEARS_AFTER_SECONDS, clock

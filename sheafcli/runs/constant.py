@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logit
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import Output
+from sheafcli.core.types import Array
 from sheafcli.tasks import TaskData
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

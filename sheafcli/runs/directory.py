@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sheafcli.config import Config, dump_config, load_config
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import network_arrays, read_network
 from sheafcli.runs.files import temporary_of, write_npz, write_text

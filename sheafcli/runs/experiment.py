@@ -11,10 +11,9 @@ import numpy as np
 
 from sheafcli.config import Config, error_at, load_config
 from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
-from sheafcli.core.reach import check_reach
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.reach import check_reach
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
@@ -22,6 +21,7 @@ from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import MOST_STEPS, Method
+from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import read_network, read_stalks
 from sheafcli.tasks import TaskData

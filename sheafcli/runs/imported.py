@@ -16,7 +16,7 @@ from sheafcli.config.document import parse, write
 from sheafcli.config.naming import name_from
 from sheafcli.config.problems import did_you_mean, found_problems
 from sheafcli.config.schema import MAX_HIDDEN
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.tasks import TaskData
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.errors import InputError
 from sheafcli.interop.models import Model
 from sheafcli.tasks import TaskData

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
-from sheafcli.core.reach import check_reach
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.reach import check_reach
+from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
 from sheafcli.runs.data_files import check_data_is_there

@@ -8,9 +8,10 @@ from typing import Literal, get_args
 import numpy as np
 from pydantic import Field
 
+from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
-from sheafcli.tasks.data import Array, OutputName, TaskData, encoding_of
+from sheafcli.tasks.data import OutputName, TaskData, encoding_of
 from sheafcli.tasks.specification import TaskSpecification, choose_output
 from sheafcli.tasks.table_target import MAX_CLASSES
 from sheafcli.tasks.targets import encoded, inputs_of, note_on_quantities, targets_of

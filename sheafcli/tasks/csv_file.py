@@ -14,10 +14,10 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
+from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded
 from sheafcli.tasks.cells import is_missing, is_number, shown, with_point
-from sheafcli.tasks.data import Array
 from sheafcli.tasks.faults import MISSING, POINT, Faults
 from sheafcli.tasks.separators import (
     CHARACTERS,

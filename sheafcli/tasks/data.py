@@ -8,10 +8,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.network import is_finite
+from sheafcli.core.chain.network import is_finite
+from sheafcli.core.types import Array
 
 OutputName: TypeAlias = Literal["identity", "sigmoid", "softmax"]
-Array: TypeAlias = NDArray[np.float64]
 
 ROUNDING = 1e-12
 """Shares that were divided by their sum differ from 1 by less."""

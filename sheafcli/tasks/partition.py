@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from sheafcli.tasks.data import Array, OutputName, TaskData
+from sheafcli.core.types import Array
+from sheafcli.tasks.data import OutputName, TaskData
 
 TestFraction: TypeAlias = Annotated[
     float,

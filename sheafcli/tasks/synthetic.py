@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from sheafcli.tasks.data import Array, TaskData, class_outputs, encode_classes
+from sheafcli.core.types import Array
+from sheafcli.tasks.data import TaskData, class_outputs, encode_classes
 from sheafcli.tasks.specification import TaskSpecification, choose_output
 
 MAX_SAMPLES = 10_000_000

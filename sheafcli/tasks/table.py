@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from sheafcli.core.magnitude import beyond
+from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.tasks.csv_file import Column, read_table
-from sheafcli.tasks.data import Array, TaskData
+from sheafcli.tasks.data import TaskData
 from sheafcli.tasks.partition import Partition, Standardize, TestFraction
 from sheafcli.tasks.separators import CHARACTERS, Decimal, Delimiter
 from sheafcli.tasks.specification import TaskSpecification

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.magnitude import check_magnitude
-from sheafcli.tasks.data import Array, encode_classes
+from sheafcli.core.types import Array
+from sheafcli.tasks.data import encode_classes
 
 SUM_TOLERANCE = 1e-5
 """Shares in single precision sum to 1 up to this; they are then divided by their sum."""

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sheafcli.config.document import parse
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.errors import InputError
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from sheafcli.cli import diagnose
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.fault import FAULT_COLUMNS
 from sheafcli.interop.networks import read_network
 from sheafcli.runs import Experiment, RunDirectory

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.interop.networks import network_arrays, read_network
 
 OUTPUTS = {"identity": 2, "sigmoid": 1, "softmax": 3}

@@ -20,7 +20,7 @@ with warnings.catch_warnings():
 from torch import nn
 
 from sheafcli.config.naming import name_from
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.interop.networks import network_arrays, read_network
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.interop.networks import network_arrays, read_network
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sheafcli.config import load_config
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.runs import Experiment, RunDirectory
 
 diffuse_command = importlib.import_module("sheafcli.cli.diffuse")

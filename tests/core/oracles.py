@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
 
 seeds = st.integers(0, 2**32 - 1)

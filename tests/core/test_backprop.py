@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from oracles import PHI, problem
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.core.training.backprop import Backprop, gradient
 from sheafcli.core.training.optimizers import SGD

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from oracles import problem
 from strategies import seeds
 
-from sheafcli.core.discord import edges
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
+from sheafcli.core.edge import edges
 from sheafcli.core.training import descent
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.descent import Descent, DescentSession, StopWhen

@@ -11,12 +11,13 @@ from oracles import problem
 from scipy.optimize import minimize
 from strategies import networks, seeds
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.discord import edges, residuals, training_discord, training_energy
-from sheafcli.core.equilibrium import effective_resistance
-from sheafcli.core.extension import extend
-from sheafcli.core.network import Network
-from sheafcli.core.sheaf import pattern_of
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.discord import residuals, training_discord, training_energy
+from sheafcli.core.chain.equilibrium import effective_resistance
+from sheafcli.core.chain.extension import extend
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.edge import edges
 from sheafcli.core.training.backprop import gradient
 from sheafcli.core.training.equilibrium import TOLERANCE, Equilibrium, EquilibriumRule
 from sheafcli.core.training.layers import Batch, Parameters

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sheafcli.core.graph import Constant, Edge, Graph, Node
+from sheafcli.core.edge import Edge
+from sheafcli.core.graph import Constant, Graph, Node
 from sheafcli.core.operations import Dense, Flatten, PReLU, ReLU, Scale, Sigmoid
 
 ONE = np.ones

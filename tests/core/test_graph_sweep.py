@@ -8,9 +8,9 @@ from graphs import graph_of, graphs
 from hypothesis import given
 from strategies import networks, seeds
 
+from sheafcli.core.chain.sheaf import NeuralSheaf
 from sheafcli.core.graph import Constant, Graph, Node
 from sheafcli.core.operations import Add, Dense, ReLU
-from sheafcli.core.sheaf import NeuralSheaf
 from sheafcli.core.sweep import (
     as_samples,
     assemble,

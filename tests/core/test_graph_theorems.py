@@ -6,8 +6,8 @@ from graphs import SMOOTH, graph_of, graphs
 from hypothesis import given, settings
 from strategies import networks, seeds
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.discord import discord, residuals
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.discord import discord, residuals
 from sheafcli.core.sweep import (
     assemble,
     coboundary,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from oracles import Plain, assert_state, problem
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.network import Network
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.core.training import heat
 from sheafcli.core.training.heat import BLOW_UP, Heat

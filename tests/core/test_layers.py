@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from oracles import problem
 from strategies import networks, seeds
 
-from sheafcli.core.sheaf import pattern_of
+from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.training.layers import Batch, Parameters, pull_back
 
 

@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from scipy.sparse.linalg import splu
 from strategies import networks, seeds
 
-from sheafcli.core.discord import edges as chain_edges
-from sheafcli.core.equilibrium import effective_resistance as chain_resistance
-from sheafcli.core.equilibrium import equilibrium, resistances
+from sheafcli.core.chain.equilibrium import effective_resistance as chain_resistance
+from sheafcli.core.chain.equilibrium import equilibrium, resistances
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.chain.spectrum import spectrum
+from sheafcli.core.edge import edges as chain_edges
 from sheafcli.core.graph import Graph, Node
 from sheafcli.core.lanczos import inverse_product, laplacian_product, spectrum_ends
-from sheafcli.core.network import Network
 from sheafcli.core.operations import (
     Add,
     AveragePooling,
@@ -32,8 +34,6 @@ from sheafcli.core.operations import (
 from sheafcli.core.outputs import Identity, Softmax, output_named
 from sheafcli.core.pinned import pinned
 from sheafcli.core.resistance import FEW, conjugate_gradients, effective_resistance
-from sheafcli.core.sheaf import pattern_of
-from sheafcli.core.spectrum import spectrum
 from sheafcli.core.sweep import assemble, forward, linearize, output
 from sheafcli.core.theorems import forward_coordinates
 

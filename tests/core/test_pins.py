@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sheafcli.core.cochain import Cochain
+from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.pins import Pin, check_pins
 
 

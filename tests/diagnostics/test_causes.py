@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from planted import healthy
 
 from sheafcli.config.training import BackpropSpec
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.findings import examine
 from sheafcli.diagnostics.findings.fit import no_better_than_constant, parts_apart, underfit
 from sheafcli.diagnostics.findings.inputs import inputs_shifted

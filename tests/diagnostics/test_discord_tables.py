@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.discord import Edge, residuals
-from sheafcli.core.network import Network
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.discord import residuals
+from sheafcli.core.chain.network import Network
+from sheafcli.core.edge import affine_edge, output_edge
 from sheafcli.diagnostics.discord import (
     class_table,
     discord_table,
@@ -92,7 +93,7 @@ def test_layers_operations_and_samples_are_sums_of_the_same_residuals(case):
 
 
 def test_a_class_has_the_statistics_of_its_samples_and_none_without_any():
-    squared = {Edge(1, "affine"): np.array([1.0, 2.0, 5.0]), Edge(1, "output"): np.array([1.0, 0.0, 1.0])}
+    squared = {affine_edge(1): np.array([1.0, 2.0, 5.0]), output_edge(1): np.array([1.0, 0.0, 1.0])}
     table = class_table(squared, np.array([2, 0, 2]), ("red", "green", "blue")).set_index("class")
     assert table["samples"].tolist() == [1, 0, 2]
     assert table.loc["red", ["discord", "std", "median", "max", "share"]].tolist() == [2, 0, 2, 2, 0.2]

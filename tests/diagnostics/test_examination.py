@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sheafcli.config import load_config
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics import examination, pinned
 from sheafcli.diagnostics.examination import examine_run
 from sheafcli.diagnostics.fault import fault_table

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheafcli.core.extension import extend
-from sheafcli.core.local_fit import local_fits
-from sheafcli.core.network import Network
-from sheafcli.core.repair import repairs
+from sheafcli.core.chain.extension import extend
+from sheafcli.core.chain.local_fit import local_fits
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.repair import repairs
 from sheafcli.diagnostics import fault
 from sheafcli.diagnostics.fault import (
     FAULT_COLUMNS,

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from sheafcli.config.training import BackpropSpec, HeatSpec
-from sheafcli.core.equilibrium import effective_resistance
-from sheafcli.core.network import Network
+from sheafcli.core.chain.equilibrium import effective_resistance
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.sheaf import NeuralSheaf
 from sheafcli.core.outputs import output_named
-from sheafcli.core.sheaf import NeuralSheaf
 from sheafcli.core.training.heat import CHEBYSHEV_PAIR
 from sheafcli.diagnostics.findings import COLUMNS, RULES, Examined, Finding, examine, findings_frame, neurons
 from sheafcli.diagnostics.findings.data import class_discord, sample_discord

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheafcli.core.equilibrium import effective_resistance
-from sheafcli.core.network import Network
-from sheafcli.core.sheaf import pattern_of
+from sheafcli.core.chain.equilibrium import effective_resistance
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.diagnostics import pinned
 from sheafcli.diagnostics.pinned import class_codes, diagnose, resistance_shares
 

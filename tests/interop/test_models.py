@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as arrays_of
 from model_files import assert_damage_is_refused_or_harmless, assert_same, biased, refusal, written
 
+from sheafcli.core.chain.network import Network
 from sheafcli.core.magnitude import LARGEST
-from sheafcli.core.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
 from sheafcli.interop.models import FORMATS, READERS, STATES, WRITERS, model_bytes, read_model

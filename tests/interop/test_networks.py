@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as arrays_of
 
+from sheafcli.core.chain.network import Network
 from sheafcli.core.magnitude import LARGEST
-from sheafcli.core.network import Network
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import network_arrays, read_network, read_stalks
 

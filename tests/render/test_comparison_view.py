@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from rich.cells import cell_len
 from rich.console import Console
 
-from sheafcli.diagnostics.comparison import COLUMNS, Comparison
+from sheafcli.records.comparison import COLUMNS, Comparison
 from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.style import save_figure

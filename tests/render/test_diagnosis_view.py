@@ -9,7 +9,7 @@ from matplotlib.image import imread
 from matplotlib.patches import StepPatch
 from scipy.optimize import minimize
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.pinned import diagnose
 from sheafcli.render import diagnosis as view_module
 from sheafcli.render.diagnosis import (

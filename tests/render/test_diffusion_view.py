@@ -11,12 +11,12 @@ from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.image import imread
 from rich.console import Console
 
-from sheafcli.core import trace as trace_module
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.diffusion import diffuse
-from sheafcli.core.integrators import Euler
-from sheafcli.core.network import Network
-from sheafcli.core.trace import Recorder
+from sheafcli.core.chain import trace as trace_module
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.diffusion import diffuse
+from sheafcli.core.chain.integrators import Euler
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.trace import Recorder
 from sheafcli.diagnostics.diffusion import crossings_table, trace_table
 from sheafcli.render import diffusion as view_module
 from sheafcli.render.diffusion import LiveTrace, diffusion_figures, diffusion_table

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 from matplotlib.lines import AxLine
 
-from sheafcli.core.extension import extend
-from sheafcli.core.network import Network
+from sheafcli.core.chain.extension import extend
+from sheafcli.core.chain.network import Network
 from sheafcli.render import edge_scatter
 from sheafcli.render.edge_scatter import MOST_POINTS, STATES, edges_figure
 from sheafcli.render.panels import thinned

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.image import imread
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.learned import learned_figure

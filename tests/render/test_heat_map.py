@@ -7,7 +7,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, to_hex
 from matplotlib.image import imread
 
-from sheafcli.core.discord import edges
+from sheafcli.core.edge import edges
 from sheafcli.render.figures import ROUNDING
 from sheafcli.render.heat_map import MOST_ROWS, MOST_STEPS, ZERO, heat_map_figure
 from sheafcli.render.palette import OPERATION_COLOURS

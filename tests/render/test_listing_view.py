@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
-from sheafcli.diagnostics.listing import CHOICES, COLUMNS
+from sheafcli.records.listing import CHOICES, COLUMNS
 from sheafcli.render.listing import listing_table
 
 PLAIN = {

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from sheafcli.config import load_sweep
-from sheafcli.diagnostics.sweep import by_parameters, read_index
 from sheafcli.errors import InputError
+from sheafcli.records.sweep import by_parameters, read_index
 from sheafcli.render import sweep_progress
 from sheafcli.render.sweep import sweep_table
 from sheafcli.render.sweep_progress import SweepView

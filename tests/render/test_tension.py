@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.pinned import diagnose
 from sheafcli.render import tension as view_module
 from sheafcli.render.palette import OPERATION_COLOURS

@@ -13,8 +13,8 @@ import pytest
 from scipy.special import expit
 
 from sheafcli.config import load_config
-from sheafcli.core.equilibrium import equilibrium
-from sheafcli.core.sheaf import NeuralSheaf
+from sheafcli.core.chain.equilibrium import equilibrium
+from sheafcli.core.chain.sheaf import NeuralSheaf
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.heat import Heat

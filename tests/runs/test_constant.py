@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.runs.constant import best_constant, compared, doubts
 from sheafcli.tasks import TaskData

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.network import Network
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.network import Network
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sheafcli.config import dump_config, load_config
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.errors import InputError
 from sheafcli.interop.models import model_bytes
 from sheafcli.interop.networks import network_arrays

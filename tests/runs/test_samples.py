@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sheafcli.core.network import Network
+from sheafcli.core.chain.network import Network
 from sheafcli.errors import InputError
 from sheafcli.runs.samples import Samples
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.core.discord import Edge, edges
-from sheafcli.core.network import Network, Seed, as_inputs, as_targets
-from sheafcli.core.outputs import Array
+from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.edge import Edge, edges, output_edge
 from sheafcli.core.training.descent import Descent, DescentSession
 from sheafcli.core.training.layers import Batch, Parameters, pull_back
+from sheafcli.core.types import Array, Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class BackpropRule:
         output = parameters.output
         self._depth, self._output = len(batch.R), output
         self._z, self._y = batch.forward(parameters.H).T, batch.y.T
-        error = output.value(self._z).T - batch.y
+        error: Array = output.value(self._z).T - batch.y
         error *= output.loss_scale(batch.y.shape[0]) / batch.size
         for layer in range(len(parameters.H) - 1, -1, -1):
             np.matmul(error, batch.a[layer].T, out=parameters.G[layer])
@@ -57,7 +57,7 @@ class BackpropRule:
     def discord(self) -> dict[Edge, float]:
         """Return the training discord of the forward pass: the output edge carries all of it."""
         found = dict.fromkeys(edges(self._depth), 0.0)
-        return found | {Edge(self._depth + 1, "output"): self._output.discord(self._z, self._y)}
+        return found | {output_edge(self._depth + 1): self._output.discord(self._z, self._y)}
 
 
 def gradient(network: Network, X: Array, y: Array) -> list[tuple[Array, Array]]:

@@ -14,12 +14,12 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.discord import Edge
-from sheafcli.core.network import Network, Seed, as_inputs, as_targets
-from sheafcli.core.outputs import Array
+from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.edge import Edge, output_edge
 from sheafcli.core.training.layers import Batch, Parameters
 from sheafcli.core.training.optimizers import Adam, Optimizer
 from sheafcli.core.training.protocol import Diverged, Progress
+from sheafcli.core.types import Array, Seed
 
 # Every so many steps, or as soon as so much time has passed, a watcher is told how far the whole is.
 LOOK_EVERY = 100
@@ -312,4 +312,4 @@ class DescentSession:
     def _give_up(self, before: dict[str, Array]) -> None:
         step = self.step
         self.restore(before)
-        raise Diverged(step, Edge(len(self._parameters.H), "output"), "choose a smaller learning_rate")
+        raise Diverged(step, output_edge(len(self._parameters.H)), "choose a smaller learning_rate")

@@ -2,7 +2,7 @@
 
 With the input pinned and an output edge of stiffness gamma pulling z_{k+1} towards y, the stalks of
 `Heat` tend to an equilibrium while the weights stand still. Here each step finds it in closed form
-(`sheafcli.core.equilibrium`), on the pattern R_l of the forward pass and without forming S: with the
+(`sheafcli.core.chain.equilibrium`), on the pattern R_l of the forward pass and without forming S: with the
 pull lambda on the output stalk,
 
     v_{k+1} = lambda,  u_l = W_{l+1}^T v_{l+1},  v_l = R_l u_l,  d_l = u_l + v_l + R_l W_l d_{l-1},  d_0 = 0,
@@ -24,12 +24,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.core.discord import Edge
+from sheafcli.core.chain.network import Network
+from sheafcli.core.edge import Edge, activation_edge, affine_edge, output_edge
 from sheafcli.core.multipliers import multipliers
-from sheafcli.core.network import Network, Seed
-from sheafcli.core.outputs import Array, Identity
+from sheafcli.core.outputs import Identity
 from sheafcli.core.training.descent import Descent, DescentSession
 from sheafcli.core.training.layers import Batch, Parameters, pull_back
+from sheafcli.core.types import Array, Seed
 
 # The error of lambda that a step allows itself, as a share of it: far below what a step changes.
 TOLERANCE = 1e-3
@@ -99,11 +100,11 @@ class EquilibriumRule:
         """Return the discord of the equilibrium whose gradient was taken last, at no extra solve."""
         found = {}
         for layer, (u, v) in enumerate(zip(self._u, self._v, strict=True), start=1):
-            found[Edge(layer, "affine")] = self._square(v)
-            found[Edge(layer, "activation")] = self._square(u)
+            found[affine_edge(layer)] = self._square(v)
+            found[activation_edge(layer)] = self._square(u)
         last = len(self._u) + 1
-        found[Edge(last, "affine")] = float(np.mean(np.sum(self.pull * self.pull, axis=1)))
-        return found | {Edge(last, "output"): self._output.discord(self._f + self._resisted, self._y)}
+        found[affine_edge(last)] = float(np.mean(np.sum(self.pull * self.pull, axis=1)))
+        return found | {output_edge(last): self._output.discord(self._f + self._resisted, self._y)}
 
     def _single(self, parameters: Parameters, batch: Batch, guess: Array | None, factor: float) -> None:
         """Respond to a pull of one, and scale: S is a number a sample, and all is linear in lambda."""

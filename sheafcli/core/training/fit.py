@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sheafcli.core.discord import Edge
-from sheafcli.core.network import Network, Seed, as_inputs, as_targets
-from sheafcli.core.outputs import Array
+from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.edge import Edge
 from sheafcli.core.training.protocol import Method, Progress, Session
+from sheafcli.core.types import Array, Seed
 
 
 @dataclass(frozen=True)

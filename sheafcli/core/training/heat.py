@@ -18,13 +18,14 @@ from typing import Literal
 import numpy as np
 from scipy.linalg.blas import daxpy, dgemm, dsymm
 
-from sheafcli.core.cochain import Cochain
-from sheafcli.core.discord import Edge, training_discord, training_energy
-from sheafcli.core.flow import Flow, InputEdge, homogeneous_maps, network_of, with_ones
-from sheafcli.core.network import Network, Seed, as_inputs, as_targets
-from sheafcli.core.outputs import Array
-from sheafcli.core.stability import largest_eigenvalue_bound, spectral_norm
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.discord import training_discord, training_energy
+from sheafcli.core.chain.flow import Flow, InputEdge, homogeneous_maps, network_of, with_ones
+from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.chain.stability import largest_eigenvalue_bound, spectral_norm
+from sheafcli.core.edge import Edge, activation_edge, affine_edge
 from sheafcli.core.training.protocol import Diverged, Progress
+from sheafcli.core.types import Array, Seed
 
 # Every so many steps the flow is looked at: is it sound, how far is the whole, what step is stable.
 LOOK_EVERY = 100
@@ -366,10 +367,10 @@ class HeatSession:
         flow.residuals()
         sizes: dict[Edge, float] = {}
         for layer, r in flow.r.items():
-            sizes[Edge(layer, "affine")] = float(np.sum(r * r))
+            sizes[affine_edge(layer)] = float(np.sum(r * r))
             if layer <= len(self._cochain.blocks):
                 s = flow.s[:, self._cochain.blocks[layer - 1]]
-                sizes[Edge(layer, "activation")] = float(np.sum(s * s))
+                sizes[activation_edge(layer)] = float(np.sum(s * s))
         return max(sizes, key=lambda edge: np.nan_to_num(sizes[edge], nan=np.inf))
 
     def _advice(self) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sheafcli.core.network import Network
-from sheafcli.core.outputs import Array
+from sheafcli.core.chain.network import Network
+from sheafcli.core.types import Array
 
 
 class Parameters:

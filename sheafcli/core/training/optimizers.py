@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 
 
 class Optimizer(Protocol):

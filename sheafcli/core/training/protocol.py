@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from sheafcli.core.discord import Edge
-from sheafcli.core.network import Network, Seed
-from sheafcli.core.outputs import Array
+from sheafcli.core.chain.network import Network
+from sheafcli.core.edge import Edge
+from sheafcli.core.types import Array, Seed
 
 Progress = Callable[[int, float], None]
 

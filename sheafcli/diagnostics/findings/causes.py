@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sheafcli.config.training import HeatSpec
-from sheafcli.core.outputs import Array
-from sheafcli.core.sheaf import pattern_of
+from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import Examined
 from sheafcli.diagnostics.findings.finding import listed
 
@@ -167,5 +167,5 @@ def _silent(examined: Examined, stalks: list[Array]) -> list[int]:
     ]
 
 
-def _norms(matrices: list[Array] | tuple[Array, ...]) -> Array:
+def _norms(matrices: Sequence[Array]) -> Array:
     return np.maximum([float(np.linalg.norm(W)) for W in matrices], np.finfo(np.float64).tiny)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import FEWEST_OF_CLASS, FEWEST_SAMPLES, Examined
 from sheafcli.diagnostics.findings.finding import Finding, count_of, listed, verb
 

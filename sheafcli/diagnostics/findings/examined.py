@@ -11,13 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sheafcli.config.training import TrainingSpec
-from sheafcli.core.discord import Edge, residuals
-from sheafcli.core.equilibrium import resistances
-from sheafcli.core.extension import extend
-from sheafcli.core.network import BLOCK, Network
-from sheafcli.core.outputs import Array, Output
-from sheafcli.core.sheaf import pattern_of
-from sheafcli.core.spectrum import Spectrum, spectrum
+from sheafcli.core.chain.discord import residuals
+from sheafcli.core.chain.equilibrium import resistances
+from sheafcli.core.chain.extension import extend
+from sheafcli.core.chain.network import BLOCK, Network
+from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.chain.spectrum import Spectrum, spectrum
+from sheafcli.core.edge import Edge
+from sheafcli.core.outputs import Output
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.discord import squared_residuals
 from sheafcli.diagnostics.findings.reference import Reference, missed, reference
 from sheafcli.diagnostics.findings.rows import spread_evenly, spread_rows

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.causes import Cause, likeliest_cause
 from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined
 from sheafcli.diagnostics.findings.finding import Finding

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import FEWEST_OF_CLASS, MOST_REFERENCES, Examined
 from sheafcli.diagnostics.findings.finding import Finding, listed
 from sheafcli.diagnostics.findings.reference import neighbours

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined
 from sheafcli.diagnostics.findings.finding import Finding, Severity, count_of, graded, listed, verb
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 
 # Columns are cut where they leave their mean by so many standard deviations: one value decides nothing.
 WIDEST = 3.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 
 
 def spread_evenly(array: Array, most: int) -> Array:

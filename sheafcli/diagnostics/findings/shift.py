@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from sheafcli.core.outputs import Array
+from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.rows import spread_rows
 
 # Two parts of one table are told apart by chance less often than in one of a thousand tables.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sheafcli.config.training import HeatSpec
-from sheafcli.core.stability import spectral_norm
+from sheafcli.core.chain.stability import spectral_norm
 from sheafcli.core.training.heat import CHEBYSHEV_PAIR
 from sheafcli.diagnostics.findings.examined import Examined
 from sheafcli.diagnostics.findings.finding import Finding

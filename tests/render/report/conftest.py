@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sheafcli.core.network import Network
-from sheafcli.core.spectrum import spectrum
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.spectrum import spectrum
 from sheafcli.diagnostics.pinned import diagnose
 from sheafcli.diagnostics.spectrum import spectrum_table
 from sheafcli.runs import RunDirectory

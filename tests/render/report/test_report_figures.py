@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheafcli.core.discord import edges
+from sheafcli.core.edge import edges
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.report import Contents
 from sheafcli.render.report.diagnosis import (

@@ -1,0 +1,187 @@
+"""The parts of a layer's map [W_l, b_l] that a fault may be in: all, a neuron's row, an input's column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+
+from sheafcli.core.curvature import Curvature
+from sheafcli.core.types import Array
+
+Kind = Literal["layer", "neuron", "input"]
+
+# The Gram matrix of a whole layer has at most so many rows, where it has more entries.
+MOST_ROWS = 700
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """A layer taken out of its network.
+
+    `inputs` is [a_{l-1}, 1], samples x (n_{l-1} + 1); `matrix` is [W_l, b_l]; `z` is z_l, samples x n_l.
+    """
+
+    inputs: Array
+    matrix: Array
+    z: Array
+
+
+class Part(Protocol):
+    """Some entries of [W_l, b_l] that may change while all others stay.
+
+    With `entries` a vector that describes it, `stalk` is z_l, `slope` the gradient in them from that in z_l,
+    `placed` the whole matrix, and `curvature` the J^T J of J, d / d entries of anything, from G, d / dz_l of
+    it, samples x outputs x n_l. Rows of J smaller than `negligible` need not be in its Gram matrix.
+    """
+
+    @property
+    def kind(self) -> Kind:
+        """What it is called."""
+
+    @property
+    def index(self) -> int | None:
+        """Which neuron or input it is."""
+
+    @property
+    def entries(self) -> Array:
+        """The entries as they are."""
+
+    def stalk(self, entries: Array) -> Array:
+        """Return z_l."""
+
+    def slope(self, on_z: Array) -> Array:
+        """Return the gradient in the entries."""
+
+    def placed(self, entries: Array) -> Array:
+        """Return [W_l, b_l]."""
+
+    def curvature(self, G: Array, negligible: float) -> Curvature:
+        """Return J^T J."""
+
+
+@dataclass(frozen=True, eq=False)
+class WholeLayer:
+    """All of [W_l, b_l], as the change B V of it: V, r x (n_{l-1} + 1), spans the inputs of the samples.
+
+    A change beyond their span moves no stalk, and V has orthonormal rows: nothing is lost, |B| is the norm of
+    the change, and B, n_l x r, is all that has to be found. `inside` is [a, 1] V^T, samples x r.
+    """
+
+    layer: Taken
+    span: Array
+    inside: Array
+    kind: Kind = "layer"
+    index: None = None
+
+    @classmethod
+    def of(cls, layer: Taken) -> WholeLayer:
+        """Return the layer with the span of its inputs, where they are fewer than its columns."""
+        samples, columns = layer.inputs.shape
+        span = np.eye(columns) if samples >= columns else np.linalg.qr(layer.inputs.T)[0].T
+        return cls(layer, span, layer.inputs @ span.T)
+
+    @property
+    def entries(self) -> Array:
+        """No change: zeros."""
+        return np.zeros(self.layer.z.shape[1] * len(self.span))
+
+    def stalk(self, entries: Array) -> Array:
+        """Return z_l with the change."""
+        return self.layer.z + self.inside @ entries.reshape(-1, len(self.span)).T
+
+    def slope(self, on_z: Array) -> Array:
+        """Return on_z^T [a, 1] V^T."""
+        return (on_z.T @ self.inside).ravel()
+
+    def placed(self, entries: Array) -> Array:
+        """Return the matrix with the change."""
+        return np.asarray(self.layer.matrix + entries.reshape(-1, len(self.span)) @ self.span)
+
+    def curvature(self, G: Array, negligible: float) -> Curvature:
+        """Return J^T J from a row a sample and output, a row of G times the inputs.
+
+        In its products alone are rows with squares that sum to less than `negligible`: where a prediction is
+        sure they are all but 0. If more than MOST_ROWS are left, and the layer has more entries than that,
+        so are the smallest.
+        """
+        size = np.sum(G * G, axis=2) * np.sum(self.inside**2, axis=1)[:, None]
+        if min(int(np.sum(size > negligible)), self.entries.size) > MOST_ROWS:
+            negligible = np.partition(size, -MOST_ROWS - 1, axis=None)[-MOST_ROWS - 1]
+        sample, output = np.nonzero(size > negligible)
+        largest = Curvature.of_products(G[sample, output], self.inside[sample])
+
+        def product(v: Array) -> Array:
+            moved = G @ (self.inside @ v.reshape(-1, self.inside.shape[1]).T)[:, :, None]
+            return self.slope((np.swapaxes(G, 1, 2) @ moved)[:, :, 0])
+
+        return largest if len(sample) == size.size else replace(largest, product=product)
+
+
+@dataclass(frozen=True, eq=False)
+class Neuron:
+    """The weights and the bias into one neuron: a row."""
+
+    layer: Taken
+    index: int
+    kind: Kind = "neuron"
+
+    @property
+    def entries(self) -> Array:
+        """The row."""
+        return np.asarray(self.layer.matrix[self.index])
+
+    def stalk(self, entries: Array) -> Array:
+        """Return z_l with the neuron's coordinate anew."""
+        z = self.layer.z.copy()
+        z[:, self.index] = self.layer.inputs @ entries
+        return z
+
+    def slope(self, on_z: Array) -> Array:
+        """Return the row of on_z^T [a, 1]."""
+        return np.asarray(on_z[:, self.index] @ self.layer.inputs)
+
+    def placed(self, entries: Array) -> Array:
+        """Return the matrix with the row in it."""
+        M = self.layer.matrix.copy()
+        M[self.index] = entries
+        return M
+
+    def curvature(self, G: Array, negligible: float) -> Curvature:
+        """Return J^T J from a row a sample: all its outputs have the same inputs, times numbers."""
+        size = np.linalg.norm(G[:, :, self.index], axis=1)
+        return Curvature.of(size[:, None] * self.layer.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """The weights out of one coordinate of a_{l-1}: a column."""
+
+    layer: Taken
+    index: int
+    kind: Kind = "input"
+
+    @property
+    def entries(self) -> Array:
+        """The column."""
+        return np.asarray(self.layer.matrix[:, self.index])
+
+    def stalk(self, entries: Array) -> Array:
+        """Return z_l with the input's part anew."""
+        return self.layer.z + np.outer(self.layer.inputs[:, self.index], entries - self.entries)
+
+    def slope(self, on_z: Array) -> Array:
+        """Return the column of on_z^T [a, 1]."""
+        return np.asarray(self.layer.inputs[:, self.index] @ on_z)
+
+    def placed(self, entries: Array) -> Array:
+        """Return the matrix with the column in it."""
+        M = self.layer.matrix.copy()
+        M[:, self.index] = entries
+        return M
+
+    def curvature(self, G: Array, negligible: float) -> Curvature:
+        """Return J^T J from a row a sample and output."""
+        a = self.layer.inputs[:, self.index]
+        return Curvature.of((G * a[:, None, None]).reshape(-1, G.shape[2]))

@@ -1,0 +1,311 @@
+"""Which layer is at fault: what each could mend alone, weighed against how easily it mends anything.
+
+Every edge is stiff but one, affine l, whose map may change within a *part* of [W_l, b_l]: the whole layer,
+the weights into one neuron, or those out of one coordinate of a_{l-1}. With theta the change and a prior
+N(0, tau^2 I) on it, the evidence for a fault in that part is, by Laplace's method (MacKay 1992),
+
+    log E = -C(theta) - |theta|^2 / (2 tau^2) - 1/2 log det(I + tau^2 J^T J / L),
+
+theta where the first two terms are largest. C is the negative log likelihood of the targets: the sum of the
+output's potential over the samples for classes, where L = 1; N/2 log L with N = samples x outputs for the
+identity, whose noise variance L, the mean squared error, is profiled out. J^T J / L is the Gauss-Newton
+curvature of C: J = R^T dz_{k+1} / dtheta, R R^T the Jacobian of the output. tau is the best of a few
+multiples of the layer's root mean square weight. No fault at all has theta = 0, and log E = -C(0):
+`evidence` is counted from there, in nats.
+
+The determinant is Occam's factor: a layer that could mend any error at all explains an error less well
+than one that could mend few, and mends this one.
+
+theta is found by Levenberg's and Marquardt's method with Nielsen's damping (Madsen, Nielsen & Tingleff 2004).
+It ends where its model promises less than 1e-5 nats: what is left does not hang on rounding. The
+kinks of the layers after l are softened for it (`tail.py`), first more, then less: across a kink
+no slope leads anywhere. The terms of the evidence are those of the network as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.parts import Input, Kind, Neuron, Part, Taken, WholeLayer
+from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.chain.tail import TINY, Tail
+from sheafcli.core.types import Array
+
+# tau in units of the layer's root mean square weight, the narrowest first.
+PRIORS = (0.1, 0.3, 1.0, 5.0)
+# How far kinks are softened, in units of the root mean square of the stalk that has them, first and then; and
+# the nats that a step must promise to be taken.
+SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
+# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap.
+FEWEST_STEPS, MOST_STEPS, MOST_WORK = 30, 100, 3_000_000
+# A step is taken if it keeps this share of its promise.
+LEAST_GAIN = 1e-3
+# The damping to begin with, in units of the prior's: where a long first step leads over many kinks hangs on
+# the last digits. And the least after a step that is not taken.
+FIRST_DAMPING, LEAST_DAMPING = 100.0, 0.1
+# Rows of the curvature so small beside the prior's hardly change a step, and those of the second no evidence.
+NEGLIGIBLE_STEP, NEGLIGIBLE = 0.1, 1e-4
+# How many neurons and inputs of a layer are tried, those first that one linear step mends best.
+MOST_TRIED = 3
+# How far along a linear step a new start is looked for; a cross-entropy flattens far from its minimum.
+STEPS = (0.25, 1.0, 4.0)
+# In wide layers so many neurons are looked at closely, those under the strongest pull.
+MOST_SCREENED = 48
+RIDGE = 1e-6
+
+Start = tuple[Part, Array]
+"""A part, and the entries from which its repair begins."""
+
+
+@dataclass(frozen=True, eq=False)
+class Repair:
+    """What a part of one layer can mend alone.
+
+    `kind` says which part, the whole `layer`, a `neuron` or an `input`, and `index` which of them; `network`
+    is the repaired one, `loss` its loss on the samples, and `evidence` the log evidence for a fault
+    there against none, in nats.
+    """
+
+    layer: int
+    kind: Kind
+    index: int | None
+    network: Network
+    loss: float
+    evidence: float
+
+
+def repairs(network: Network, X: Array, y: Array) -> Iterator[list[Repair]]:
+    """Yield for every layer from the first its repairs: the whole layer, then the best neuron and input."""
+    for layer in range(1, network.depth + 2):
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # a step too far has no finite value, and is not taken
+            found = _repairs_of(_Bench.of(network, X, y, layer))
+        yield found
+
+
+def _repairs_of(bench: _Bench) -> list[Repair]:
+    whole = WholeLayer.of(bench.taken)
+    found = [bench.widened(whole)]
+    narrowed = [bench.narrowed(start) for start in bench.neurons()]
+    widened = [bench.widened(part) for part in bench.inputs()]
+    for tried in (narrowed, widened):
+        found += sorted(tried, key=lambda repair: -repair.evidence)[:1]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Entries of a part with what follows: the stalks, the mean potential, and C + |theta|^2 / (2 tau^2)."""
+
+    entries: Array
+    stalks: list[Array]
+    potential: float
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """One layer taken out, and what is wanted of it.
+
+    `tails` are what follows it, with kinks as they are and then as SOFTNESS says, `size` its root mean square
+    weight, and `nothing` is C where nothing is changed.
+    """
+
+    network: Network
+    number: int
+    taken: Taken
+    tail: Tail
+    softened: tuple[Tail, ...]
+    size: float
+    nothing: float
+
+    @classmethod
+    def of(cls, network: Network, X: Array, y: Array, layer: int) -> _Bench:
+        a = X
+        for W, b in zip(network.weights[: layer - 1], network.biases[: layer - 1], strict=True):
+            a = np.maximum(a @ W.T + b, 0.0)
+        inputs = np.hstack([a, np.ones((len(a), 1))])
+        matrix = np.hstack([network.weights[layer - 1], network.biases[layer - 1][:, None]])
+        taken = Taken(inputs, matrix, inputs @ matrix.T)
+        tail = Tail.of(network, layer, y)
+        softened = tuple(tail.softened(share, taken.z) for share in SOFTNESS) if tail.weights else (tail,)
+        size = float(np.sqrt(np.mean(network.weights[layer - 1] ** 2))) or 1.0
+        nothing = tail.misfit(tail.potential(tail.stalks(taken.z)[-1]))
+        return cls(network, layer, taken, tail, softened, size, nothing)
+
+    def widened(self, part: Part) -> Repair:
+        """Repair a part from what it is, under one prior after the other while that explains more."""
+        entries, best = part.entries, None
+        for prior in PRIORS:
+            entries = self._likeliest(part, entries, prior * self.size)
+            repair = self._judged(part, entries, prior * self.size)
+            if best is not None and repair.evidence <= best.evidence:
+                break
+            best = repair
+        assert best is not None
+        return best
+
+    def narrowed(self, start: Start) -> Repair:
+        """Repair a part from a start that may be far, the widest prior first, under the best of all."""
+        part, entries = start
+        tried = []
+        for prior in PRIORS[::-1]:
+            entries = self._likeliest(part, entries, prior * self.size)
+            tried.append(self._judged(part, entries, prior * self.size))
+        return max(tried, key=lambda repair: repair.evidence)
+
+    def _judged(self, part: Part, entries: Array, tau: float) -> Repair:
+        """Return a repair with its evidence; no change is one, too, and kept where it is the likelier."""
+        here = self._at(self.tail, part, entries, tau)
+        if not here.value <= self.nothing:
+            here = self._at(self.tail, part, part.entries, tau)
+        scale = tau**2 / self.tail.variance(here.potential)
+        on_z, _ = self.tail.sensitivities(here.stalks)
+        occam = 0.5 * part.curvature(on_z, NEGLIGIBLE / scale).log_determinant(scale)
+        M = part.placed(here.entries)
+        weights, biases = list(self.network.weights), list(self.network.biases)
+        weights[self.number - 1], biases[self.number - 1] = M[:, :-1], M[:, -1]
+        network = Network(tuple(weights), tuple(biases), self.network.output)
+        loss = here.potential * network.output.loss_scale(here.stalks[-1].shape[1])
+        evidence = self.nothing - here.value - occam
+        return Repair(self.number, part.kind, part.index, network, loss, evidence)
+
+    def _at(self, tail: Tail, part: Part, entries: Array, tau: float) -> _Place:
+        stalks = tail.stalks(part.stalk(entries))
+        potential = tail.potential(stalks[-1])
+        theta = entries - part.entries
+        value = tail.misfit(potential) + 0.5 * float(theta @ theta) / tau**2
+        return _Place(entries, stalks, potential, value if np.isfinite(value) else np.inf)
+
+    def _likeliest(self, part: Part, entries: Array, tau: float) -> Array:
+        """Minimise C + |theta|^2 / (2 tau^2) over a part, its kinks ever less soft; return its entries."""
+        for tail, converged in zip(self.softened, CONVERGED[-len(self.softened) :], strict=True):
+            entries = self._descended(tail, part, entries, tau, converged)
+        return entries
+
+    def _descended(self, tail: Tail, part: Part, entries: Array, tau: float, converged: float) -> Array:
+        """Return the entries of the minimum by damped Gauss-Newton steps."""
+        here, model = self._at(tail, part, entries, tau), None
+        damping, growth = FIRST_DAMPING / tau**2, 2.0
+        work = here.stalks[-1].size * sum(self.network.widths[self.number :])
+        for _ in range(max(FEWEST_STEPS, min(MOST_STEPS, MOST_WORK // work))):
+            if model is None:
+                scale = 1.0 / tail.variance(here.potential)
+                on_misfit = scale * part.slope(tail.pulls(here.stalks)[0])
+                slope = on_misfit + (here.entries - part.entries) / tau**2
+                on_z, _ = tail.sensitivities(here.stalks)
+                model = part.curvature(on_z, NEGLIGIBLE_STEP / (scale * tau**2))
+            inverse = model.inverse(scale, 1.0 / tau**2 + damping)
+            gain = -np.inf
+            if inverse is not None:
+                step = inverse(slope)
+                if tail.profiled:
+                    step = step + _bent(inverse, on_misfit, slope, self.tail.y.size)
+                promised = 0.5 * float(slope @ step + damping * step @ step)
+                if not promised > converged:
+                    break
+                there = self._at(tail, part, here.entries - step, tau)
+                gain = (here.value - there.value) / promised
+            if gain > LEAST_GAIN:
+                here, model = there, None
+                damping *= max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3)
+                growth = 2.0
+            else:
+                damping = growth * max(damping, LEAST_DAMPING / tau**2)
+                growth *= 2.0
+        return here.entries
+
+    def inputs(self) -> list[Part]:
+        """Return the inputs that seem to mend most, were their effects linear."""
+        stalks = self.tail.stalks(self.taken.z)
+        on_z, _ = self.tail.sensitivities(stalks)
+        a = self.taken.inputs[:, :-1]
+        pull = self.tail.pulls(stalks)[0].T @ a
+        rows = on_z.reshape(-1, on_z.shape[2])
+        bend = _steadied(rows.T @ rows / len(on_z))
+        gains = np.sum(pull * np.linalg.solve(bend, pull), axis=0) / np.maximum(np.sum(a * a, axis=0), TINY)
+        return [Input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[:MOST_TRIED]]
+
+    def neurons(self) -> list[Start]:
+        """Return the neurons that seem to mend most, each with the weights to start from."""
+        stalks = self.tail.stalks(self.taken.z)
+        sensitivities, pulls = self.tail.sensitivities(stalks), self.tail.pulls(stalks)
+        pull, bend = -pulls[0], np.sum(sensitivities[0] ** 2, axis=1)
+        starts = self._linear_starts(pull, bend, keep=True)
+        dead: list[Start] = []
+        if self.tail.weights:
+            # As if the neuron were linear, and not there yet.
+            z = self.taken.z
+            bend = np.sum(sensitivities[1] ** 2, axis=1)
+            pull = -pulls[1] + bend * np.maximum(z, 0.0)
+            starts += self._linear_starts(pull, bend, keep=False)
+            # One that is never active has no slope to follow: its bias is moved until it is, half the time.
+            silent = np.asarray(~pattern_of(z).any(axis=0))
+            for j in _strongest(pull * silent, bend)[:MOST_TRIED]:
+                if silent[j]:
+                    part = Neuron(self.taken, j)
+                    row = part.entries.copy()
+                    row[-1] -= np.median(z[:, j])
+                    dead.append((part, row))
+        best: dict[int | None, tuple[float, Start]] = {}
+        for start in starts:
+            index, value = start[0].index, self.tail.potential(self.tail.stalks(start[0].stalk(start[1]))[-1])
+            if np.isfinite(value) and (index not in best or value < best[index][0]):
+                best[index] = value, start
+        first = sorted(best.values(), key=lambda pair: pair[0])[:MOST_TRIED]
+        return [start for _, start in first] + dead
+
+    def _linear_starts(self, pull: Array, bend: Array, *, keep: bool) -> list[Start]:
+        """Return neurons with weights some way along what would mend most, were all linear.
+
+        From their own weights on, or from none if these are not to be kept.
+        """
+        a = self.taken.inputs
+        over_samples = a @ a.T if len(a) < a.shape[1] else None
+        starts: list[Start] = []
+        for j in _strongest(pull, bend):
+            part = Neuron(self.taken, j)
+            step = _newton_step(a, pull[:, j], bend[:, j], over_samples)
+            begin = part.entries if keep else np.zeros_like(step)
+            starts += [(part, begin + length * step) for length in STEPS]
+        return starts
+
+
+def _bent(inverse: Callable[[Array], Array], s: Array, slope: Array, size: int) -> Array:
+    """Return what the bend of the logarithm adds to a step; nothing far from the minimum, where it misleads.
+
+    The curvature of N/2 log L is J^T J / L - 2/N s s^T, s its slope: by Sherman and Morrison its inverse has
+    A^-1 s s^T A^-1 / (N/2 - s^T A^-1 s) more than A^-1.
+    """
+    moved = inverse(s)
+    share = float(s @ moved)
+    if not share < 0.25 * size:
+        return np.zeros_like(s)
+    return moved * float(moved @ slope) / (0.5 * size - share)
+
+
+def _newton_step(a: Array, pull: Array, bend: Array, over_samples: Array | None) -> Array:
+    """Return (a^T B a + r I)^-1 a^T pull, B = diag(bend), r a small ridge.
+
+    With fewer samples than weights, as a^T (B a a^T + r I)^-1 pull from `over_samples`, a a^T.
+    """
+    if over_samples is None:
+        return np.asarray(np.linalg.solve(_steadied((a * bend[:, None]).T @ a), pull @ a))
+    ridge = RIDGE * float(bend @ np.diag(over_samples)) / a.shape[1] + TINY
+    return np.asarray(np.linalg.solve(bend[:, None] * over_samples + ridge * np.eye(len(a)), pull) @ a)
+
+
+def _strongest(pull: Array, bend: Array) -> list[int]:
+    """Return the neurons to look at more closely: all of a narrow layer, the most strained of a wide one."""
+    gains = np.sum(pull * pull, axis=0) / np.maximum(bend.sum(axis=0), TINY)
+    return [int(j) for j in np.argsort(-gains, kind="stable")[:MOST_SCREENED]]
+
+
+def _steadied(A: Array) -> Array:
+    """Return a positive semidefinite matrix with a ridge that makes it invertible."""
+    return np.asarray(A + (RIDGE * np.trace(A) / len(A) + TINY) * np.eye(len(A)))

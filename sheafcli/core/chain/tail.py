@@ -1,0 +1,119 @@
+"""What follows a layer: from z_l to the misfit of the output, and back, with kinks that can be softened.
+
+A kink stops every method that follows slopes: on either side of it they say another thing. Softened, the
+activation is its own mean over a stalk that is uncertain by +-eps,
+
+    rho(z) = E max(z + u, 0) = eps c^2 + max(z - eps, 0),   c = rho'(z) = min(max((z / eps + 1) / 2, 0), 1),
+
+u uniform on [-eps, eps]. It is max(z, 0) beyond eps, has a continuous slope, and for eps = 0 is the kink
+itself, where zero counts as active.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.outputs import Identity
+from sheafcli.core.types import Array
+
+# The least variance of a target's noise, in units of its mean square.
+NOISE, TINY = 1e-12, 1e-30
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """The layers after layer l with the targets y, samples x n_{k+1}, of what they compute.
+
+    `weights` and `biases` are theirs, `softness` is eps for each activation from z_l on.
+    """
+
+    network: Network
+    layer: int
+    y: Array
+    softness: tuple[float, ...]
+
+    @classmethod
+    def of(cls, network: Network, layer: int, y: Array) -> Tail:
+        """Return what follows a layer, with its kinks as they are."""
+        return cls(network, layer, y, (0.0,) * (network.depth + 1 - layer))
+
+    @property
+    def weights(self) -> tuple[Array, ...]:
+        """W_{l+1}, ..., W_{k+1}."""
+        return self.network.weights[self.layer :]
+
+    @property
+    def profiled(self) -> bool:
+        """Whether the variance of the noise is not known, but the best for what is left."""
+        return isinstance(self.network.output, Identity)
+
+    def softened(self, share: float, z: Array) -> Tail:
+        """Return it with eps a share of the root mean square of each stalk, as they follow from z_l."""
+        sizes = [float(np.sqrt(np.mean(stalk * stalk))) for stalk in self.stalks(z)[:-1]]
+        return replace(self, softness=tuple(share * size for size in sizes))
+
+    def stalks(self, z: Array) -> list[Array]:
+        """Return z_l, ..., z_{k+1} from z_l."""
+        stalks = [z]
+        for W, b, eps in zip(self.weights, self.network.biases[self.layer :], self.softness, strict=True):
+            stalks.append(rectified(stalks[-1], eps) @ W.T + b)
+        return stalks
+
+    def potential(self, last: Array) -> float:
+        """Return the mean potential per sample at z_{k+1}."""
+        return float(np.mean(self.network.output.potential(last, self.y)))
+
+    def variance(self, potential: float) -> float:
+        """Return the variance of the noise: the mean squared error, or 1 where a likelihood has none."""
+        if self.profiled:
+            # No target is better known than to so many digits: a perfect fit has a likelihood, too.
+            known = NOISE * float(np.mean(self.y * self.y)) + TINY
+            return 2.0 * potential / float(self.y.shape[1]) + known
+        return 1.0
+
+    def misfit(self, potential: float) -> float:
+        """Return C, the negative log likelihood, from the mean potential per sample."""
+        if self.profiled:
+            return float(0.5 * self.y.size * np.log(self.variance(potential)))
+        return len(self.y) * potential
+
+    def pulls(self, stalks: list[Array]) -> tuple[Array, Array]:
+        """Return the gradients in z_l and in a_l of the potential, summed over the samples."""
+        on_z = on_a = self.network.output.value(stalks[-1]) - self.y
+        for W, z, eps in zip(self.weights[::-1], stalks[-2::-1], self.softness[::-1], strict=True):
+            on_a = on_z @ W
+            on_z = on_a * slope_of(z, eps)
+        return on_z, on_a
+
+    def sensitivities(self, stalks: list[Array]) -> tuple[Array, Array]:
+        """Return R^T dz_{k+1} / dz_l and R^T dz_{k+1} / da_l, samples x n_{k+1} x n_l, with R R^T = J_phi."""
+        last = self.weights[-1] if self.weights else np.eye(stalks[-1].shape[1])
+        on_z = on_a = self.network.output.root(stalks[-1], np.broadcast_to(last, (len(self.y), *last.shape)))
+        for place in range(len(self.weights) - 1, -1, -1):
+            if place < len(self.weights) - 1:
+                on_a = _times(on_z, self.weights[place])
+            on_z = on_a * slope_of(stalks[place], self.softness[place])[:, None, :]
+        return on_z, on_a
+
+
+def _times(G: Array, W: Array) -> Array:
+    """Return G W for samples x n x m as one product of two matrices."""
+    return np.asarray((G.reshape(-1, G.shape[2]) @ W).reshape(*G.shape[:2], -1))
+
+
+def rectified(z: Array, eps: float) -> Array:
+    """Return rho(z), max(z, 0) for eps = 0."""
+    if eps == 0.0:
+        return np.maximum(z, 0.0)
+    return np.asarray(eps * slope_of(z, eps) ** 2 + np.maximum(z - eps, 0.0))
+
+
+def slope_of(z: Array, eps: float) -> Array:
+    """Return rho'(z): for eps = 0 the pattern, as 0 and 1."""
+    if eps == 0.0:
+        return pattern_of(z).astype(np.float64)
+    return np.asarray(np.clip(0.5 * (z / eps + 1.0), 0.0, 1.0))

@@ -1,0 +1,1 @@
+"""From run directories to tables: what runs there are, how they compare, what a sweep found."""
