@@ -18,6 +18,7 @@ from sheafcli.render.spectrum import modes_table, spectrum_figure
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import frame_table, show_frame
 from sheafcli.runs import RunDirectory
+from sheafcli.runs.chains import chain_for
 from sheafcli.runs.files import write_text
 from sheafcli.runs.subject import Subject
 
@@ -36,7 +37,7 @@ def spectrum(
     """
     studied = Subject.load(subject)
     print_notes(studied.notes)
-    found = spectrum_of(studied.network, studied.task.X_test[:limit])
+    found = spectrum_of(chain_for(studied.network, "sheaf spectrum"), studied.task.X_test[:limit])
     table = spectrum_table(found)
     run = studied.run
     unwritten = (

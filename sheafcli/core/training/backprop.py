@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.chain.network import Network
 from sheafcli.core.edge import Edge, edges, output_edge
+from sheafcli.core.network import as_inputs, as_targets
 from sheafcli.core.training.descent import Descent, DescentSession
 from sheafcli.core.training.layers import Batch, Parameters, pull_back
 from sheafcli.core.types import Array, Seed

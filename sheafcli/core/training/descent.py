@@ -14,8 +14,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.chain.network import Network
 from sheafcli.core.edge import Edge, output_edge
+from sheafcli.core.network import as_inputs, as_targets
 from sheafcli.core.training.layers import Batch, Parameters
 from sheafcli.core.training.optimizers import Adam, Optimizer
 from sheafcli.core.training.protocol import Diverged, Progress

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.chain.network import Network
 from sheafcli.core.edge import Edge
+from sheafcli.core.network import as_inputs, as_targets
 from sheafcli.core.training.protocol import Method, Progress, Session
 from sheafcli.core.types import Array, Seed
 
