@@ -137,16 +137,6 @@ def as_inputs(network: Network, X: Array) -> Array:
     return X
 
 
-def as_targets(network: Network, y: Array, n_samples: int) -> Array:
-    """Return y as float64, samples x n_{k+1} (one output may come flat), or raise ValueError likewise."""
-    y = np.asarray(y, dtype=np.float64)
-    y = y[:, None] if y.ndim == 1 else y
-    if y.shape != (n_samples, network.widths[-1]):
-        raise ValueError(f"the target must have shape {(n_samples, network.widths[-1])}, got {y.shape}")
-    check_magnitude("y", y)
-    return y
-
-
 def is_finite(array: Array) -> bool:
     """Return whether all entries of an array, not an empty one, are finite; needs no memory of its size."""
     return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
