@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 
 from sheafcli.core.blocks import blocks
-from sheafcli.core.chain import network as chain
 from sheafcli.core.chain.network import Network
 from sheafcli.core.edge import Edge
 from sheafcli.core.graph import Graph
@@ -61,11 +60,10 @@ class GraphNetwork:
     def logits(self, X: Array) -> Array:
         """Return the value of the last vertex, samples x n_outputs, in the precision of X.
 
-        Samples may come flattened, as features in C order. Blocks of samples bound the memory, however many
-        there are.
+        X is as `as_inputs` takes it. Blocks of samples bound the memory, however many there are.
         """
+        X = as_inputs(self, X)
         entries = sum(vertex.size for vertex in self.graph.vertices)
-        X = _shaped(X, self.input_shape)
         return np.concatenate([output(self.graph, X[block]) for block in blocks(len(X), entries)])
 
     def predict(self, X: Array) -> Array:
@@ -92,34 +90,28 @@ def network_of(graph: Graph, output: Output) -> AnyNetwork:
 
 
 def as_inputs(network: AnyNetwork, X: Array) -> Array:
-    """Return X as float64, samples x input shape; samples may come flattened, as features in C order.
+    """Return X as samples x input shape, or raise ValueError where it does not fit or is out of range.
 
-    Raises ValueError where it does not fit or is out of range.
+    X may come flattened, samples x entries in C order. Single precision stays, but for a plain chain;
+    everything else becomes float64.
     """
-    if isinstance(network, Network):
-        return chain.as_inputs(network, X)
-    X = np.asarray(X, dtype=np.float64)
-    shaped = _shaped(X, network.input_shape)
-    if shaped.shape[1:] != network.input_shape or len(X) == 0:
-        wanted = " x ".join(map(str, network.input_shape))
-        raise ValueError(
-            f"X must be samples x {wanted}, or as many features a sample, at least one, got shape {X.shape}"
-        )
+    X = np.asarray(X)
+    if isinstance(network, Network) or X.dtype != np.float32:
+        X = X.astype(np.float64, copy=False)
+    shape = network.input_shape
+    flat = (math.prod(shape),)
+    if X.ndim == 0 or X.shape[1:] not in (shape, flat) or len(X) == 0:
+        wanted = dict.fromkeys(" x ".join(map(str, ("samples", *fitting))) for fitting in (flat, shape))
+        raise ValueError(f"X must be {' or '.join(wanted)}, at least one, got shape {X.shape}")
     check_magnitude("X", X)
-    return shaped
+    return X.reshape(len(X), *shape)
 
 
 def as_targets(network: AnyNetwork, y: Array, n_samples: int) -> Array:
-    """Return y as float64, samples x n_outputs (one output may come flat), or raise ValueError likewise."""
+    """Return y as float64, samples x outputs (one output may come flat), or raise ValueError likewise."""
     y = np.asarray(y, dtype=np.float64)
     y = y[:, None] if y.ndim == 1 else y
     if y.shape != (n_samples, network.n_outputs):
         raise ValueError(f"the target must have shape {(n_samples, network.n_outputs)}, got {y.shape}")
     check_magnitude("y", y)
     return y
-
-
-def _shaped(X: Array, shape: Shape) -> Array:
-    """Return flattened samples in their shape; what does not fit stays as it is."""
-    flat = X.ndim == 2 and X.shape[1] == math.prod(shape)
-    return X.reshape(len(X), *shape) if flat else X

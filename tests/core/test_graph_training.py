@@ -429,7 +429,7 @@ def test_samples_come_flattened_or_in_their_shape():
             session.advance(3)
             ends.append(session.network().logits(given_samples))
         np.testing.assert_array_equal(*ends)
-    with pytest.raises(ValueError, match="samples x 2 x 6 x 6"):
+    with pytest.raises(ValueError, match="samples x 72 or samples x 2 x 6 x 6"):
         Backprop(epochs=1).start(network, flat[:, :-1], y)
 
 

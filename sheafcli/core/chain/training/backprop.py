@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheafcli.core.chain.network import Network, as_inputs
+from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.layers import Batch, Parameters, pull_back
 from sheafcli.core.edge import Edge, edges, output_edge
-from sheafcli.core.network import as_targets
+from sheafcli.core.network import as_inputs, as_targets
 from sheafcli.core.types import Array
 
 
