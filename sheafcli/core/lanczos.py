@@ -93,7 +93,7 @@ def _basis_size(n: int) -> int:
 def _largest(
     product: Callable[[Array], Array], samples: int, n: int, tolerance: float | None
 ) -> tuple[Array, Array, Array]:
-    """Return the largest eigenvalue of a positive definite operator, its vector and what is left, by sample."""
+    """Return a positive definite operator's largest eigenvalue, its vector, and what is left, by sample."""
     if n <= DENSE:
         units = np.broadcast_to(np.eye(n)[:, None], (n, samples, n))
         values, vectors = np.linalg.eigh(np.moveaxis(product(units), 0, 2))

@@ -57,7 +57,7 @@ class Pin:
                 f"the pin on {self} needs one value or {stalk.shape[0]}, one a sample, "
                 f"got shape {np.shape(self.value)}"
             )
-        return np.asarray(stalk[(slice(None), *self.place)])
+        return np.asarray(stalk[:, *self.place])
 
     def check(self, shape: Shape) -> None:
         """Raise ValueError unless the coordinate is one of a stalk of this shape."""
