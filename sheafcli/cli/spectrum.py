@@ -10,15 +10,14 @@ from matplotlib.figure import Figure
 
 from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, SubjectArgument
-from sheafcli.core.chain.spectrum import Spectrum
-from sheafcli.core.chain.spectrum import spectrum as spectrum_of
+from sheafcli.core.spectrum import Spectrum
+from sheafcli.core.spectrum import spectrum as spectrum_of
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary, spectrum_table, stability_table
 from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.spectrum import modes_table, spectrum_figure
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import frame_table, show_frame
 from sheafcli.runs import RunDirectory
-from sheafcli.runs.chains import chain_for
 from sheafcli.runs.files import write_text
 from sheafcli.runs.subject import Subject
 
@@ -37,7 +36,7 @@ def spectrum(
     """
     studied = Subject.load(subject)
     print_notes(studied.notes)
-    found = spectrum_of(chain_for(studied.network, "sheaf spectrum"), studied.task.X_test[:limit])
+    found = spectrum_of(studied.network, studied.task.X_test[:limit])
     table = spectrum_table(found)
     run = studied.run
     unwritten = (

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from sheafcli.config import Config
-from sheafcli.core.chain.spectrum import spectrum
+from sheafcli.core.spectrum import spectrum
 from sheafcli.core.training.fit import Data, Record, record, records
 from sheafcli.core.training.protocol import Diverged, Session
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import MAX_BYTES, read_npz
-from sheafcli.runs.chains import chain_for
 from sheafcli.runs.data_files import check_unchanged, data_hashes
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, Phase
@@ -151,7 +150,7 @@ def _train(
     checkpoint: Checkpoint | None,
 ) -> tuple[Record, float]:
     data, config = experiment.data, experiment.config
-    session = phase.method.start(chain_for(experiment.network, "sheaf train"), data.X, data.y, phase.seed)
+    session = phase.method.start(experiment.network, data.X, data.y, phase.seed)
     history = GrowingTable(directory / HISTORY[phase.name], _history_columns(experiment))
     diagnosed = _diagnostic_tables(config, directory) if phase.name == "training" else []
     tables = [history, *(table for table, _ in diagnosed)]

@@ -166,12 +166,11 @@ def _training_phase(
         reset_every=spec.reset_every,
         reset_time=spec.reset_time,
     )
-    if isinstance(network, Network):
-        _check_pace(method, network, task, seed)
+    _check_pace(method, network, task, seed)
     return Phase("training", method, spec.log_every, spec.steps, seed)
 
 
-def _check_pace(method: Heat, network: Network, task: TaskData, seed: np.random.SeedSequence) -> None:
+def _check_pace(method: Heat, network: AnyNetwork, task: TaskData, seed: np.random.SeedSequence) -> None:
     """Refuse automatic steps that a restart cuts short every time, or that do not reach the end some day."""
     if method.dt != "auto" or (method.time is None and method.reset_time is None):
         return
@@ -211,11 +210,7 @@ def _descent_phase(
         raise _Unfit((name, "batch_size"), f"must be at most {task.n_train}, the number of training samples")
     log_every = spec.log_steps(method.steps_per_epoch(task.n_train))
     assert log_every is not None
-    if (
-        spec.precision == "single"
-        and isinstance(network, Network)
-        and method.start(network, task.X_train, task.y_train, seed).overflows()
-    ):
+    if spec.precision == "single" and method.start(network, task.X_train, task.y_train, seed).overflows():
         raise _Unfit(
             (name, "precision"),
             "its numbers end at 3.4e38, and squares of the first gradient go beyond; must be double here, or "
