@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, RunArgument
+from sheafcli.core.chain.extension import Extension
+from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.examination import Examination, examine_run
 from sheafcli.diagnostics.findings.finding import SEVERITIES
 from sheafcli.render.console import print_notes, say, stdout, write_out
@@ -95,13 +97,21 @@ def _write(directory: RunDirectory, found: Examination, advance: Callable[[str],
     diagnosis, title = found.diagnosis, directory.path.resolve().name
     figures: dict[str, Callable[[], Figure]] = {
         "neurons": lambda: neurons_figure(diagnosis.neurons, title),
-        "edges": lambda: edges_figure(found.network, found.samples.X, diagnosis.extension, title),
+        **_chain_figures(found, title),
         "resistance": lambda: resistance_figure(diagnosis.edges, diagnosis.layers, title),
         "tension": lambda: tension_figure(diagnosis.samples, title),
     }
     directory.make_figures()
     for name, draw in figures.items():
         save_figure(draw(), directory.figures / f"{name}.png")
+
+
+def _chain_figures(found: Examination, title: str) -> dict[str, Callable[[], Figure]]:
+    """Return what can be drawn of plain chains alone: the stalks on both ends of every edge."""
+    network, equilibrium = found.network, found.diagnosis.equilibrium
+    if not isinstance(network, Network) or not isinstance(equilibrium, Extension):
+        return {}
+    return {"edges": lambda: edges_figure(network, found.samples.X, equilibrium, title)}
 
 
 def _print_json(directory: RunDirectory, found: Examination) -> None:

@@ -64,7 +64,7 @@ def examine_run(
             + (f". {lead.rule}: {lead.evidence} {lead.advice}" if lead else "")
         )
     if unsettled:
-        rows = np.flatnonzero(diagnosis.extension.converged)
+        rows = np.flatnonzero(diagnosis.settled)
         samples = replace(samples, X=samples.X[rows], y=samples.y[rows])
         diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
         diagnosis = replace(diagnosis, samples=diagnosis.samples.assign(sample=rows))
