@@ -55,6 +55,11 @@ class GraphNetwork:
         """The edges of the sheaf in topological order; the output edge last where phi has a vertex."""
         return (*self.graph.edges, self.graph.output_edge) if self.has_output_vertex else self.graph.edges
 
+    @property
+    def stalks(self) -> dict[str, Shape]:
+        """The shapes of the free stalks by name, in topological order: pins and spectra name them so."""
+        return {vertex.name: vertex.shape for vertex in self.graph.heads}
+
     def logits(self, X: Array) -> Array:
         """Return the value of the last vertex, samples x n_outputs, in the precision of X.
 

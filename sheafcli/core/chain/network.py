@@ -92,6 +92,16 @@ class Network:
         """The edges of the sheaf in path order; the output edge last where phi has a vertex."""
         return tuple(edges(self.depth, output=self.has_output_vertex))
 
+    @property
+    def stalks(self) -> dict[str, Shape]:
+        """The shapes of the free stalks by name, in path order: z1, a1, z2, ..."""
+        named: dict[str, Shape] = {}
+        for layer, b in enumerate(self.biases, start=1):
+            named[f"z{layer}"] = b.shape
+            if layer <= self.depth:
+                named[f"a{layer}"] = b.shape
+        return named
+
     @cached_property
     def graph(self) -> Graph:
         """The same network as a graph, whose vertices are called as the edges that end at them."""
