@@ -99,7 +99,7 @@ def _write(directory: RunDirectory, found: Examination, advance: Callable[[str],
         "neurons": lambda: neurons_figure(diagnosis.neurons, title),
         **_chain_figures(found, title),
         "resistance": lambda: resistance_figure(diagnosis.edges, diagnosis.layers, title),
-        "tension": lambda: tension_figure(diagnosis.samples, title),
+        "tension": lambda: tension_figure(diagnosis.samples, diagnosis.edges, title),
     }
     directory.make_figures()
     for name, draw in figures.items():
@@ -151,7 +151,10 @@ def _print_tables(found: Examination) -> None:
     shown += discord_tables(diagnosis.edges)
     if diagnosis.classes is not None:
         shown.append(class_table(diagnosis.classes))
-    shown += [neurons_table(diagnosis.neurons, MOST_NEURONS), samples_table(diagnosis.samples, MOST_SAMPLES)]
+    shown += [
+        neurons_table(diagnosis.neurons, MOST_NEURONS),
+        samples_table(diagnosis.samples, diagnosis.edges, MOST_SAMPLES),
+    ]
     for table in shown:
         console.print()
         console.print(table)
