@@ -14,12 +14,14 @@ from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, RunArgument
 from sheafcli.core.chain.extension import Extension
 from sheafcli.core.chain.network import Network
-from sheafcli.diagnostics.examination import Examination, examine_run
+from sheafcli.core.network import GraphNetwork
+from sheafcli.diagnostics.examination import Examination, examine_run, parts
 from sheafcli.diagnostics.findings.finding import SEVERITIES
 from sheafcli.render.console import print_notes, say, stdout, write_out
 from sheafcli.render.diagnosis import neurons_figure, resistance_figure
 from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
 from sheafcli.render.edge_scatter import edges_figure
+from sheafcli.render.graph_figure import graph_figure
 from sheafcli.render.progress import working
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import discord_tables, json_records, neurons_table, show_frame
@@ -64,7 +66,7 @@ def diagnose(
     network = directory.network()
     samples = Samples.choose(directory, network, data, limit)
     print_notes(changed_data(directory))
-    with working(network.depth + 5) as advance:
+    with working(parts(network) + 1) as advance:
         found = examine_run(directory, network, samples, advance)
         unwritten = attempt(lambda: _write(directory, found, advance))
     if format_ == "csv":
@@ -97,7 +99,7 @@ def _write(directory: RunDirectory, found: Examination, advance: Callable[[str],
     diagnosis, title = found.diagnosis, directory.path.resolve().name
     figures: dict[str, Callable[[], Figure]] = {
         "neurons": lambda: neurons_figure(diagnosis.neurons, title),
-        **_chain_figures(found, title),
+        **_edge_figures(found, title),
         "resistance": lambda: resistance_figure(diagnosis.edges, diagnosis.layers, title),
         "tension": lambda: tension_figure(diagnosis.samples, diagnosis.edges, title),
     }
@@ -106,11 +108,12 @@ def _write(directory: RunDirectory, found: Examination, advance: Callable[[str],
         save_figure(draw(), directory.figures / f"{name}.png")
 
 
-def _chain_figures(found: Examination, title: str) -> dict[str, Callable[[], Figure]]:
-    """Return what can be drawn of plain chains alone: the stalks on both ends of every edge."""
+def _edge_figures(found: Examination, title: str) -> dict[str, Callable[[], Figure]]:
+    """Return what shows the edges: of a plain chain the stalks on both ends, of others the graph."""
     network, equilibrium = found.network, found.diagnosis.equilibrium
     if not isinstance(network, Network) or not isinstance(equilibrium, Extension):
-        return {}
+        assert isinstance(network, GraphNetwork)
+        return {"network": lambda: graph_figure(network, found.diagnosis.edges, title)}
     return {"edges": lambda: edges_figure(network, found.samples.X, equilibrium, title)}
 
 

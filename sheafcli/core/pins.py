@@ -16,9 +16,9 @@ class Pin:
     """Hold one coordinate of a free stalk at a value.
 
     `stalk` is a name such as "z1" or "a2", and `value` is one number for all samples or one a sample.
-    `coordinate` counts from 0; in a stalk of several axes, such as an image, it is one number an axis. With `stiffness` None the pin is hard: the coordinate is overwritten.
-    Otherwise it is soft, an edge of that stiffness gamma > 0 to a fixed vertex: it adds the force
-    -gamma (v - value).
+    `coordinate` counts from 0; in a stalk of several axes, such as an image, it is one number an axis. With
+    `stiffness` None the pin is hard: the coordinate is overwritten. Otherwise it is soft, an edge of that
+    stiffness gamma > 0 to a fixed vertex: it adds the force -gamma (v - value).
     """
 
     stalk: str
@@ -57,7 +57,7 @@ class Pin:
                 f"the pin on {self} needs one value or {stalk.shape[0]}, one a sample, "
                 f"got shape {np.shape(self.value)}"
             )
-        return np.asarray(stalk[(slice(None), *self.place)])
+        return np.asarray(stalk[:, *self.place])
 
     def check(self, shape: Shape) -> None:
         """Raise ValueError unless the coordinate is one of a stalk of this shape."""

@@ -15,8 +15,10 @@ from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.edge import Edge, edges
-from sheafcli.core.network import AnyNetwork, GraphNetwork
+from sheafcli.core.graph import Graph
+from sheafcli.core.network import AnyNetwork, GraphNetwork, as_inputs
 from sheafcli.core.pinned import Pinned, pinned
+from sheafcli.core.resistance import FEW
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.discord import (
     Statistics,
@@ -93,7 +95,9 @@ def diagnose(network: AnyNetwork, X: Array, y: Array, classes: Sequence[str] = (
         equilibrium = settled_graph(network, X, y)
         squared = squares_by_edge(equilibrium)
         resistance = equilibrium.resistance_shares
-        neurons = unit_table(_units(network, equilibrium), active_shares(network.graph, shaped(network, X)))
+        neurons = unit_table(
+            _units(network, equilibrium), active_shares(network.graph, as_inputs(network, X))
+        )
     by_edge = edge_table(squared)
     by_layer = layer_table(squared)
     z = network.logits(X)
@@ -128,18 +132,28 @@ def diagnose(network: AnyNetwork, X: Array, y: Array, classes: Sequence[str] = (
 
 def settled_graph(network: GraphNetwork, X: Array, y: Array) -> Pinned:
     """Return the pinned equilibrium on the forward pattern, of inputs samples x features."""
-    dtype = np.float64 if network.graph.dimension <= DOUBLE else np.float32
-    return pinned(network.graph, network.output, shaped(network, X).astype(dtype, copy=False), y)
+    return pinned(network.graph, network.output, as_inputs(network, affordable(network, X)), y)
+
+
+def affordable(network: AnyNetwork, X: Array) -> Array:
+    """Return inputs in the precision in which sweeps through a network are affordable."""
+    return X if network.graph.dimension <= DOUBLE else X.astype(np.float32)
+
+
+def bytes_of_sample(graph: Graph) -> int:
+    """Return how much memory the equilibrium and the evidence of one sample take, about.
+
+    All stalks and what their restrictions keep, and three of the largest for as many outputs as are pulled
+    at once.
+    """
+    sizes = [vertex.size for vertex in graph.vertices]
+    outputs = min(graph.output.size, FEW)
+    return (8 if graph.dimension <= DOUBLE else 4) * (3 * sum(sizes) + 3 * outputs * max(sizes))
 
 
 def squares_by_edge(equilibrium: Pinned) -> dict[Edge, Array]:
     """Return the discord of every edge, sample by sample."""
     return dict(zip(equilibrium.edges, equilibrium.squares.T, strict=True))
-
-
-def shaped(network: AnyNetwork, X: Array) -> Array:
-    """Return samples x features as samples x the shape of the network's input."""
-    return X.reshape(len(X), *network.input_shape)
 
 
 def _units(network: GraphNetwork, equilibrium: Pinned) -> Mapping[Edge, Statistics]:

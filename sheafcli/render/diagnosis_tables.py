@@ -25,6 +25,7 @@ def blame_table(layers: pd.DataFrame, part: str) -> Table:
     `layers` has the columns of `sheafcli.diagnostics.fault`, measured on samples of a part such as train; the
     last row is for no fault at all.
     """
+    layers = layers[layers["evidence"].notna()]  # layers without parameters have none
     samples = int(layers["samples"].iloc[0])
     table = house_table(f"Which layer is at fault, if one alone is (on {samples} {part} samples)")
     table.add_column("layer", no_wrap=True)

@@ -10,12 +10,11 @@ import numpy as np
 from sheafcli.config.training import HeatSpec
 from sheafcli.core.chain.network import Network
 from sheafcli.core.graph import Vertex
-from sheafcli.core.network import AnyNetwork
+from sheafcli.core.network import AnyNetwork, as_inputs
 from sheafcli.core.operations import Convolution, Dense
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import Examined
 from sheafcli.diagnostics.findings.finding import listed
-from sheafcli.diagnostics.pinned import shaped
 from sheafcli.diagnostics.units import gates, is_live, values_of
 
 # A training that works lowers its loss from the first record on, but for the noise of its batches.
@@ -175,7 +174,7 @@ def _losses(examined: Examined) -> Array:
 def _silent(examined: Examined, network: AnyNetwork) -> dict[str, int]:
     """Return the ReLUs of which hardly a unit is active on any sample taught, by name, with their sizes."""
     graph = network.graph
-    values = values_of(graph, [shaped(network, examined.taught[0])])
+    values = values_of(graph, [as_inputs(network, examined.taught[0])])
     highest = {vertex: values[vertex.parents[0]].highest for vertex in gates(graph)}
     return {_named(network, v): len(z) for v, z in highest.items() if np.mean(~is_live(z)) >= SILENT}
 

@@ -16,16 +16,16 @@ from sheafcli.core.chain.equilibrium import resistances
 from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.chain.spectrum import Spectrum, spectrum
 from sheafcli.core.graph import Graph, Vertex
-from sheafcli.core.network import AnyNetwork
+from sheafcli.core.network import AnyNetwork, as_inputs
 from sheafcli.core.outputs import Output
+from sheafcli.core.spectrum import Spectrum, spectrum
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.discord import squared_residuals
 from sheafcli.diagnostics.findings.reference import Reference, missed, reference
 from sheafcli.diagnostics.findings.rows import spread_evenly, spread_rows
 from sheafcli.diagnostics.findings.shift import Shift, shift_between
-from sheafcli.diagnostics.pinned import BALANCED, BLOCK_ENTRIES, Diagnosis, settled_graph, shaped
+from sheafcli.diagnostics.pinned import BALANCED, BLOCK_ENTRIES, Diagnosis, settled_graph
 from sheafcli.diagnostics.units import Values, gates, is_live, values_of
 
 # From fewer samples nothing is said of what neurons do on all: what has not been seen in n samples happens,
@@ -226,7 +226,7 @@ class Examined:
     @cached_property
     def values(self) -> dict[int, Values]:
         """What every vertex, by its index, does in the forward pass of all samples."""
-        return values_of(self.graph, [shaped(self.network, X) for X in self._inputs])
+        return values_of(self.graph, [as_inputs(self.network, X) for X in self._inputs])
 
     def before(self, gate: Vertex) -> Values:
         """Return the values that an activation reads."""
