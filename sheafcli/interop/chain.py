@@ -16,6 +16,10 @@ MAX_ENTRIES = 2**28
 """The most entries (2 GB) of a matrix that the file itself does not hold: a product or an identity."""
 
 
+class NotAChain(ValueError):
+    """What a chain of layers and ReLU does not have, and a graph of operations may."""
+
+
 @dataclass(frozen=True, eq=False)
 class Affine:
     """x -> W x + b, with W of shape n_out x n_in; `name` is what the file calls it."""
@@ -75,7 +79,7 @@ class Chain:
     def __post_init__(self) -> None:
         endings = [step for step in self.steps if isinstance(step, Ending)]
         if endings and endings != [self.steps[-1]]:
-            raise ValueError(
+            raise NotAChain(
                 f"{endings[0].name} stands before other layers; sheafcli has {endings[0].output} "
                 "at the end of a network only"
             )
