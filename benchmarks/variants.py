@@ -34,12 +34,12 @@ from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.newton import Problem
+from sheafcli.core.chain.training.backprop import BackpropRule
+from sheafcli.core.chain.training.equilibrium import EquilibriumRule
+from sheafcli.core.chain.training.layers import Batch, Parameters, pull_back
 from sheafcli.core.edge import affine_edge
 from sheafcli.core.outputs import output_named
-from sheafcli.core.training.backprop import BackpropRule
 from sheafcli.core.training.descent import Descent, DescentSession, Rule
-from sheafcli.core.training.equilibrium import EquilibriumRule
-from sheafcli.core.training.layers import Batch, Parameters, pull_back
 from sheafcli.core.training.optimizers import SGD, Adam, Momentum, Optimizer
 from sheafcli.core.training.protocol import Diverged
 from sheafcli.core.types import Array

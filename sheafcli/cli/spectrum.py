@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, SubjectArgument
-from sheafcli.core.chain.spectrum import Spectrum
-from sheafcli.core.chain.spectrum import spectrum as spectrum_of
+from sheafcli.core.spectrum import Spectrum
+from sheafcli.core.spectrum import spectrum as spectrum_of
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary, spectrum_table, stability_table
 from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.spectrum import modes_table, spectrum_figure

@@ -164,14 +164,16 @@ class Graph:
         return {v.index: slice(first, end) for v, first, end in zip(self.heads, ends, ends[1:], strict=False)}
 
     def split(self, coordinates: Array) -> dict[int, Array]:
-        """Return free coordinates, samples x dimension, as stalks by the index of their head."""
-        heads = zip(self.heads, self.places.values(), strict=True)
-        return {v.index: coordinates[:, place].reshape(-1, *v.shape) for v, place in heads}
+        """Return free coordinates, (...) x samples x dimension, as stalks by the index of their head."""
+        heads, before = zip(self.heads, self.places.values(), strict=True), coordinates.shape[:-1]
+        return {v.index: coordinates[..., place].reshape(*before, *v.shape) for v, place in heads}
 
     def join(self, stalks: Mapping[int, Array]) -> Array:
-        """Return stalks by the index of their head as free coordinates, samples x dimension."""
-        parts = [stalks[vertex.index] for vertex in self.heads]
-        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+        """Return stalks by the index of their head as free coordinates, (...) x samples x dimension."""
+        parts = ((stalks[vertex.index], vertex.shape) for vertex in self.heads)
+        return np.concatenate(
+            [part.reshape(*part.shape[: part.ndim - len(shape)], -1) for part, shape in parts], axis=-1
+        )
 
     @property
     def parameters(self) -> dict[str, dict[str, Array]]:

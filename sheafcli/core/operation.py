@@ -109,6 +109,9 @@ class Designed(Learnable, Protocol):
         groups x outputs a group x positions.
         """
 
+    def by_group(self, v: Array) -> Array:
+        """Return v, directions x samples x own stalk, with the stalk laid out like that product."""
+
 
 @runtime_checkable
 class Patterned(Protocol):

@@ -50,6 +50,24 @@ class Descent(NamedTuple):
     steps: int
 
 
+def sampled_triangularity(at: Linearization, columns: int = 64, seed: int = 0) -> Triangularity:
+    """Return the same figures from so many columns of delta_Omega of every sample, drawn anew for each.
+
+    A column is a sweep forwards from a unit vector, so that a graph of any size can be looked at. All columns
+    are looked at where there are no more.
+    """
+    raise NotImplementedError
+
+
+def relaxes(graph: Graph, X: Array, starts: int = 1, seed: int = 0) -> list[Descent]:
+    """Return where descent ends from random stalks, `starts` of them for every sample of X.
+
+    The stalks are drawn normal with every stalk's own root mean square on the forward pass, or 1. That all
+    end at the forward pass says that it is the only stationary point; `energy_share` says how far descent came.
+    """
+    raise NotImplementedError
+
+
 def triangularity(at: Linearization, sample: int = 0) -> Triangularity:
     """Return the largest entry above the diagonal of delta_Omega, and the largest of its diagonal plus 1."""
     delta = assemble(at, sample)

@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.spectrum import pattern_spectra
 from sheafcli.core.chain.trace import Crossing, Recorder
+from sheafcli.core.spectrum import pattern_gaps
 
 # The bound is the smallest gap over the patterns met, the last state's first: over 200 at most, and over
 # fewer where their Laplacians are large.
@@ -58,8 +58,7 @@ def decay_bound(network: Network, recorder: Recorder) -> float:
     output vertex the flow is that of L_Omega and an output edge with the map K, K^2 the Jacobian of phi,
     ||K||^2 <= c: it decays at least as fast as the smallest eigenvalue of [[g + c, -sqrt c], [-sqrt c, 1]].
     """
-    gap, _, _, _ = pattern_spectra(network, patterns_for_bound(recorder))
-    smallest = float(gap.min())
+    smallest = float(pattern_gaps(network, patterns_for_bound(recorder)).min())
     if not network.has_output_vertex:
         return smallest
     edge = np.sqrt(network.output.curvature)

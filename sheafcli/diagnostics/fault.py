@@ -11,6 +11,7 @@ from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.local_fit import local_fits
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.repair import Repair, repairs
+from sheafcli.core.fault.evidence import posterior
 from sheafcli.core.types import Array
 
 FAULT_COLUMNS = [
@@ -26,9 +27,6 @@ FAULT_COLUMNS = [
 # A layer is at fault where that is ten times as likely as all else, by odds that no noise gives (e^10), and
 # where repairing it alone at least halves the loss.
 BLAMED, NATS, HALVED = 0.9, 10.0, 0.5
-# A likelihood has many minima: where two repairs of one layer end, from weights 1e-6 apart, their evidence
-# differs by up to six thousandths of it: three either way.
-UNCERTAIN = 0.003
 # Repairs are tried on so many samples at most, spread evenly over all, and of a large network on fewer: the
 # sensitivities of all outputs to all stalks have at most so many entries, unless FEWEST_SAMPLES have more.
 MOST_SAMPLES, MOST_ENTRIES, FEWEST_SAMPLES = 300, 20_000_000, 5
@@ -96,18 +94,6 @@ def samples_tried(network: Network, available: int) -> int:
     outputs = network.widths[-1]
     entries = outputs * sum(max(width, outputs) for width in network.widths[1:])
     return min(available, MOST_SAMPLES, max(FEWEST_SAMPLES, MOST_ENTRIES // entries))
-
-
-def posterior(evidence: Array) -> Array:
-    """Return exp(e_l / T) / (1 + sum_m exp(e_m / T)), the probability of a fault in each layer.
-
-    T is 1, or that share, UNCERTAIN, of the highest evidence to which Laplace's method knows it, if that is
-    more: layers whose evidence differs by less are not told apart.
-    """
-    highest = max(0.0, float(evidence.max()))
-    temperature = max(1.0, UNCERTAIN * highest)
-    odds = np.exp((evidence - highest) / temperature)
-    return np.asarray(odds / (np.exp(-highest / temperature) + odds.sum()))
 
 
 def suspected(fault: pd.DataFrame) -> pd.DataFrame:

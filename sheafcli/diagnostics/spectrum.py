@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sheafcli.core.chain.spectrum import Spectrum, stability
+from sheafcli.core.spectrum import Spectrum, stability
 
 
 def spectrum_table(found: Spectrum) -> pd.DataFrame:

@@ -16,9 +16,9 @@ from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.integrators import Euler
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, Pattern, pattern_of
-from sheafcli.core.chain.spectrum import pattern_spectra, spectrum
 from sheafcli.core.outputs import Identity
 from sheafcli.core.pins import Pin
+from sheafcli.core.spectrum import pattern_gaps, spectrum
 from sheafcli.core.types import Array
 
 # All patterns are tried while there are so many at most, or else a sample, smaller for large matrices.
@@ -104,7 +104,7 @@ def _positive_definite(network: Network, seed: int) -> Check:
         count = int(np.clip(PATTERN_WORK / dimension**3, 8, 1024))
         patterns = np.random.default_rng(seed).integers(0, 2, size=(count, neurons)).astype(bool)
         which = f"{count:,} patterns drawn"
-    smallest = float(pattern_spectra(network, patterns)[0].min())
+    smallest = float(pattern_gaps(network, patterns).min())
     return Check(
         f"L_Omega positive definite: {which}", "smallest eigenvalue", smallest, "> 0", smallest > 0.0
     )

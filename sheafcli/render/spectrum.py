@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.core.chain.spectrum import Spectrum
+from sheafcli.core.spectrum import Spectrum
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import percent
 from sheafcli.render.palette import CLASS_COLOURS

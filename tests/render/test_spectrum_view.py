@@ -8,7 +8,7 @@ from matplotlib.container import BarContainer
 from rich.console import Console
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.spectrum import spectrum
+from sheafcli.core.spectrum import spectrum
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary
 from sheafcli.render.spectrum import modes_table, spectrum_figure
 from sheafcli.render.style import save_figure

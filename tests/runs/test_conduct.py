@@ -115,7 +115,7 @@ def test_the_tables_of_a_regression_are_what_the_formulas_give(prepare, begin):
     session = Heat(steps=60, dt=0.02).start(experiment.network, X, y, phase.seed)
     for row in history:
         session.advance(int(row["step"]) - session.step)
-        network, stalks = session.network(), list(session.cochain().stalks().values())
+        network, stalks = session.network(), list(session.stalks().values())
         expected = discords(network, X, y, stalks)
         total = sum(value for *_, value in expected)
         found = [line for line in discord if line["step"] == row["step"]]

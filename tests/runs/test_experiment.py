@@ -22,7 +22,7 @@ def drawn(experiment) -> dict[str, np.ndarray]:
     session = phase.method.start(network, task.X_train, task.y_train, phase.seed)
     arrays = {name: getattr(task, name) for name in TASK}
     arrays |= {f"W{layer}": W for layer, W in enumerate(network.weights, start=1)}
-    return arrays | session.cochain().stalks()
+    return arrays | session.stalks()
 
 
 def same(one, other) -> set[str]:

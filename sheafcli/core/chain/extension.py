@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import OutputForce
 from sheafcli.core.chain.equilibrium import balance, equilibrium
-from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.newton import Problem, Solution, solve, start_point
 from sheafcli.core.chain.reduction import States
 from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.network import as_inputs, as_targets
 from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.types import Array
 

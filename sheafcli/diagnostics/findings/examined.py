@@ -16,9 +16,9 @@ from sheafcli.core.chain.equilibrium import resistances
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import BLOCK, Network
 from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.chain.spectrum import Spectrum, spectrum
 from sheafcli.core.edge import Edge
 from sheafcli.core.outputs import Output
+from sheafcli.core.spectrum import Spectrum, spectrum
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.discord import squared_residuals
 from sheafcli.diagnostics.findings.reference import Reference, missed, reference

@@ -10,8 +10,8 @@ from sheafcli.core.chain.equilibrium import effective_resistance, equilibrium, r
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, pattern_of
+from sheafcli.core.chain.training.backprop import gradient
 from sheafcli.core.edge import edges
-from sheafcli.core.training.backprop import gradient
 
 HIDDEN = [(), (5,), (5, 4), (4, 4, 3)]
 OUTPUTS = ["identity", "sigmoid", "softmax"]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.spectrum import spectrum
+from sheafcli.core.spectrum import spectrum
 from sheafcli.diagnostics.pinned import diagnose
 from sheafcli.diagnostics.spectrum import spectrum_table
 from sheafcli.runs import RunDirectory
