@@ -34,10 +34,8 @@ def folded(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
         nodes = []
         for node in graph.nodes:
             if node is not scale:
-                node = Node(node.name, changed, node.parents) if node is layer else node
-                nodes.append(
-                    replace(node, parents=tuple(source if p == scale.name else p for p in node.parents))
-                )
+                parents = tuple(source if name == scale.name else name for name in node.parents)
+                nodes.append(Node(node.name, changed if node is layer else node.operation, parents))
         graph = Graph(graph.input_shape, tuple(nodes))
 
 
@@ -67,7 +65,7 @@ def _foldable(graph: Graph) -> Iterator[tuple[Node, Node, Layer]]:
 
 
 def _by_feature(operation: Scale | BatchNormalization, layer: Layer, shape: tuple[int, ...]) -> Affine | None:
-    """Return a factor and an offset for each feature or channel of values beside a layer, if they are that."""
+    """Return a factor and an offset for each feature or channel beside a layer, if they are that."""
     if isinstance(operation, BatchNormalization):
         if isinstance(layer, Dense) and len(shape) > 1:
             return None

@@ -94,12 +94,15 @@ def batch_normalization(at: Site) -> Made:
     if node.integer("training_mode", 0) or any(node.outputs[1:]):
         raise ValueError(f"{node.label} is in training mode; export the model after model.eval()")
     if not node.integer("spatial", 1):
-        raise ValueError(f"{node.label} has statistics for every place of an image; those of channels are read")
+        raise ValueError(
+            f"{node.label} has statistics for every place of an image; those of channels are read"
+        )
     x = at.piece()
     if len(at.full()) < 2 or at.axis(1) != -len(x.shape):
         raise ValueError(f"{node.label} works along axis 1, which must be the first of a sample")
-    arrays = [at.numbers(slot) for slot in range(1, 5)]
-    return at.make(BatchNormalization(*arrays, node.number("epsilon", 1e-5)), x)
+    factor, offset, mean, variance = (at.numbers(slot) for slot in range(1, 5))
+    epsilon = node.number("epsilon", 1e-5)
+    return at.make(BatchNormalization(factor, offset, mean, variance, epsilon), x)
 
 
 def layer_normalization(at: Site) -> Made:
@@ -159,9 +162,7 @@ def divide(at: Site) -> Made:
         with np.errstate(divide="ignore"):
             factor = 1.0 / _beside(at, 1)
         if not np.isfinite(factor).all():
-            raise ValueError(
-                f"{at.node.label} holds NaN or infinite numbers; a network needs finite ones"
-            )
+            raise ValueError(f"{at.node.label} holds NaN or infinite numbers; a network needs finite ones")
         return _scaled(at, 0, factor, None)
     if at.is_constant(0):
         below = at.make(Unary("1 / x", lambda x: 1.0 / x), at.piece(1))

@@ -187,9 +187,7 @@ class Site:
             )
         array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
         if not np.isfinite(array).all():
-            raise ValueError(
-                f"{self.node.label} holds NaN or infinite numbers; a network needs finite ones"
-            )
+            raise ValueError(f"{self.node.label} holds NaN or infinite numbers; a network needs finite ones")
         return array
 
     def scalar(self, slot: int, name: str, default: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Any ONNX graph of operations that are covered, read as a graph of operations from its input to an output."""
+"""An ONNX graph of whatever operations are covered, read as a graph from its input to an output."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ def _end(graph: OnnxGraph, values: Values, draft: Draft, output: str) -> End:
         maker = graph.makers[value]
         raise ValueError(f"{value!r} is not the first output of {maker.label}, and that alone is read")
     if any(size != SAMPLES and values.sizes.holds_samples(size) for size in values.shapes[value]):
-        raise ValueError(f"{value!r} has samples and features along one axis; export the model with an axis each")
+        raise ValueError(
+            f"{value!r} has samples and features along one axis; export the model with an axis each"
+        )
     last, behind = draft.of_value[value], walk.behind(value)
     notes = left_out(behind, values.shapes[value]) if readout is not None else ()
     return End(output, last, tuple(notes), naming(behind, value, math.prod(last.shape), graph, values))
@@ -115,7 +117,8 @@ def _without_ending(last: Piece, notes: list[str]) -> tuple[Piece, str | None]:
     piece = last
     while isinstance(piece.operation, Reshape):
         (piece,) = piece.parents
-    logarithm = piece if piece.operation is LOGARITHM else None
+    is_logarithm = isinstance(piece.operation, Unary) and piece.operation.name == LOGARITHM
+    logarithm = piece if is_logarithm else None
     if logarithm is not None:
         (piece,) = piece.parents
     if isinstance(piece.operation, Softmax) and piece.shape[piece.operation.axis] == math.prod(piece.shape):
@@ -174,5 +177,3 @@ def _scales_inputs(pieces: list[Piece]) -> bool:
 
 def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-

@@ -51,7 +51,7 @@ SIMPLE: dict[str, Callable[[Node], Operation]] = {
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "Erf": lambda x: np.asarray(erf(x)),
     "Exp": np.exp,
-    "Log": np.log,
+    LOGARITHM: np.log,
     "Reciprocal": lambda x: 1.0 / x,
     "Sqrt": np.sqrt,
 }
@@ -65,8 +65,6 @@ def simple(at: Site) -> Made:
 
 def function(at: Site) -> Made:
     """Return a part of an operation, which has to be put together with others."""
-    if at.node.op == "Log":
-        return at.make(LOGARITHM, at.piece())
     return at.make(Unary(at.node.op, FUNCTIONS[at.node.op]), at.piece())
 
 
@@ -162,4 +160,4 @@ def log_softmax(at: Site) -> Made:
     """Return the logarithm of softmax, which a network has at its end only."""
     piece = softmax(at)
     assert not isinstance(piece, tuple | list)
-    return at.make(LOGARITHM, piece)
+    return at.make(Unary(LOGARITHM, np.log), piece)

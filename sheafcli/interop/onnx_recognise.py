@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sheafcli.core.operation import Kind, Operation
+from sheafcli.core.operation import Kind, Operation, Restriction
 from sheafcli.core.operations import (
     GELU,
     Add,
@@ -55,8 +55,8 @@ class Unary:
         """Return the function's values."""
         return np.asarray(self.function(x))
 
-    def at(self, x: Array) -> None:  # type: ignore[override]
-        """It is never a vertex of a network."""
+    def at(self, x: Array) -> Restriction:
+        """Raise NotImplementedError: it is never a vertex of a network."""
         raise NotImplementedError
 
 
@@ -75,12 +75,13 @@ class Quotient:
         """Return the quotient."""
         return np.asarray(first / second)
 
-    def at(self, first: Array, second: Array) -> None:  # type: ignore[override]
-        """It is never a vertex of a network."""
+    def at(self, first: Array, second: Array) -> Restriction:
+        """Raise NotImplementedError: it is never a vertex of a network."""
         raise NotImplementedError
 
 
-LOGARITHM = Unary("Log", np.log)
+LOGARITHM = "Log"
+"""What a logarithm is called, which may stand behind a softmax at the end."""
 
 ACTIVATIONS: tuple[Operation, ...] = (
     *(GELU(), TanhGELU(), SiLU(), HardSwish(), HardSigmoid(), HardSigmoid(0.2), Clip(0.0, 6.0)),
@@ -167,7 +168,7 @@ def _is_entrywise(piece: Piece) -> bool:
 
 
 def _between(last: Piece, source: Piece, readers: dict[Piece, list[Piece]]) -> list[Piece] | None:
-    """Return the vertices from a source to the last, if all work entry by entry and nothing else reads them."""
+    """Return the vertices from a source to the last, if all are entry by entry and none is read elsewhere."""
     region, pending = {last}, [last]
     while pending:
         piece = pending.pop()
@@ -200,28 +201,31 @@ def _tried(region: Sequence[Piece], source: Piece) -> Array:
 
 
 def _layer_normalization(last: Piece, readers: dict[Piece, list[Piece]]) -> Changed | None:
-    """Return layer normalisation without factor and offset: d / sqrt(mean(d d) + epsilon), d = x - mean(x)."""
-    root = _inverse_root(last)
-    if root is None:
+    """Return layer normalisation as it is taken apart: d / sqrt(mean(d d) + epsilon), d = x - mean(x)."""
+    parts = _inverse_root(last)
+    if parts is None:
         return None
-    centred, root = root
-    shift = root.parents[0]
-    if not isinstance(shift.operation, Scale) or shift.operation.factor is not None:
+    centred, root = parts
+    shift = root.parents[0].operation
+    epsilon = shift.offset if isinstance(shift, Scale) and shift.factor is None else None
+    square = _mean_of(root.parents[0].parents[0]) if epsilon is not None and epsilon.size == 1 else None
+    if square is None or not isinstance(square[0].operation, Multiply) or set(square[0].parents) != {centred}:
         return None
-    epsilon, variance = shift.operation.offset, shift.parents[0]
-    square = variance.parents[0] if isinstance(variance.operation, Mean) else None
-    if square is None or not isinstance(square.operation, Multiply) or set(square.parents) != {centred}:
+    mean = _mean_of(centred.parents[1]) if isinstance(centred.operation, Subtract) else None
+    axes = sorted(square[1])
+    if mean is None or mean != (centred.parents[0], square[1]) or axes != list(range(-len(axes), 0)):
         return None
-    if not isinstance(centred.operation, Subtract) or epsilon is None or epsilon.size != 1:
-        return None
-    x, mean = centred.parents
-    axes = variance.operation.axes  # type: ignore[union-attr]
-    if not isinstance(mean.operation, Mean) or mean.parents != (x,) or set(mean.operation.axes) != set(axes):
-        return None
-    if sorted(axes) != list(range(-len(axes), 0)):
-        return None
+    assert epsilon is not None
+    x = centred.parents[0]
     ones = np.ones(x.shape[len(x.shape) - len(axes) :])
     return LayerNormalization(ones, None, float(epsilon.reshape(()))), (x,)
+
+
+def _mean_of(piece: Piece) -> tuple[Piece, frozenset[int]] | None:
+    """Return what a vertex is the mean of, and along which axes."""
+    if not isinstance(piece.operation, Mean):
+        return None
+    return piece.parents[0], frozenset(piece.operation.axes)
 
 
 def _inverse_root(last: Piece) -> tuple[Piece, Piece] | None:

@@ -145,7 +145,9 @@ class _Pass:
         if node.op == "Shape":
             return True
         if node.op == "Equal":  # with what is no size: none is below 1
-            numbers = [self.values.constants[name] for name in node.inputs if name not in self.values.with_open_sizes]
+            numbers = [
+                self.values.constants[name] for name in node.inputs if name not in self.values.with_open_sizes
+            ]
             return len(numbers) == 1 and bool(np.all(numbers[0] < 1))
         if node.op == "Where":
             return node.inputs[0] not in self.values.with_open_sizes
@@ -153,7 +155,7 @@ class _Pass:
         return node.op in MOVING and self.values.with_open_sizes.isdisjoint(beside[1:])
 
     def _multiplied(self, node: Node) -> list[Constant] | None:
-        """Return a product of two sizes, of which one is open; None if it is none that can stand for itself."""
+        """Return a product of two sizes, of which one is open; None where no size can stand for it."""
         one, other = (self.values.constants[name] for name in node.inputs)
         sizes = self.values.sizes
         if one.size != 1 or other.size != 1 or other.dtype.kind != "i" or one.dtype.kind != "i":

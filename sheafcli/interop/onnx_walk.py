@@ -115,9 +115,7 @@ class Walk:
                 "sheafcli reads networks whose layers stand one behind the other"
             )
         if not node.outputs or any(name in self.users or name == self.output for name in node.outputs[1:]):
-            raise NotAChain(
-                f"the graph is no chain: it does not go on with the first output of {node.label}"
-            )
+            raise NotAChain(f"the graph is no chain: it does not go on with the first output of {node.label}")
         return node, slot
 
     def behind(self, value: str) -> tuple[Node, ...]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from sheafcli.core.operations import AveragePooling, MaxPooling, Mean, Pad, Slice, Transpose, Upsample
 from sheafcli.interop.onnx_draft import Made, Site
 from sheafcli.interop.onnx_graph import Node
@@ -170,9 +168,15 @@ def _check_nearest(node: Node) -> None:
     """
     if node.op == "Upsample":
         return
-    way = node.attribute("coordinate_transformation_mode") if node.has("coordinate_transformation_mode") else b"half_pixel"
+    way = (
+        node.attribute("coordinate_transformation_mode")
+        if node.has("coordinate_transformation_mode")
+        else b"half_pixel"
+    )
     rounded = node.attribute("nearest_mode") if node.has("nearest_mode") else b"round_prefer_floor"
-    halves = way in (b"half_pixel", b"pytorch_half_pixel", b"half_pixel_symmetric") and rounded.startswith(b"round")
+    halves = way in (b"half_pixel", b"pytorch_half_pixel", b"half_pixel_symmetric") and rounded.startswith(
+        b"round"
+    )
     if not halves and not (way in (b"asymmetric", b"tf_half_pixel_for_nn") and rounded == b"floor"):
         raise ValueError(
             f"{node.label} takes the nearest entries by {way.decode(errors='replace')} and "

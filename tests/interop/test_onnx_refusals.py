@@ -17,7 +17,7 @@ OPERATORS = {
     "convolution": ("y = Conv(x, A)", "Conv (node 0) works on images, samples x channels"),
     "norm of a sample": (
         f"v = ai.onnx.ml.Normalizer(x) z = Gemm(v, A, a) {REST}",
-        "Normalizer (node 0) divides each sample by a figure of its own, which no layer does",
+        "Normalizer (node 0) divides each sample by a figure of its own, which no operation here does",
     ),
     "choice of features": (
         f"v = ai.onnx.ml.ArrayFeatureExtractor(x, labels) z = Gemm(v, A, a) {REST}",
@@ -28,7 +28,10 @@ OPERATORS = {
         "QuantizeLinear (node 0) rounds the values on their way; import the model from before",
     ),
     "optimized": (f"{FIRST} y = com.microsoft.FusedGemm(z, B)", "FusedGemm (node 1) is of com.microsoft"),
-    "something else": (f"{FIRST} y = Einsum<equation: string = 's'>(z)", "known: Gemm, MatMul, Add"),
+    "something else": (
+        f"{FIRST} y = Einsum<equation: string = 's'>(z)",
+        "Einsum (node 1) is an operator that a sheaf does not cover; covered are Gemm, MatMul, Conv,",
+    ),
     "softmax over samples": (f"{FIRST} y = Softmax<axis: int = 0>(z)", "Softmax (node 1) goes over axis 0"),
     "labels over samples": (f"{FIRST} y = ArgMax(z)", "ArgMax (node 1) goes over axis 0"),
     "labels between layers": (
@@ -40,7 +43,10 @@ OPERATORS = {
     "over the samples, from the left": ("y = MatMul(square, x)", "MatMul (node 0) adds up over the samples"),
     "as a bias": ("y = Gemm(At, A, x)", "Gemm (node 0) takes the values of the network as a parameter"),
     "as a slope": ("y = PRelu(vector, x)", "PRelu (node 0) takes the values of the network as a parameter"),
-    "divided by": (f"v = Div(one, x) z = Gemm(v, A, a) {REST}", "Div (node 0) is read as part of an activation"),
+    "divided by": (
+        f"v = Div(one, x) z = Gemm(v, A, a) {REST}",
+        "Div (node 0) is read as part of an activation",
+    ),
     "other numbers for each sample": (
         f"{FIRST} y = Add(z, A)",
         "Add (node 1) combines 4 x 5 with samples x 5, other numbers for each sample",
@@ -58,7 +64,10 @@ OPERATORS = {
         f"{FIRST} d, y = Dropout(z)",
         "'y' is not the first output of Dropout (node 1)",
     ),
-    "samples mixed": ("v = Reshape(x, width_2) y = MatMul(v, two)", "'y' has samples and features along one axis"),
+    "samples mixed": (
+        "v = Reshape(x, width_2) y = MatMul(v, two)",
+        "'y' has samples and features along one axis",
+    ),
     "whole numbers": (
         f"{FIRST} c = Cast<to = 7>(z) y = Gemm(c, B, b)",
         "Cast (node 1) makes numbers that are no",
