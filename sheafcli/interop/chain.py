@@ -54,6 +54,21 @@ class Ending:
 Step = Affine | Scale | Relu | Ending
 
 
+@dataclass(frozen=True)
+class Interface:
+    """What the program that a file is written for gives it, and what it gets: the names, and the function.
+
+    `shape` is that of the input, with the size SAMPLES of `onnx_sizes` along the samples. What comes out is
+    the `function` of the network's last value, or that itself; or the logarithm.
+    """
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    function: str | None = None
+    logarithm: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Chain:
     """What a file holds: its steps in order, the output it states beside them, what reading it assumed.
@@ -62,7 +77,7 @@ class Chain:
     it has none; of two classes and one output the second is the one whose probability the output is.
     `scales_inputs` and `scales_targets` say that the steps take data as it is, and predict targets as
     they are: a scaler of them is among the steps.
-    `beside` are the other files that it was read from.
+    `beside` are the other files that it was read from, `interface` is how it is run elsewhere, if it can be.
     `assumed` tells that the file does not record the steps between its layers, or their order.
     """
 
@@ -75,6 +90,7 @@ class Chain:
     scales_targets: bool = False
     assumed: bool = False
     beside: tuple[Path, ...] = ()
+    interface: Interface | None = None
 
     def __post_init__(self) -> None:
         endings = [step for step in self.steps if isinstance(step, Ending)]

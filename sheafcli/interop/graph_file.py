@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sheafcli.core.graph import Graph
+from sheafcli.interop.chain import Interface
 
 
 @dataclass(frozen=True, eq=False)
 class GraphFile:
     """What a file holds: its graph, the output function that it ends in if it says so, what was assumed.
 
-    `classes`, `scales_inputs` and `beside` are as in `Chain`.
+    `classes`, `scales_inputs`, `beside` and `interface` are as in `Chain`.
     """
 
     graph: Graph
@@ -21,3 +22,4 @@ class GraphFile:
     classes: tuple[str, ...] = ()
     scales_inputs: bool = False
     beside: tuple[Path, ...] = ()
+    interface: Interface | None = None

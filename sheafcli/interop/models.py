@@ -14,7 +14,7 @@ from sheafcli.core.chain.network import Network
 from sheafcli.core.network import AnyNetwork, network_of, plain_chain
 from sheafcli.core.outputs import OUTPUTS, output_named
 from sheafcli.errors import InputError
-from sheafcli.interop.chain import Chain, to_network
+from sheafcli.interop.chain import Chain, Interface, to_network
 from sheafcli.interop.contents import FORMATS, SKLEARN_SNIPPET, STATE_DICT_SNIPPET, check_content, format_of
 from sheafcli.interop.folding import folded
 from sheafcli.interop.graph_file import GraphFile
@@ -39,8 +39,8 @@ class Model:
     output function ends the network; where it does not, the output is the one asked for, or the
     identity. `notes` are what was assumed or done to make it a network of ours, a sentence each. The
     others are as in `Chain`: what the file calls inputs and classes, whether it scales data itself,
-    whether the order of its layers and what stands between them are assumed, and the other files that it was
-    read from.
+    whether the order of its layers and what stands between them are assumed, the other files that it was
+    read from, and how it is run elsewhere.
     """
 
     network: AnyNetwork
@@ -53,6 +53,7 @@ class Model:
     scales_targets: bool = False
     assumed: bool = False
     beside: tuple[Path, ...] = ()
+    interface: Interface | None = None
 
 
 READERS: dict[str, Callable[[Path, str | None], Chain | GraphFile]] = {
@@ -121,6 +122,7 @@ def read_model(
         chain.scales_targets,
         chain.assumed,
         chain.beside,
+        chain.interface,
     )
 
 
@@ -140,6 +142,7 @@ def _of_graph(file: GraphFile, format: str, output: str, *, fold: bool) -> Model
         classes=file.classes,
         scales_inputs=file.scales_inputs,
         beside=file.beside,
+        interface=file.interface,
     )
 
 

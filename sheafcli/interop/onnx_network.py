@@ -10,6 +10,7 @@ import numpy as np
 from sheafcli.core.graph import INPUT, Graph, Node
 from sheafcli.core.operation import Designed
 from sheafcli.core.operations import Flatten, Reshape, Scale, Sigmoid, Softmax
+from sheafcli.interop.chain import Interface
 from sheafcli.interop.graph_file import GraphFile
 from sheafcli.interop.onnx_classes import Naming, agreed, naming, shown
 from sheafcli.interop.onnx_draft import Draft, OpenSize, Piece, stalk
@@ -27,12 +28,13 @@ MAX_ENTRIES = 2**28
 
 @dataclass(frozen=True, eq=False)
 class End:
-    """An output of the graph: the vertex that it is, and what behind that makes labels of it."""
+    """An output of the graph: the vertex that it is, or that labels behind it are made of."""
 
     output: str
     last: Piece
     notes: tuple[str, ...]
     names: Naming
+    is_whole: bool
 
     @property
     def cone(self) -> set[Piece]:
@@ -60,7 +62,7 @@ def graph_of(graph: OnnxGraph, values: Values, draft: Draft) -> GraphFile:
         others = " and ".join(repr(end.output) for end in ends if end is not best)
         notes.insert(0, f"the graph's output {best.output!r} is read; it has all that is in {others}")
     recognise(reachable(best.last))
-    last, says = _without_ending(best.last, notes)
+    last, says, is_logarithm = _without_ending(best.last, notes)
     if len(last.shape) != 1:
         last = draft.piece(Flatten(), (last,), (math.prod(last.shape),), last.node)
         notes.append("the axes of an output stand flat, in C order")
@@ -72,8 +74,17 @@ def graph_of(graph: OnnxGraph, values: Values, draft: Draft) -> GraphFile:
     if classes and says == "sigmoid" and last.shape != (1,):
         unclear = [f"each output is a label of its own; their names ({shown(classes)}) are not matched"]
         classes = ()
+    interface = None
+    if best.is_whole:
+        name = Walk(graph, values, best.output).input()
+        interface = Interface(name, best.output, values.shapes[name], says, is_logarithm)
     return GraphFile(
-        _built(pieces), says, (*notes, *unclear), tuple(classes), scales_inputs=_scales_inputs(pieces)
+        _built(pieces),
+        says,
+        (*notes, *unclear),
+        tuple(classes),
+        scales_inputs=_scales_inputs(pieces),
+        interface=interface,
     )
 
 
@@ -97,7 +108,8 @@ def _end(graph: OnnxGraph, values: Values, draft: Draft, output: str) -> End:
         )
     last, behind = draft.of_value[value], walk.behind(value)
     notes = left_out(behind, values.shapes[value]) if readout is not None else ()
-    return End(output, last, tuple(notes), naming(behind, value, math.prod(last.shape), graph, values))
+    names = naming(behind, value, math.prod(last.shape), graph, values)
+    return End(output, last, tuple(notes), names, readout is None)
 
 
 def _say_open(values: Values, walk: Walk) -> None:
@@ -112,8 +124,11 @@ def _say_open(values: Values, walk: Walk) -> None:
         ) from None
 
 
-def _without_ending(last: Piece, notes: list[str]) -> tuple[Piece, str | None]:
-    """Return the vertex before the output function that ends the graph, and that; or the last, and None."""
+def _without_ending(last: Piece, notes: list[str]) -> tuple[Piece, str | None, bool]:
+    """Return the vertex before the output function that ends the graph, that, and whether a logarithm does.
+
+    Where there is no such function, the last vertex and None.
+    """
     piece = last
     while isinstance(piece.operation, Reshape):
         (piece,) = piece.parents
@@ -125,10 +140,10 @@ def _without_ending(last: Piece, notes: list[str]) -> tuple[Piece, str | None]:
         if logarithm is not None and logarithm.node is not None:
             label = logarithm.node.label
             notes.append(f"{label} gives logarithms of probabilities; the network gives probabilities")
-        return piece.parents[0], "softmax"
+        return piece.parents[0], "softmax", logarithm is not None
     if isinstance(piece.operation, Sigmoid) and logarithm is None:
-        return piece.parents[0], "sigmoid"
-    return last, None
+        return piece.parents[0], "sigmoid", False
+    return last, None, False
 
 
 def _check(pieces: list[Piece]) -> None:

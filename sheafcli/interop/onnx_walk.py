@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sheafcli.interop.chain import Chain, Ending, NotAChain
+from sheafcli.interop.chain import Chain, Ending, Interface, NotAChain
 from sheafcli.interop.onnx_classes import Naming, naming
 from sheafcli.interop.onnx_graph import Graph, Node
 from sheafcli.interop.onnx_readouts import complement, is_readout, left_out
@@ -71,6 +71,10 @@ class Walk:
             steps.notes.append("the axes of an output stand flat, in C order")
         scaled = scales_inputs(way, self.values)
         chain = Chain(tuple(steps.steps), None, tuple(steps.notes), scales_inputs=scaled)
+        if not behind:
+            logarithm = any(node.kind in ("Log", "LogSoftmax") for node, _ in way)
+            shape = self.values.shapes[first]
+            chain = replace(chain, interface=Interface(first, self.output, shape, chain.says, logarithm))
         names = naming(behind, at, chain.n_outputs, self.graph, self.values)
         return Reading(self.output, chain, first, at, tuple(layers), behind, names)
 
