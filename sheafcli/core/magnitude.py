@@ -29,9 +29,9 @@ def beyond(array: Array) -> tuple[int, ...] | None:
     Needs no memory of its size where all is well.
     """
     # A NaN makes both comparisons false.
-    if array.min() >= -LARGEST and array.max() <= LARGEST:
+    if float(array.min()) >= -LARGEST and float(array.max()) <= LARGEST:
         return None
-    sound = (array >= -LARGEST) & (array <= LARGEST)
+    sound = np.abs(array.astype(np.float64)) <= LARGEST  # single precision does not hold the bound
     return tuple(int(i) for i in np.argwhere(~sound)[0])
 
 
