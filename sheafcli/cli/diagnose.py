@@ -23,6 +23,7 @@ from sheafcli.render.style import save_figure
 from sheafcli.render.tables import discord_tables, json_records, neurons_table, show_frame
 from sheafcli.render.tension import tension_figure
 from sheafcli.runs import RunDirectory
+from sheafcli.runs.chains import chain_for
 from sheafcli.runs.data_files import changed_data
 from sheafcli.runs.files import write_text
 from sheafcli.runs.samples import Samples
@@ -59,7 +60,7 @@ def diagnose(
     single neurons and samples.
     """
     directory = RunDirectory.existing(run)
-    network = directory.network()
+    network = chain_for(directory.network(), "sheaf diagnose")
     samples = Samples.choose(directory, network, data, limit)
     print_notes(changed_data(directory))
     with working(network.depth + 5) as advance:

@@ -89,7 +89,7 @@ def _examined(run: RunDirectory, network: Network, samples: Samples, diagnosis: 
         history=_history(run),
         status=run.manifest().get("status"),
         training=_training(run),
-        start=samples.start,
+        start=samples.start if isinstance(samples.start, Network) else None,
     )
 
 
