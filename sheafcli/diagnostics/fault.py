@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.local_fit import local_fits
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.repair import Repair, repairs
-from sheafcli.core.fault.evidence import posterior
+from sheafcli.core.fault import evidence
+from sheafcli.core.network import AnyNetwork
 from sheafcli.core.types import Array
+from sheafcli.diagnostics.pinned import affordable
 
 FAULT_COLUMNS = [
     "samples",
@@ -35,7 +38,7 @@ TOO_CLOSE = 0.01
 
 
 def fault_table(
-    network: Network, X: Array, y: Array, advance: Callable[[], object] = lambda: None
+    network: AnyNetwork, X: Array, y: Array, advance: Callable[[], object] = lambda: None
 ) -> pd.DataFrame:
     """Return a row a layer: how well a fault there would explain the error, and what repairs do to the loss.
 
@@ -50,9 +53,13 @@ def fault_table(
     - loss, fitted_loss, repaired_loss: the loss as it is, after this layer alone is moved by local least
       squares, and after it alone is repaired as a whole.
 
-    `advance` is called after every layer.
+    Of a network that is not a plain chain the part is the layer's likeliest edge, by its name, `explainable`
+    and `fitted_loss` are NaN, and `repaired_loss` is that of the network linearised in the edge's
+    parameters; layers without parameters have no row. `advance` is called after every layer.
     """
-    some = np.unique(np.linspace(0, len(X) - 1, samples_tried(network, len(X))).astype(np.intp))
+    if not isinstance(network, Network):
+        return layers_of(edge_faults(network, X, y, advance))
+    some = evenly(len(X), samples_tried(network, len(X)))
     X, y = X[some], y[some]
     settled = extend(network, X, target=y).cochain
     loss = network.output.loss(network.logits(X), y)
@@ -73,7 +80,44 @@ def fault_table(
         )
         advance()
     table = pd.DataFrame(rows)
-    return table.assign(blame=posterior(table["evidence"].to_numpy()))[["layer", *FAULT_COLUMNS]]
+    return table.assign(blame=evidence.posterior(table["evidence"].to_numpy()))[["layer", *FAULT_COLUMNS]]
+
+
+def edge_faults(
+    network: AnyNetwork, X: Array, y: Array, advance: Callable[[], object] = lambda: None
+) -> pd.DataFrame:
+    """Return a row an edge that has parameters: layer, edge, samples, evidence, blame, loss, repaired_loss.
+
+    The columns are those of `fault_table`, for a fault in this edge's parameters alone.
+    """
+    some = evenly(len(X), evidence.samples_tried(network, len(X)))
+    X, y = X[some], y[some]
+    loss = network.output.loss(network.logits(X), y)
+    rows = [
+        {
+            "layer": one.edge.layer,
+            "edge": one.edge.name,
+            "samples": len(X),
+            "evidence": one.evidence,
+            "loss": loss,
+            "repaired_loss": min(one.loss, loss),
+        }
+        for one in evidence.blame(network, affordable(network, X), y, advance)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(blame=evidence.posterior(table["evidence"].to_numpy()))
+
+
+def layers_of(edges: pd.DataFrame) -> pd.DataFrame:
+    """Return the likeliest edge of every layer as its row, with the blame of the layer among layers."""
+    likeliest = edges.loc[edges.groupby("layer")["evidence"].idxmax()].reset_index(drop=True)
+    table = likeliest.rename(columns={"edge": "part"}).assign(explainable=np.nan, fitted_loss=np.nan)
+    return table.assign(blame=evidence.posterior(table["evidence"].to_numpy()))[["layer", *FAULT_COLUMNS]]
+
+
+def evenly(available: int, tried: int) -> NDArray[np.intp]:
+    """Return the numbers of so many samples, spread evenly over all."""
+    return np.unique(np.linspace(0, available - 1, tried).astype(np.intp))
 
 
 def likeliest_of(tried: list[Repair]) -> Repair:
