@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from sheafcli.config import Config, error_at, load_config
 from sheafcli.config.architecture import Unbuildable, build, has_dropout
 from sheafcli.config.document import KeyPath, dotted
 from sheafcli.config.schema import NetworkSpec
+from sheafcli.config.section import Section
 from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
@@ -213,17 +214,10 @@ def _training_phase(
     spec = config.training
     if not isinstance(spec, HeatSpec):
         return _descent_phase("training", spec, task, network, seed)
-    stalks = spec.stalks
-    method = Heat(
-        steps=spec.steps,
-        time=spec.time,
-        dt=spec.dt,
-        alpha=spec.alpha,
-        beta=spec.beta,
-        stalks=stalks if isinstance(stalks, str) else _start_stalks(stalks, task, network),
-        reset_every=spec.reset_every,
-        reset_time=spec.reset_time,
-    )
+    stalks: Any = spec.stalks
+    if not isinstance(stalks, str):
+        stalks = _start_stalks(stalks, task, network)
+    method = Heat(**_options(spec, Heat) | {"stalks": stalks})
     _check_pace(method, network, task, seed)
     return Phase("training", method, spec.log_every, spec.steps, seed)
 
@@ -268,7 +262,8 @@ def _descent_phase(
         raise _Unfit((name, "batch_size"), f"must be at most {task.n_train}, the number of training samples")
     log_every = spec.log_steps(method.steps_per_epoch(task.n_train))
     assert log_every is not None
-    if spec.precision == "single" and method.start(network, task.X_train, task.y_train, seed).overflows():
+    single = method.dtype(network) == np.float32
+    if single and method.start(network, task.X_train, task.y_train, seed).overflows():
         raise _Unfit(
             (name, "precision"),
             "its numbers end at 3.4e38, and squares of the first gradient go beyond; must be double here, or "
@@ -278,16 +273,14 @@ def _descent_phase(
 
 
 def _descent(spec: DescentSpec) -> Backprop | Equilibrium:
-    options: dict[str, Any] = {
+    kind = Equilibrium if isinstance(spec, EquilibriumSpec) else Backprop
+    built = {
         "optimizer": OPTIMIZERS[spec.optimizer](spec.learning_rate),
-        "epochs": spec.epochs,
-        "steps": spec.steps,
-        "schedule": spec.schedule,
-        "batch_size": spec.batch_size,
-        "weight_decay": spec.weight_decay,
-        "stop_when": StopWhen(train_loss=spec.stop_when.train_loss, seconds=spec.stop_when.seconds),
-        "precision": spec.precision,
+        "stop_when": StopWhen(**_options(spec.stop_when, StopWhen)),
     }
-    if isinstance(spec, EquilibriumSpec):
-        return Equilibrium(gamma=spec.gamma, **options)
-    return Backprop(**options)
+    return kind(**_options(spec, kind) | built)
+
+
+def _options(section: Section, method: type) -> dict[str, Any]:
+    """Return the options of a method as a section of the configuration has them: keys have their names."""
+    return {field.name: getattr(section, field.name) for field in fields(method)}

@@ -65,7 +65,7 @@ DESCENT = {
     "batch_size": None,
     "weight_decay": 0.0,
     "stop_when": {"train_loss": None, "seconds": None},
-    "precision": "double",
+    "precision": "auto",
     "log_every": "auto",
 }
 
@@ -420,7 +420,7 @@ def test_an_option_without_its_section_is_refused_with_its_line(tmp_path):
             "schedule: cosin",
             "schedule: given cosin; must be one of constant, linear, cosine; did you mean cosine?",
         ),
-        ("precision: half", "precision: given half; must be one of double, single"),
+        ("precision: half", "precision: given half; must be one of auto, double, single"),
         ("optimizer: [sgd]", "optimizer: given [sgd]; must be one of sgd, momentum, adam"),
         ("stop_when: 0.1", f"stop_when: given 0.1; must be {STOP_WHEN}"),
         ("stop_when: null", f"stop_when: given null; must be {STOP_WHEN}"),
