@@ -27,6 +27,7 @@ from sheafcli.render.diffusion import LiveTrace, diffusion_figures, diffusion_ta
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import show_frame
 from sheafcli.runs import RunDirectory, RunFailed
+from sheafcli.runs.chains import chain_for
 from sheafcli.runs.files import write_text
 from sheafcli.runs.subject import Subject
 
@@ -92,7 +93,7 @@ def diffuse(
     """
     studied = Subject.load(subject)
     print_notes(studied.notes)
-    network, X = studied.network, studied.task.X_test[:samples]
+    network, X = chain_for(studied.network, "sheaf diffuse"), studied.task.X_test[:samples]
     target = studied.task.y_test[:samples] if output_pin else None
     pins = _pins(network, X, pin or [], soft_pin or [])
     last = f"z{network.depth + 1}"

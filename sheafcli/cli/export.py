@@ -13,6 +13,7 @@ from sheafcli.interop.models import FORMATS, model_bytes
 from sheafcli.render.console import say
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.files import write_whole
+from sheafcli.runs.manifest import form
 
 LOADING = {
     "npz": 'numpy.load("{name}")',
@@ -44,6 +45,5 @@ def export(
     except OSError as error:
         raise InputError(f"the file cannot be written ({error.strerror})", path=file) from error
     format = FORMATS[file.suffix.lower()]
-    widths = "-".join(map(str, network.widths))
-    say(f"Written: {file} ({format}, {widths}, output {network.output.name})")
+    say(f"Written: {file} ({format}, {form(network)}, output {network.output.name})")
     say(f"Load it with: {LOADING[format].format(name=file.name)}")

@@ -15,7 +15,7 @@ from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.tables import frame_table
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.imported import DataSource, Imported
-from sheafcli.runs.manifest import sizes
+from sheafcli.runs.manifest import form, sizes
 from sheafcli.tasks.data import OutputName
 
 
@@ -97,7 +97,7 @@ def _show(imported: Imported) -> None:
     facts = {
         "file": imported.source["file"],
         "format": imported.source["format"],
-        "widths": "-".join(map(str, network.widths)),
+        "widths": form(network),
         "parameters": f"{sizes(network, None)['parameters']:,}",
         "output": network.output.name,
     }

@@ -13,6 +13,7 @@ reads them. For a chain of dense layers and ReLUs this is the sheaf of Bosca & G
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,8 @@ from sheafcli.core.operations.parameters import as_parameter
 from sheafcli.core.types import Array, Shape
 
 INPUT = "x"
+# The most entries that one stalk may have: 2 GB in double precision.
+MOST_ENTRIES = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class Vertex:
     @property
     def size(self) -> int:
         """The dimension of the stalk."""
-        return int(np.prod(self.shape, dtype=int))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,8 @@ class Graph:
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
         object.__setattr__(self, "nodes", tuple(self.nodes))
+        if math.prod(self.input_shape) > MOST_ENTRIES:
+            raise ValueError(f"an input of shape {self.input_shape} has more than {MOST_ENTRIES:,} entries")
         if not self.nodes or min(self.input_shape, default=1) < 1:
             raise ValueError(
                 f"a graph needs an input of a shape with entries and at least one operation, got the shape "
@@ -207,6 +212,10 @@ def _vertex(index: int, node: Node, parents: tuple[Vertex, ...], layer: int) -> 
     except ValueError as error:
         read = ", ".join(f"{parent.name} of shape {parent.shape}" for parent in parents)
         raise ValueError(f"{node.name} ({type(operation).__name__}) reads {read}: {error}") from None
+    if math.prod(shape) > MOST_ENTRIES:
+        raise ValueError(
+            f"{node.name} has {math.prod(shape):.1e} entries a sample, more than {MOST_ENTRIES:,}"
+        )
     edge = None if operation.kind == "exact" else Edge(node.name, operation.kind, layer)
     return Vertex(index, node.name, shape, operation, places, edge)
 

@@ -14,12 +14,13 @@ import numpy as np
 
 from sheafcli.core.blocks import blocks
 from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.reach import check_reach
 from sheafcli.core.edge import Edge
 from sheafcli.core.graph import Graph
-from sheafcli.core.magnitude import check_magnitude
+from sheafcli.core.magnitude import LARGEST, beyond, check_magnitude
 from sheafcli.core.operations import Dense, ReLU
 from sheafcli.core.outputs import Identity, Output
-from sheafcli.core.sweep import output
+from sheafcli.core.sweep import forward, output
 from sheafcli.core.types import Array, Shape
 
 
@@ -120,3 +121,33 @@ def as_targets(network: AnyNetwork, y: Array, n_samples: int) -> Array:
         raise ValueError(f"the target must have shape {(n_samples, network.n_outputs)}, got {y.shape}")
     check_magnitude("y", y)
     return y
+
+
+def check_samples(network: AnyNetwork, X: Array, y: Array) -> None:
+    """Raise ValueError where samples with targets do not fit a network, or grow out of range in it.
+
+    In a graph the sample with the largest entry is followed, without its target.
+    """
+    as_targets(network, y, len(as_inputs(network, X)))
+    if isinstance(network, Network):
+        check_reach(network, X, y)
+        return
+    largest = int(np.argmax(np.max(np.abs(X).reshape(len(X), -1), axis=1)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in forward(network.graph, as_inputs(network, X[largest : largest + 1])):
+            if beyond(step.value) is not None:
+                raise ValueError(
+                    f"the values of {step.vertex.name} grow beyond {LARGEST:g} at sample {largest}: squares "
+                    "and products of such numbers overflow; scale the weights or the inputs down"
+                )
+
+
+def plain_chain(network: AnyNetwork, what: str) -> Network:
+    """Return a network that is a plain chain as it is; ValueError says that `what` needs one."""
+    if isinstance(network, Network):
+        return network
+    other = next(
+        (v for v in network.graph.vertices if not isinstance(v.operation, Dense | ReLU | None)), None
+    )
+    why = "" if other is None else f"; this one has {other.name} ({type(other.operation).__name__})"
+    raise ValueError(f"{what} needs a plain chain of dense layers and ReLUs{why}")

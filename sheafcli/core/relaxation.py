@@ -1,29 +1,53 @@
 """The equilibrium of any graph with pins at any vertices, by the true, nonlinear energy.
 
-With x the stalks of all heads, r_v = g_v(x_pa(v)) - x_v the residuals, and pins on coordinates or a pull on the
-output, it minimises
+With x the stalks of all heads, r_v = g_v(x_pa(v)) - x_v the residuals, soft pins, and a pull on the output z,
 
     E(x) = 1/2 sum |r_v|^2 + 1/2 sum_soft gamma_i (x_i - t_i)^2 + gamma potential(z, y)
 
-over what is not held. A step is Gauss and Newton's: delta on the pattern at hand is unitriangular, so that the
-step without pins is d = -delta^-1 r, a sweep, and the pulls of the pins are multipliers mu of their own number,
+is minimised over what is not held. A step is Gauss and Newton's: delta at the values at hand is unitriangular,
+so that the step without pins is (I - N)^-1 r, a sweep, and pins add multipliers mu of their own number,
 
-    d = -delta^-1 r + L_Omega^-1 B mu,   (B^T L_Omega^-1 B + G) mu = right,
+    d = (I - N)^-1 (r + u),   u = (I - N)^-T mu,
 
-solved by conjugate gradients, two sweeps a product; a line search on E makes it safe.
+which meet every pin's own law (hard: x + d = t, soft: mu = -gamma (x + d - t), the output's: linearised),
+solved by conjugate gradients, two sweeps a product. A line search on E makes it safe.
+
+Kinks: where a stalk z is read by one activation a alone, z is not moved but eliminated: it lies where the cost
+of its two edges is least on the side it comes from, and that may be a kink z = knot. There the equilibrium
+slides, and the step holds it. What is left has a continuous slope, as in `sheafcli.core.chain.reduction`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sheafcli.core.blocks import blocks
+from sheafcli.core.graph import Graph, Vertex
 from sheafcli.core.network import GraphNetwork
-from sheafcli.core.pins import Pin
+from sheafcli.core.operation import Kinked, Restriction
+from sheafcli.core.outputs import Identity, Output
+from sheafcli.core.pins import Pin, check_pins
+from sheafcli.core.resistance import conjugate_gradients
+from sheafcli.core.sweep import (
+    Linearization,
+    as_samples,
+    forward,
+    pull_back,
+    push_forward,
+)
 from sheafcli.core.types import Array
+
+# A step must lower the energy by this share of what its slope promises, up to rounding.
+ARMIJO, ROUNDING, HALVINGS = 1e-4, 1e-14, 40
+# What conjugate gradients may leave, as a share.
+SHARE_LEFT = 1e-13
+
+Stalks = dict[int, Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,4 +84,319 @@ def relax(
     from, the forward pass unless given. A sample has converged when its certificate is at most the
     tolerance, times the largest residual if that is above 1.
     """
-    raise NotImplementedError
+    graph = network.graph
+    X = as_samples(graph, np.asarray(X, dtype=np.float64).reshape(len(X), *graph.input_shape))
+    parts = []
+    for block in blocks(len(X), 16 * graph.dimension):
+        problem = Problem.of(
+            network,
+            X[block],
+            None if target is None else np.asarray(target, dtype=np.float64)[block],
+            stiffness,
+            [pin if np.ndim(pin.value) == 0 else _part(pin, block) for pin in pins],
+        )
+        begin = None if start is None else {name: stalk[block] for name, stalk in start.items()}
+        parts.append(_relaxed(problem, begin, tolerance, max_iterations))
+    stalks = {v.name: np.concatenate([part.stalks[v.name] for part in parts]) for v in graph.heads}
+    energy, left, converged, steps = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("energy", "certificate", "converged", "iterations")
+    )
+    return Relaxed(stalks, energy, left, converged, steps)
+
+
+def _part(pin: Pin, block: slice) -> Pin:
+    return Pin(pin.stalk, pin.coordinate, np.asarray(pin.value)[block], pin.stiffness)
+
+
+@dataclass(frozen=True, eq=False)
+class Pull:
+    """An output edge of stiffness gamma: the potential gamma potential(z, y) on the output z."""
+
+    output: Output
+    y: Array
+    stiffness: float
+
+    def energy(self, z: Array) -> Array:
+        """Return the potential, a number a sample."""
+        return self.stiffness * self.output.potential(z, self.y)
+
+    def slope(self, z: Array) -> Array:
+        """Return its gradient in z."""
+        return self.stiffness * (self.output.value(z) - self.y)
+
+    def root(self, z: Array) -> Array:
+        """Return R^T, samples x anything x outputs, with R R^T its Hessian."""
+        units = np.broadcast_to(np.eye(z.shape[1]), (*z.shape, z.shape[1]))
+        return np.sqrt(self.stiffness) * self.output.root(z, units)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is held and pulled, by the index of the head: hard pins, springs and the pull on the output.
+
+    `hard` are masks, `values` what is held or aimed at, `springs` stiffnesses, 0 where there is none; each
+    samples x stalk. `partners` maps a stalk z that one activation alone reads to that activation's vertex.
+    """
+
+    graph: Graph
+    X: Array
+    hard: dict[int, NDArray[np.bool_]]
+    springs: Stalks
+    values: Stalks
+    pull: Pull | None
+    partners: dict[int, Vertex]
+
+    @classmethod
+    def of(
+        cls,
+        network: GraphNetwork,
+        X: Array,
+        target: Array | None,
+        stiffness: float | None,
+        pins: Sequence[Pin],
+    ) -> Problem:
+        """Translate pins and a target; ValueError where they do not fit."""
+        graph, n = network.graph, len(X)
+        if stiffness is not None and (target is None or not 0.0 < stiffness < np.inf):
+            raise ValueError(f"stiffness needs a target, and to be above 0 and finite, got {stiffness}")
+        zeros = {v.index: np.zeros((n, *v.shape)) for v in graph.heads}
+        hard = {i: np.zeros(z.shape, dtype=bool) for i, z in zeros.items()}
+        springs, values = zeros, {i: z.copy() for i, z in zeros.items()}
+        pull = None
+        rigid = target is not None and stiffness is None and isinstance(network.output, Identity)
+        if target is not None:
+            if target.shape != (n, graph.output.size):
+                raise ValueError(f"the target must have shape {(n, graph.output.size)}, got {target.shape}")
+            if rigid and graph.output.edge is None:
+                raise ValueError(
+                    f"{graph.output.name}, the output, is exact: it has no stalk to hold; give a stiffness, or "
+                    "pin what it reads"
+                )
+            if not rigid:
+                pull = Pull(network.output, target, 1.0 if stiffness is None else stiffness)
+        named = {v.name: v for v in graph.heads}
+        check_pins(pins, {v.name: zeros[v.index] for v in graph.heads}, graph.output.name if rigid else None)
+        for pin in pins:
+            index, place = named[pin.stalk].index, (slice(None), *pin.place)
+            values[index][place] = pin.value
+            if pin.stiffness is None:
+                hard[index][place] = True
+            else:
+                springs[index][place] = pin.stiffness
+        if rigid and target is not None:
+            hard[graph.output.index][:] = True
+            values[graph.output.index][:] = target
+        partners = {}
+        for head in graph.heads:
+            readers = [graph.vertices[i] for i in graph.readers.get(head.index, ())]
+            alone = len(readers) == 1 and isinstance(readers[0].operation, Kinked)
+            if alone and head is not graph.output:
+                partners[head.index] = readers[0]
+        return cls(graph, X, hard, springs, values, pull, partners)
+
+    def hold(self, x: Stalks) -> Stalks:
+        """Return stalks with what is held put in place."""
+        return {i: np.where(self.hard[i], self.values[i], stalk) for i, stalk in x.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Stalks, residuals, where kinks hold, the graph linearised there, the output and the energy.
+
+    `kinks` are masks of eliminated stalks. `jumps` says by how much slopes jump there, from left to right.
+    """
+
+    x: Stalks
+    residuals: Stalks
+    kinks: dict[int, NDArray[np.bool_]]
+    jumps: Stalks
+    at: Linearization
+    energy: Array
+
+
+def evaluate(problem: Problem, x: Stalks, before: Mapping[int, Array]) -> Point:
+    """Evaluate at stalks; those with a partner go where they cost least, from the sides they were on before."""
+    graph, x = problem.graph, dict(x)
+    energy = np.zeros(len(problem.X))
+    restrictions: list[Restriction | None] = [None] * len(graph.vertices)
+    residuals: Stalks = {}
+    kinks: dict[int, NDArray[np.bool_]] = {}
+    jumps: Stalks = {}
+    for vertex, parents, value in forward(graph, problem.X, x):
+        index, operation = vertex.index, vertex.operation
+        assert operation is not None
+        restrictions[index] = operation.at(*parents)
+        if vertex.edge is None:
+            continue
+        if index in problem.partners:
+            partner = problem.partners[index]
+            z, kink, jump = _settle(problem, partner, index, value, x[partner.index], before[index])
+            x[index], kinks[index], jumps[index] = z, kink, jump
+        residuals[index] = value - x[index]
+        spring = problem.springs[index] * (x[index] - problem.values[index]) ** 2
+        energy += 0.5 * (residuals[index] ** 2 + spring).reshape(len(energy), -1).sum(axis=1)
+    z = x.get(graph.output.index, value)
+    if problem.pull is not None:
+        energy = energy + problem.pull.energy(z)
+    return Point(x, residuals, kinks, jumps, Linearization(graph, tuple(restrictions), z, residuals), energy)
+
+
+def _settle(
+    problem: Problem, partner: Vertex, index: int, h: Array, a: Array, before: Array
+) -> tuple[Array, NDArray[np.bool_], Array]:
+    """Return the z that minimises (1 + gamma) (z - h')^2 / 2 + (g(z) - a)^2 / 2 nearest to where it was.
+
+    gamma and h' = (h + gamma t) / (1 + gamma) are those of a spring on z. Also where that is a kink, and by how
+    much the slope of g jumps there. From piece to piece, as long as the cost goes down beyond its end.
+    """
+    operation = partner.operation
+    assert isinstance(operation, Kinked)
+    gamma = problem.springs[index]
+    weight, centre = 1.0 + gamma, (h + gamma * problem.values[index]) / (1.0 + gamma)
+    ends = np.array([-np.inf, *operation.knots, np.inf])
+    piece = operation.pattern(before).astype(np.intp)
+    z, moving = centre, np.ones(h.shape, dtype=bool)
+    for _ in range(2 * len(ends)):
+        slope, offset = _line(operation, piece)
+        best = (weight * centre + slope * (a - offset)) / (weight + slope * slope)
+        z = np.where(moving, np.clip(best, ends[piece], ends[piece + 1]), z)
+        step = np.where(best < ends[piece], -1, 1)
+        beyond = np.clip(piece + step, 0, len(ends) - 2)
+        slope, offset = _line(operation, beyond)
+        pull = weight * (z - centre) + slope * (slope * z + offset - a)
+        moving = moving & (best != z) & (step * pull < 0.0)
+        if not moving.any():
+            break
+        piece = np.where(moving, beyond, piece)
+    z = np.where(problem.hard[index], problem.values[index], z)
+    kink = np.isin(z, operation.knots) & ~problem.hard[index]
+    jump = _line(operation, operation.pattern(z))[0] - _line(operation, np.maximum(operation.pattern(z) - 1, 0))[0]
+    return z, kink, np.where(kink, jump, 0.0)
+
+
+def _line(operation: Kinked, piece: NDArray[np.integer[Any]]) -> tuple[Array, Array]:
+    """Return slope and offset of g on the piece of every entry, samples x stalk."""
+    knots = np.array(operation.knots)
+    inside = np.concatenate([knots[:1] - 1.0, 0.5 * (knots[:-1] + knots[1:]), knots[-1:] + 1.0])[piece]
+    slope = operation.at(inside).jvp(np.ones_like(inside))
+    return slope, operation.forward(inside) - slope * inside
+
+
+def force(problem: Problem, at: Point) -> Stalks:
+    """Return the gradient of E at every head, 0 where it is held; at a kink the nearest to zero of Clarke's."""
+    out = problem.graph.output.index
+    pulled = {} if problem.pull is None else {out: problem.pull.slope(at.at.output)}
+    gradient: Stalks = {}
+    for vertex, w in pull_back(at.at, pulled, held=at.residuals):
+        i = vertex.index
+        if vertex.edge is None:
+            continue
+        g = w - at.residuals[i] + problem.springs[i] * (at.x[i] - problem.values[i])
+        if i in at.kinks:
+            left = g - at.jumps[i] * at.residuals[problem.partners[i].index]
+            inside = np.clip(0.0, np.minimum(left, g), np.maximum(left, g))
+            g = np.where(at.kinks[i], inside, g)
+        gradient[i] = np.where(problem.hard[i], 0.0, g)
+    return gradient
+
+
+def newton(problem: Problem, at: Point) -> Stalks:
+    """Return the step of every head to the minimum of the energy linearised at a point."""
+    graph, n = problem.graph, len(problem.X)
+    out = graph.output.index
+    # Where multipliers act, how much their pins give, and what they aim at.
+    fixed = {i: problem.hard[i] | at.kinks[i] if i in at.kinks else problem.hard[i] for i in at.x}
+    soft = {i: (problem.springs[i] > 0.0) & ~fixed[i] for i in at.x}
+    acts = {i: fixed[i] | soft[i] for i in at.x if (fixed[i] | soft[i]).any()}
+    gives = {i: 1.0 / np.where(soft[i], problem.springs[i], np.inf) for i in acts}
+    root = None if problem.pull is None else problem.pull.root(at.at.output)
+
+    def respond(pulls: Stalks, given: Stalks) -> dict[int, Array]:
+        """Return (I - N)^-1 (given + (I - N)^-T pulls) at every vertex that has an operation."""
+        u = {v.index: w for v, w in pull_back(at.at, pulls) if v.edge is not None}
+        both = {i: given[i] + u[i] if i in given and i in u else (given | u)[i] for i in given | u}
+        return {step.vertex.index: step.value for step in push_forward(at.at, both)}
+
+    def read(d: Mapping[int, Array]) -> Array:
+        """Return what multipliers see of a step: at pins, and R^T d at the output."""
+        parts = [(d[i] * mask).reshape(n, -1) for i, mask in acts.items()]
+        return np.concatenate(parts if root is None else [*parts, np.matmul(root, d[out][:, :, None])[:, :, 0]], 1)
+
+    def placed(packed: Array) -> Stalks:
+        """Return packed multipliers as pulls: the transpose of `read`."""
+        ends = np.cumsum([0, *(mask[0].size for mask in acts.values())])
+        pulls = {i: packed[:, a:b].reshape(m.shape) * m for (i, m), a, b in zip(acts.items(), ends, ends[1:], strict=False)}
+        if root is not None:
+            pulled = np.matmul(packed[:, None, ends[-1] :], root)[:, 0]
+            pulls[out] = pulls[out] + pulled if out in pulls else pulled
+        return pulls
+
+    constant = {} if problem.pull is None else {out: -problem.pull.slope(at.at.output)}
+    free = respond(constant, at.residuals)
+    if not acts and root is None:
+        return {i: free[i] for i in at.x}
+    give = np.concatenate(
+        [gives[i].reshape(n, -1) for i in acts] + ([] if root is None else [np.ones(root.shape[:2])]), axis=1
+    )
+    aim = {i: np.where(at.kinks[i] & ~problem.hard[i], 0.0, problem.values[i] - at.x[i]) if i in at.kinks else problem.values[i] - at.x[i] for i in acts}
+    right = read(aim | ({} if root is None or out in aim else {out: np.zeros_like(at.at.output)})) - read(free)
+    if root is not None and out in aim:
+        right[:, -root.shape[1] :] = -np.matmul(root, free[out][:, :, None])[:, :, 0]
+    mu = conjugate_gradients(lambda m: read(respond(placed(m), {})) + give * m, right, SHARE_LEFT)
+    moved = respond(_sum(placed(mu), constant), at.residuals)
+    return {i: moved[i] for i in at.x}
+
+
+def _sum(one: Stalks, other: Stalks) -> Stalks:
+    return {i: one[i] + other[i] if i in one and i in other else (one | other)[i] for i in one | other}
+
+
+def _relaxed(
+    problem: Problem, begin: Mapping[str, Array] | None, tolerance: float, max_iterations: int
+) -> Relaxed:
+    """Take steps with a line search until every sample has its certificate, or none gets lower."""
+    graph, n = problem.graph, len(problem.X)
+    if begin is None:
+        x = {step.vertex.index: step.value for step in forward(graph, problem.X) if step.vertex.edge is not None}
+    else:
+        x = {v.index: np.asarray(begin[v.name], dtype=np.float64) for v in graph.heads}
+    x = problem.hold(x)
+    at = evaluate(problem, x, x)
+    iterations, moving = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
+    while True:
+        gradient = force(problem, at)
+        certificate = _largest(gradient)
+        converged = certificate <= tolerance * np.maximum(1.0, _largest(at.residuals))
+        moving &= ~converged & (iterations < max_iterations)
+        if not moving.any():
+            named = {v.name: at.x[v.index] for v in graph.heads}
+            return Relaxed(named, at.energy, certificate, converged, iterations)
+        step = newton(problem, at)
+        slope = sum((g * step[i]).reshape(n, -1).sum(axis=1) for i, g in gradient.items())
+        lengths, there = np.where(moving, 1.0, 0.0), at
+        slack = ROUNDING * (1.0 + np.abs(at.energy))
+        for _ in range(HALVINGS):
+            x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
+            there = evaluate(problem, problem.hold(x), at.x)
+            short = moving & ~(there.energy <= at.energy + ARMIJO * lengths * slope + slack)
+            if not short.any():
+                break
+            lengths[short] *= 0.5
+        else:
+            lengths[short] = 0.0
+            x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
+            there = evaluate(problem, problem.hold(x), at.x)
+        iterations += moving
+        moving &= lengths > 0.0
+        at = there
+
+
+def _wide(lengths: Array, stalk: Array) -> Array:
+    return lengths.reshape(-1, *(1,) * (stalk.ndim - 1))
+
+
+def _largest(stalks: Mapping[int, Array]) -> Array:
+    """Return the largest entry in size, by sample."""
+    sizes = [np.abs(stalk).reshape(len(stalk), -1).max(axis=1) for stalk in stalks.values()]
+    return np.asarray(np.max(sizes, axis=0))

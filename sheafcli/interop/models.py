@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sheafcli.core.chain.network import Network
+from sheafcli.core.network import AnyNetwork, plain_chain
 from sheafcli.core.outputs import OUTPUTS
 from sheafcli.errors import InputError
 from sheafcli.interop.chain import Chain, to_network
@@ -40,7 +41,7 @@ class Model:
     read from.
     """
 
-    network: Network
+    network: AnyNetwork
     format: str
     says_output: bool
     notes: tuple[str, ...]
@@ -111,7 +112,7 @@ def read_model(path: Path, output: str | None = None, order: Sequence[str] = ())
     )
 
 
-def model_bytes(path: Path, network: Network) -> bytes:
+def model_bytes(path: Path, network: AnyNetwork) -> bytes:
     """Return the content of a model file of the format that the suffix of `path` names.
 
     The weights are written in float64, so that `read_model` gives back the same network, bit for bit.
@@ -122,7 +123,7 @@ def model_bytes(path: Path, network: Network) -> bytes:
         raise InputError(f"{format} models are read and not written; write one of {suffixes}", path=path)
     try:
         return WRITERS[format](network)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise InputError(str(error), path=path) from error
 
 
@@ -154,17 +155,22 @@ def _agreed(said: str | None, asked: str | None) -> str:
     return said or asked or "identity"
 
 
-def _npz_bytes(network: Network) -> bytes:
+def _npz_bytes(network: AnyNetwork) -> bytes:
     file = io.BytesIO()
     arrays: dict[str, Any] = network_arrays(network)
     np.savez(file, **arrays)
     return file.getvalue()
 
 
-WRITERS: dict[str, Callable[[Network], bytes]] = {
+def _of_chain(write: Callable[[Network], bytes], format: str) -> Callable[[AnyNetwork], bytes]:
+    """Return the writer of a format that plain chains alone can be written in."""
+    return lambda network: write(plain_chain(network, f"the {format} format"))
+
+
+WRITERS: dict[str, Callable[[AnyNetwork], bytes]] = {
     "npz": _npz_bytes,
-    "pytorch": pytorch_bytes,
-    "safetensors": safetensors_bytes,
-    "onnx": onnx_bytes,
+    "pytorch": _of_chain(pytorch_bytes, "pytorch"),
+    "safetensors": _of_chain(safetensors_bytes, "safetensors"),
+    "onnx": _of_chain(onnx_bytes, "onnx"),
 }
 """How each format is written."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from sheafcli.config import Config, error_at, load_config
 from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.reach import check_reach
+from sheafcli.core.network import AnyNetwork, check_samples
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
@@ -21,9 +23,11 @@ from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import MOST_STEPS, Method
-from sheafcli.core.types import Array
+from sheafcli.core.types import Array, Shape
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import read_network, read_stalks
+from sheafcli.runs.chains import chain_for
+from sheafcli.runs.manifest import form
 from sheafcli.tasks import TaskData
 
 
@@ -59,7 +63,7 @@ class Experiment:
 
     config: Config
     task: TaskData
-    network: Network
+    network: AnyNetwork
     phases: tuple[Phase, ...]
 
     @classmethod
@@ -95,26 +99,47 @@ def load_data(config: Config) -> TaskData:
     return config.task.load(task_seed, config.network.output)
 
 
-def check_parts(network: Network, task: TaskData, path: Path | None) -> None:
+def check_parts(network: AnyNetwork, task: TaskData, path: Path | None) -> None:
     """Refuse a network, of the file at `path`, of another task, or in which samples grow out of range."""
-    if (network.widths[0], network.widths[-1]) != (task.n_features, task.n_outputs):
+    if not fits(network.input_shape, task.shape) or network.n_outputs != task.n_outputs:
         raise InputError(
-            f"the network has {network.widths[0]} inputs and {network.widths[-1]} outputs, "
-            f"the run's task {task.n_features} and {task.n_outputs}",
+            f"the network has {_inputs(network.input_shape)} inputs and {network.n_outputs} outputs, "
+            f"the run's task {_inputs(task.shape)} and {task.n_outputs}",
             path=path,
         )
     for X, y in ((task.X_train, task.y_train), (task.X_test, task.y_test)):
         try:
-            check_reach(network, X, y)
+            check_samples(network, X, y)
         except ValueError as error:
             raise InputError(str(error), path=path) from error
 
 
-def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence) -> Network:
+def fits(network: Shape, data: Shape) -> bool:
+    """Tell whether a network whose samples have one shape takes data of another.
+
+    One of the two may be flat, and first axes of length 1 may be left out.
+    """
+    if 1 in (len(network), len(data)):
+        return math.prod(network) == math.prod(data)
+    shapes = (list(dropwhile(lambda n: n == 1, shape)) for shape in (network, data))
+    return next(shapes) == next(shapes)
+
+
+def _inputs(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence) -> AnyNetwork:
     widths = (task.n_features, *config.network.hidden, task.n_outputs)
     if config.network.start == "he":
         return Network.he(widths, task.output, seed)
     network = read_network(config.network.start, task.output)
+    if not isinstance(network, Network):
+        raise InputError(
+            f"the start weights are of another network, {form(network)}; the configuration and its task ask "
+            f"for widths {list(widths)}",
+            path=config.network.start,
+        )
     if network.widths != widths:
         raise InputError(
             f"the start weights have widths {list(network.widths)}, "
@@ -124,17 +149,20 @@ def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence)
     return network
 
 
-def _training_phase(config: Config, task: TaskData, network: Network, seed: np.random.SeedSequence) -> Phase:
+def _training_phase(
+    config: Config, task: TaskData, network: AnyNetwork, seed: np.random.SeedSequence
+) -> Phase:
     spec = config.training
     if not isinstance(spec, HeatSpec):
         return _descent_phase("training", spec, task, network, seed)
+    stalks = spec.stalks
     method = Heat(
         steps=spec.steps,
         time=spec.time,
         dt=spec.dt,
         alpha=spec.alpha,
         beta=spec.beta,
-        stalks=spec.stalks if isinstance(spec.stalks, str) else _start_stalks(spec.stalks, task, network),
+        stalks=stalks if isinstance(stalks, str) else _start_stalks(stalks, task, network),
         reset_every=spec.reset_every,
         reset_time=spec.reset_time,
     )
@@ -142,7 +170,7 @@ def _training_phase(config: Config, task: TaskData, network: Network, seed: np.r
     return Phase("training", method, spec.log_every, spec.steps, seed)
 
 
-def _check_pace(method: Heat, network: Network, task: TaskData, seed: np.random.SeedSequence) -> None:
+def _check_pace(method: Heat, network: AnyNetwork, task: TaskData, seed: np.random.SeedSequence) -> None:
     """Refuse automatic steps that a restart cuts short every time, or that do not reach the end some day."""
     if method.dt != "auto" or (method.time is None and method.reset_time is None):
         return
@@ -161,10 +189,10 @@ def _check_pace(method: Heat, network: Network, task: TaskData, seed: np.random.
         )
 
 
-def _start_stalks(path: Path, task: TaskData, network: Network) -> dict[str, Array]:
+def _start_stalks(path: Path, task: TaskData, network: AnyNetwork) -> dict[str, Array]:
     stalks = read_stalks(path)
     try:
-        found = Cochain.from_stalks(network.widths, stalks)
+        found = Cochain.from_stalks(chain_for(network, "a file of start stalks").widths, stalks)
     except ValueError as error:
         raise InputError(str(error), path=path) from error
     if found.n_samples != task.n_train:
@@ -175,7 +203,7 @@ def _start_stalks(path: Path, task: TaskData, network: Network) -> dict[str, Arr
 
 
 def _descent_phase(
-    name: str, spec: DescentSpec, task: TaskData, network: Network, seed: np.random.SeedSequence
+    name: str, spec: DescentSpec, task: TaskData, network: AnyNetwork, seed: np.random.SeedSequence
 ) -> Phase:
     method = _descent(spec)
     if spec.batch_size is not None and spec.batch_size > task.n_train:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,11 +17,12 @@ from sheafcli.config.document import parse, write
 from sheafcli.config.naming import name_from
 from sheafcli.config.problems import did_you_mean, found_problems
 from sheafcli.config.schema import MAX_HIDDEN
-from sheafcli.core.chain.network import Network
+from sheafcli.core.network import AnyNetwork
 from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
+from sheafcli.runs.chains import chain_for
 from sheafcli.runs.constant import doubts
 from sheafcli.runs.data_files import data_hashes, sha256
 from sheafcli.runs.directory import RunDirectory
@@ -123,7 +125,7 @@ class Imported:
     """
 
     name: str
-    network: Network
+    network: AnyNetwork
     task: TaskData | None
     configuration: str
     kind: str | None
@@ -146,14 +148,15 @@ class Imported:
         in their order. InputError if the file or the data is unusable, or the network does not fit the data.
         """
         model = read_model(path, ending, order)
-        if (n_hidden := len(model.network.widths) - 2) > MAX_HIDDEN:
+        chain = chain_for(model.network, "sheaf import")
+        if (n_hidden := chain.depth) > MAX_HIDDEN:
             raise InputError(
                 f"the network has {n_hidden:,} hidden layers, and a run has at most {MAX_HIDDEN}", path=path
             )
         values: dict[str, Any] = {
             "name": name_from(directory.path.resolve().name) or name_from(path.stem) or "network",
             "seed": 0 if source is None else source.seed,
-            "network": {"hidden": list(model.network.widths[1:-1]), "output": model.network.output.name},
+            "network": {"hidden": list(chain.widths[1:-1]), "output": model.network.output.name},
             "training": TRAINING,
         }
         asked = model.network.output.name if model.says_output or ending else None
@@ -272,7 +275,7 @@ def _fitting_task(
     values: dict[str, Any], directory: RunDirectory, model: Model, path: Path, asked: str | None
 ) -> TaskData:
     """Load the data with targets encoded for `asked`, or for what fits the network's number of outputs."""
-    widths = model.network.widths
+    n_inputs, n_outputs = math.prod(model.network.input_shape), model.network.n_outputs
 
     def load(output: str | None) -> TaskData:
         # The start weights are not written yet, and He ones do as well to load the data.
@@ -293,18 +296,18 @@ def _fitting_task(
             f"give the data that it was trained on{advice}",
             path=path,
         ) from error
-    if asked is None and (task.n_outputs != widths[-1] or (model.classes and not task.classes)):
+    if asked is None and (task.n_outputs != n_outputs or (model.classes and not task.classes)):
         with suppress(InputError):  # two classes as two outputs, or numbers that are classes
-            task = load("softmax" if widths[-1] > 1 else "sigmoid")
-    if widths[0] != task.n_features:
+            task = load("softmax" if n_outputs > 1 else "sigmoid")
+    if n_inputs != task.n_features:
         raise InputError(
-            f"the network takes {widths[0]} inputs, the data has {task.n_features} columns to predict from: "
+            f"the network takes {n_inputs} inputs, the data has {task.n_features} columns to predict from: "
             "give the data that it was trained on",
             path=path,
         )
-    if widths[-1] != task.n_outputs:
+    if n_outputs != task.n_outputs:
         raise InputError(
-            f"the network gives {widths[-1]} outputs, the targets with output {task.output} ask for "
+            f"the network gives {n_outputs} outputs, the targets with output {task.output} ask for "
             f"{task.n_outputs}: give the data that it was trained on",
             path=path,
         )

@@ -6,9 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.reach import check_reach
-from sheafcli.core.network import AnyNetwork
+from sheafcli.core.network import AnyNetwork, check_samples
 from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
@@ -87,8 +85,7 @@ def _read(path: Path, network: AnyNetwork) -> tuple[Array, Array]:
         if len(X) != len(y):
             raise ValueError(f"X has {len(X)} samples and y has {len(y)}; they must agree")
         y = encoded(y, network.output.name, n_outputs, "y")
-        if isinstance(network, Network):
-            check_reach(network, X, y)
+        check_samples(network, X, y)
         return X, y
     except ValueError as error:
         raise InputError(str(error), path=path) from error
