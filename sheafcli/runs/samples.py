@@ -21,7 +21,7 @@ PARTS = ("test", "train")
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs X, samples x features, and targets y, samples x outputs, called `part`.
+    """Inputs X, samples x n_0, and targets y, samples x n_{k+1}, called `part`.
 
     `other` is the other part of the task, called `other_part`: for a file what the run was trained on, None
     where that is not known. `start` is the network that training began from, None likewise. `features`
