@@ -271,7 +271,10 @@ def _settle(
         piece = np.where(moving, beyond, piece)
     z = np.where(problem.hard[index], problem.values[index], z)
     kink = np.isin(z, operation.knots) & ~problem.hard[index]
-    jump = _line(operation, operation.pattern(z))[0] - _line(operation, np.maximum(operation.pattern(z) - 1, 0))[0]
+    jump = (
+        _line(operation, operation.pattern(z))[0]
+        - _line(operation, np.maximum(operation.pattern(z) - 1, 0))[0]
+    )
     return z, kink, np.where(kink, jump, 0.0)
 
 
@@ -321,12 +324,17 @@ def newton(problem: Problem, at: Point) -> Stalks:
     def read(d: Mapping[int, Array]) -> Array:
         """Return what multipliers see of a step: at pins, and R^T d at the output."""
         parts = [(d[i] * mask).reshape(n, -1) for i, mask in acts.items()]
-        return np.concatenate(parts if root is None else [*parts, np.matmul(root, d[out][:, :, None])[:, :, 0]], 1)
+        return np.concatenate(
+            parts if root is None else [*parts, np.matmul(root, d[out][:, :, None])[:, :, 0]], 1
+        )
 
     def placed(packed: Array) -> Stalks:
         """Return packed multipliers as pulls: the transpose of `read`."""
         ends = np.cumsum([0, *(mask[0].size for mask in acts.values())])
-        pulls = {i: packed[:, a:b].reshape(m.shape) * m for (i, m), a, b in zip(acts.items(), ends, ends[1:], strict=False)}
+        pulls = {
+            i: packed[:, a:b].reshape(m.shape) * m
+            for (i, m), a, b in zip(acts.items(), ends, ends[1:], strict=False)
+        }
         if root is not None:
             pulled = np.matmul(packed[:, None, ends[-1] :], root)[:, 0]
             pulls[out] = pulls[out] + pulled if out in pulls else pulled
@@ -339,8 +347,15 @@ def newton(problem: Problem, at: Point) -> Stalks:
     give = np.concatenate(
         [gives[i].reshape(n, -1) for i in acts] + ([] if root is None else [np.ones(root.shape[:2])]), axis=1
     )
-    aim = {i: np.where(at.kinks[i] & ~problem.hard[i], 0.0, problem.values[i] - at.x[i]) if i in at.kinks else problem.values[i] - at.x[i] for i in acts}
-    right = read(aim | ({} if root is None or out in aim else {out: np.zeros_like(at.at.output)})) - read(free)
+    aim = {
+        i: np.where(at.kinks[i] & ~problem.hard[i], 0.0, problem.values[i] - at.x[i])
+        if i in at.kinks
+        else problem.values[i] - at.x[i]
+        for i in acts
+    }
+    right = read(aim | ({} if root is None or out in aim else {out: np.zeros_like(at.at.output)})) - read(
+        free
+    )
     if root is not None and out in aim:
         right[:, -root.shape[1] :] = -np.matmul(root, free[out][:, :, None])[:, :, 0]
     mu = conjugate_gradients(lambda m: read(respond(placed(m), {})) + give * m, right, SHARE_LEFT)
@@ -358,7 +373,11 @@ def _relaxed(
     """Take steps with a line search until every sample has its certificate, or none gets lower."""
     graph, n = problem.graph, len(problem.X)
     if begin is None:
-        x = {step.vertex.index: step.value for step in forward(graph, problem.X) if step.vertex.edge is not None}
+        x = {
+            step.vertex.index: step.value
+            for step in forward(graph, problem.X)
+            if step.vertex.edge is not None
+        }
     else:
         x = {v.index: np.asarray(begin[v.name], dtype=np.float64) for v in graph.heads}
     x = problem.hold(x)

@@ -19,6 +19,7 @@ from sheafcli.interop.contents import FORMATS, SKLEARN_SNIPPET, STATE_DICT_SNIPP
 from sheafcli.interop.modules import state_chain
 from sheafcli.interop.networks import check_range, network_arrays, network_from
 from sheafcli.interop.npz import read_npz
+from sheafcli.interop.onnx_export import graph_bytes
 from sheafcli.interop.onnx_files import onnx_bytes, read_onnx
 from sheafcli.interop.pytorch import pytorch_bytes, read_pytorch
 from sheafcli.interop.safetensors_files import read_safetensors, safetensors_bytes
@@ -162,6 +163,10 @@ def _npz_bytes(network: AnyNetwork) -> bytes:
     return file.getvalue()
 
 
+def _onnx_bytes(network: AnyNetwork) -> bytes:
+    return onnx_bytes(network) if isinstance(network, Network) else graph_bytes(network)
+
+
 def _of_chain(write: Callable[[Network], bytes], format: str) -> Callable[[AnyNetwork], bytes]:
     """Return the writer of a format that plain chains alone can be written in."""
     return lambda network: write(plain_chain(network, f"the {format} format"))
@@ -171,6 +176,6 @@ WRITERS: dict[str, Callable[[AnyNetwork], bytes]] = {
     "npz": _npz_bytes,
     "pytorch": _of_chain(pytorch_bytes, "pytorch"),
     "safetensors": _of_chain(safetensors_bytes, "safetensors"),
-    "onnx": _of_chain(onnx_bytes, "onnx"),
+    "onnx": _onnx_bytes,
 }
 """How each format is written."""
