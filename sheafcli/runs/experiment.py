@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sheafcli.config import Config, error_at, load_config
-from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
+from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.reach import check_reach
@@ -19,6 +20,7 @@ from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
+from sheafcli.core.training.implicit import Cost, Implicit
 from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import MOST_STEPS, Method
 from sheafcli.core.types import Array
@@ -126,8 +128,15 @@ def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence)
 
 def _training_phase(config: Config, task: TaskData, network: Network, seed: np.random.SeedSequence) -> Phase:
     spec = config.training
-    if not isinstance(spec, HeatSpec):
+    if isinstance(spec, DescentSpec):
         return _descent_phase("training", spec, task, network, seed)
+    if isinstance(spec, ImplicitSpec):
+        _check_memory(Cost.of(network, task.n_train))
+        stop_when = StopWhen(train_loss=spec.stop_when.train_loss, seconds=spec.stop_when.seconds)
+        implicit = Implicit(
+            steps=spec.steps, kappa=spec.kappa, weight_decay=spec.weight_decay, stop_when=stop_when
+        )
+        return Phase("training", implicit, spec.log_every, spec.steps, seed)
     method = Heat(
         steps=spec.steps,
         time=spec.time,
@@ -158,6 +167,19 @@ def _check_pace(method: Heat, network: Network, task: TaskData, seed: np.random.
             ("training", "time"),
             f"takes about {method.time / mean:.1e} steps here, of {mean:.1e} each; at most {MOST_STEPS:.0e} "
             "are begun: scale the inputs and the weights down, or choose a shorter time",
+        )
+
+
+def _check_memory(cost: Cost) -> None:
+    """Refuse implicit steps that need more memory than the machine has."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if cost.bytes > memory:
+        raise _Unfit(
+            ("training", "method"),
+            f"a step of implicit solves for {min(cost.unknowns, cost.rows):,} unknowns here, of "
+            f"{cost.unknowns:,} weights and {cost.rows:,} residuals, and needs {cost.bytes / 1e9:,.1f} GB of "
+            f"memory, where this machine has {memory / 1e9:,.1f} GB; choose equilibrium or backprop, with "
+            "batch_size",
         )
 
 
