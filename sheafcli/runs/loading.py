@@ -10,6 +10,7 @@ from typing import Any
 from sheafcli.core.network import AnyNetwork
 from sheafcli.interop.live import exported
 from sheafcli.interop.models import read_model
+from sheafcli.runs.assumptions import certain
 from sheafcli.runs.directory import RunDirectory
 
 
@@ -22,7 +23,7 @@ def load(path: Path | str, output: str | None = None, order: Sequence[str] = ())
     path = Path(path)
     if path.is_dir():
         return RunDirectory.existing(path).network()
-    model = read_model(path, output, order)
+    model = certain(read_model(path, output, order), path, order)
     if model.assumed:
         warnings.warn(f"{path}: {'; '.join(model.notes)}", stacklevel=2)
     return model.network

@@ -11,6 +11,39 @@ from sheafcli.interop.networks import network_arrays
 from sheafcli.runs.files import write_npz
 
 
+class Block(nn.Module):
+    """A residual block with batch normalisation and an activation that a state_dict does not tell."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.two = nn.Conv2d(4, 4, 3, padding=1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        a = nn.functional.leaky_relu(self.norm(self.one(x)), 0.2)
+        return self.head((a + self.two(a)).mean(dim=(2, 3)))
+
+
+@pytest.fixture
+def block():
+    torch.manual_seed(0)
+    block = Block().double()
+    block(torch.randn(20, 1, 6, 6, dtype=torch.float64))  # statistics that are not those of the start
+    return block
+
+
+def test_a_live_module_is_the_network_that_it_is_at_evaluation(block):
+    network = sc.from_torch(block, torch.zeros(2, 1, 6, 6, dtype=torch.float64))
+    assert block.training
+    assert block.norm.training
+    assert network.input_shape == (1, 6, 6)
+    X = torch.randn(5, 1, 6, 6, dtype=torch.float64)
+    wanted = block.eval()(X).detach().numpy()
+    np.testing.assert_allclose(network.predict(X.numpy()), wanted, rtol=0, atol=1e-7)
+
+
 def test_a_live_chain_is_a_network_of_dense_layers():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
