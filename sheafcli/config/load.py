@@ -11,6 +11,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from sheafcli.config.architecture import layer_problems
 from sheafcli.config.document import (
     Document,
     DocumentError,
@@ -84,7 +85,8 @@ def validated(document: Document, path: Path) -> Config | list[Problem]:
         problems = {}
     except ValidationError as error:
         problems = found_problems(error.errors(include_url=False), document)
-    return [*document.problems, *{**missing_files, **problems}.values()] or config
+    layers = layer_problems(document)
+    return [*document.problems, *layers, *{**missing_files, **problems}.values()] or config
 
 
 def error_at(key: KeyPath, message: str, path: Path | str, overrides: Sequence[str] = ()) -> InputError:

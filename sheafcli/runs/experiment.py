@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from sheafcli.config import Config, error_at, load_config
+from sheafcli.config.architecture import Unbuildable, build, has_dropout
+from sheafcli.config.document import KeyPath, dotted
+from sheafcli.config.schema import NetworkSpec
 from sheafcli.config.section import Section
 from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
 from sheafcli.core.chain.cochain import Cochain
@@ -31,16 +34,21 @@ from sheafcli.runs.chains import chain_for
 from sheafcli.runs.manifest import form
 from sheafcli.tasks import TaskData
 
+DROPOUT = (
+    "dropout does nothing here: training is on the network as it predicts, where dropout is not at work; "
+    "training.weight_decay is another way to keep weights small"
+)
+
 
 class _Unfit(InputError):
     """A value of the configuration that does not fit the data; `message` says what would."""
 
-    def __init__(self, key: tuple[str, str], message: str):
+    def __init__(self, key: KeyPath, message: str):
         self.key = key
         super().__init__(message)
 
     def __str__(self) -> str:
-        return f"{'.'.join(self.key)}: {self.message}"
+        return f"{dotted(self.key)}: {self.message}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +88,8 @@ class Experiment:
         """Load data and start weights; InputError where they are unusable or do not fit each other."""
         _, weights_seed, stalks_seed = np.random.SeedSequence(config.seed).spawn(3)
         task = load_data(config)
+        if config.network.layers is not None and has_dropout(config.network.layers):
+            task = replace(task, notes=(*task.notes, DROPOUT))
         network = _start_network(config, task, weights_seed)
         source = config.network.start if isinstance(config.network.start, Path) else None
         check_parts(network, task, source or getattr(config.task, "path", None))
@@ -131,10 +141,17 @@ def _inputs(shape: Shape) -> str:
 
 
 def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence) -> AnyNetwork:
-    widths = (task.n_features, *config.network.hidden, task.n_outputs)
-    if config.network.start == "he":
+    spec = config.network
+    if spec.layers is not None:
+        return _layered(spec, task, seed)
+    if spec.start != "he":
+        network = read_network(spec.start, task.output)
+        if spec.hidden is None:
+            return network
+    assert spec.hidden is not None
+    widths = (task.n_features, *spec.hidden, task.n_outputs)
+    if spec.start == "he":
         return Network.he(widths, task.output, seed)
-    network = read_network(config.network.start, task.output)
     if not isinstance(network, Network):
         raise InputError(
             f"the start weights are of another network, {form(network)}; the configuration and its task ask "
@@ -148,6 +165,47 @@ def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence)
             path=config.network.start,
         )
     return network
+
+
+def _layered(spec: NetworkSpec, task: TaskData, seed: np.random.SeedSequence) -> AnyNetwork:
+    """Return the network of a list of layers, with weights of its own or those of a file."""
+    shape = spec.input or task.shape
+    if math.prod(shape) != task.n_features:
+        raise _Unfit(
+            ("network", "input"),
+            f"{_inputs(shape)} are {math.prod(shape)} numbers, a sample of the data has {task.n_features}",
+        )
+    try:
+        network = build(spec.layers or (), shape, task.n_outputs, task.output, seed)
+    except Unbuildable as error:
+        raise _Unfit(error.path, str(error)) from None
+    if spec.start == "he":
+        return network
+    start = read_network(spec.start, task.output)
+    if not alike(network, start):
+        raise InputError(
+            f"the start weights are of another network, {form(start)}; the configuration and its task ask "
+            f"for {form(network)}",
+            path=spec.start,
+        )
+    return start
+
+
+def alike(one: AnyNetwork, other: AnyNetwork) -> bool:
+    """Tell whether two networks differ in the values of their parameters alone."""
+    shapes = []
+    for network in (one, other):
+        graph = network.graph
+        kinds = [
+            (vertex.name, type(vertex.operation), vertex.parents, vertex.shape) for vertex in graph.vertices
+        ]
+        fields = {
+            (name, field): array.shape
+            for name, parameters in graph.parameters.items()
+            for field, array in parameters.items()
+        }
+        shapes.append((kinds, fields))
+    return shapes[0] == shapes[1]
 
 
 def _training_phase(

@@ -17,12 +17,12 @@ from sheafcli.config.document import parse, write
 from sheafcli.config.naming import name_from
 from sheafcli.config.problems import did_you_mean, found_problems
 from sheafcli.config.schema import MAX_HIDDEN
+from sheafcli.core.chain.network import Network
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.outputs import output_named
 from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
-from sheafcli.runs.chains import chain_for
 from sheafcli.runs.constant import doubts
 from sheafcli.runs.data_files import data_hashes, sha256
 from sheafcli.runs.directory import RunDirectory
@@ -148,15 +148,16 @@ class Imported:
         in their order. InputError if the file or the data is unusable, or the network does not fit the data.
         """
         model = read_model(path, ending, order)
-        chain = chain_for(model.network, "sheaf import")
-        if (n_hidden := chain.depth) > MAX_HIDDEN:
+        chain = model.network if isinstance(model.network, Network) else None
+        if chain is not None and (n_hidden := chain.depth) > MAX_HIDDEN:
             raise InputError(
                 f"the network has {n_hidden:,} hidden layers, and a run has at most {MAX_HIDDEN}", path=path
             )
+        hidden = {} if chain is None else {"hidden": list(chain.widths[1:-1])}
         values: dict[str, Any] = {
             "name": name_from(directory.path.resolve().name) or name_from(path.stem) or "network",
             "seed": 0 if source is None else source.seed,
-            "network": {"hidden": list(chain.widths[1:-1]), "output": model.network.output.name},
+            "network": hidden | {"output": model.network.output.name},
             "training": TRAINING,
         }
         asked = model.network.output.name if model.says_output or ending else None
@@ -280,6 +281,7 @@ def _fitting_task(
     def load(output: str | None) -> TaskData:
         # The start weights are not written yet, and He ones do as well to load the data.
         network = values["network"] | {"output": output, "start": "he"}
+        network.setdefault("hidden", [])
         config = _checked(values | {"network": network}, directory)
         assert config is not None
         return Experiment.prepare(config).task

@@ -162,6 +162,8 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "  n_test: 100\n"
         "network:\n"
         "  hidden: [3, 4]\n"
+        "  layers: null\n"
+        "  input: null\n"
         "  output: null\n"
         "  start: he\n"
         "training:\n"
