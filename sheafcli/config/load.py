@@ -24,7 +24,7 @@ from sheafcli.config.document import (
 from sheafcli.config.naming import LONGEST, name_from
 from sheafcli.config.problems import did_you_mean, found_problems, input_error, problem_at
 from sheafcli.config.schema import Config, StartKeyword
-from sheafcli.config.training import Start
+from sheafcli.core.training.heat import Start
 from sheafcli.errors import InputError
 
 MAX_BYTES = 2**20
