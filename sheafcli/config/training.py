@@ -10,6 +10,7 @@ from sheafcli.config.section import FilePath, PositiveFloat, PositiveInt, Sectio
 from sheafcli.core.training.descent import DEFAULT_EPOCHS, Descent, Precision, Schedule, StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.heat import Heat, Start
+from sheafcli.core.training.implicit import CYCLE, Implicit
 from sheafcli.core.training.protocol import MOST_STEPS
 
 # With log_every: auto, a row of history every so many steps, unless there are mini-batches.
@@ -22,8 +23,8 @@ class HeatSpec(Section):
     method: Literal["heat"] = Field(
         default="heat",
         description="The way to train: heat is sheaf diffusion, in which every edge of the network "
-        "reads its own residual only; write equilibrium to train much faster, backprop to compare. "
-        "Each has keys of its own.",
+        "reads its own residual only; write implicit or equilibrium to train much faster, backprop to "
+        "compare. Each has keys of its own.",
     )
     steps: PositiveInt | None = Field(
         default=100_000,
@@ -254,6 +255,44 @@ class EquilibriumSpec(DescentSpec):
     )
 
 
+class ImplicitSpec(Section):
+    """Sheaf training in implicit steps: stalks and weights relaxed together, in cycles of softened kinks."""
+
+    method: Literal["implicit"] = Field(
+        default="implicit",
+        description="The way to train: implicit relaxes stalks and weights together in each step, which "
+        "trains small and middling networks fastest and needs no learning rate.",
+    )
+    steps: PositiveInt = option(
+        Implicit,
+        "steps",
+        f"How many steps to take, {CYCLE} a cycle: more cycles find lower minima.",
+    )
+    kappa: Annotated[float, Field(ge=0)] = option(
+        Implicit,
+        "kappa",
+        "How far the inner edges give way: 0 makes them rigid, which trains fastest; 1 is the energy of heat.",
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = option(
+        Implicit,
+        "weight_decay",
+        "Half of this times the squared norm of all weights (not biases) is added to the loss: "
+        "0.0001 to 0.01 are usual values against overfitting.",
+    )
+    stop_when: StopSpec = Field(
+        default_factory=StopSpec,
+        description="When to end early: `train_loss` at a row of history with that loss or less, "
+        "`seconds` after so long in steps; both may be given. A loss of exactly 0 ends it, too.",
+        json_schema_extra={
+            "allowed": "a mapping of train_loss and seconds, each a finite number above 0 or null"
+        },
+    )
+    log_every: PositiveInt = Field(
+        default=CYCLE,
+        description="Write a row of history every so many steps: the default is a cycle.",
+    )
+
+
 class BaselineSpec(DescentSpec):
     """Back-propagation beside the main training, from the same start weights."""
 
@@ -273,6 +312,6 @@ def _heat_by_default(training: Any) -> Any:
 
 
 TrainingSpec: TypeAlias = Annotated[
-    Annotated[HeatSpec | EquilibriumSpec | BackpropSpec, Field(discriminator="method")],
+    Annotated[HeatSpec | EquilibriumSpec | ImplicitSpec | BackpropSpec, Field(discriminator="method")],
     BeforeValidator(_heat_by_default),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import dropwhile
@@ -16,7 +17,7 @@ from sheafcli.config.architecture import Unbuildable, build, has_dropout
 from sheafcli.config.document import KeyPath, dotted
 from sheafcli.config.schema import NetworkSpec
 from sheafcli.config.section import Section
-from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
+from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
 from sheafcli.core.network import AnyNetwork, check_samples
@@ -25,6 +26,7 @@ from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
+from sheafcli.core.training.implicit import Cost, Implicit
 from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import MOST_STEPS, Method
 from sheafcli.core.types import Array, Shape
@@ -212,8 +214,14 @@ def _training_phase(
     config: Config, task: TaskData, network: AnyNetwork, seed: np.random.SeedSequence
 ) -> Phase:
     spec = config.training
-    if not isinstance(spec, HeatSpec):
+    if isinstance(spec, DescentSpec):
         return _descent_phase("training", spec, task, network, seed)
+    if isinstance(spec, ImplicitSpec):
+        _check_memory(Cost.of(chain_for(network, "implicit training"), task.n_train))
+        implicit = Implicit(
+            **_options(spec, Implicit) | {"stop_when": StopWhen(**_options(spec.stop_when, StopWhen))}
+        )
+        return Phase("training", implicit, spec.log_every, spec.steps, seed)
     stalks: Any = spec.stalks
     if not isinstance(stalks, str):
         stalks = _start_stalks(stalks, task, network)
@@ -238,6 +246,19 @@ def _check_pace(method: Heat, network: AnyNetwork, task: TaskData, seed: np.rand
             ("training", "time"),
             f"takes about {method.time / mean:.1e} steps here, of {mean:.1e} each; at most {MOST_STEPS:.0e} "
             "are begun: scale the inputs and the weights down, or choose a shorter time",
+        )
+
+
+def _check_memory(cost: Cost) -> None:
+    """Refuse implicit steps that need more memory than the machine has."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if cost.bytes > memory:
+        raise _Unfit(
+            ("training", "method"),
+            f"a step of implicit solves for {min(cost.unknowns, cost.rows):,} unknowns here, of "
+            f"{cost.unknowns:,} weights and {cost.rows:,} residuals, and needs {cost.bytes / 1e9:,.1f} GB of "
+            f"memory, where this machine has {memory / 1e9:,.1f} GB; choose equilibrium or backprop, with "
+            "batch_size",
         )
 
 

@@ -113,9 +113,20 @@ equilibria = st.builds(
 )
 
 
+implicits = st.fixed_dictionaries(
+    {"method": st.just("implicit")},
+    optional={
+        "steps": counts,
+        "kappa": st.just(0) | positive,
+        "weight_decay": st.just(0) | positive,
+        "log_every": counts,
+    },
+)
+
+
 def config(training: dict, multiple: int | None, **keys: object) -> Config:
     """Make a configuration that is diagnosed every so many rows of history, where they are steps apart."""
-    log_every = training.get("log_every", "auto")
+    log_every = training.get("log_every", 60 if training.get("method") == "implicit" else "auto")
     if log_every == "auto":
         log_every = None if training.get("batch_size") else 1000
     every = multiple * log_every if multiple and log_every else None
@@ -124,7 +135,7 @@ def config(training: dict, multiple: int | None, **keys: object) -> Config:
 
 configs = st.builds(
     config,
-    training=heats | equilibria | backprops,
+    training=heats | equilibria | implicits | backprops,
     multiple=st.none() | st.integers(1, 9),
     name=names,
     seed=st.integers(0, 2**63 - 1),
@@ -196,7 +207,7 @@ def test_defaults_are_filled_in_and_read_from_the_top():
     )
 
 
-@pytest.mark.parametrize("method", ["heat", "equilibrium", "backprop"])
+@pytest.mark.parametrize("method", ["heat", "equilibrium", "implicit", "backprop"])
 def test_a_section_says_first_what_it_is(method):
     config = Config.model_validate(
         {

@@ -247,7 +247,7 @@ WIDTH = "an integer from 1 to 65536"
 COUNT = "an integer of at least 1"
 POSITIVE = "a finite number above 0"
 STOP_WHEN = f"a mapping of train_loss and seconds, each {POSITIVE} or null"
-METHODS = "one of heat, equilibrium, backprop"
+METHODS = "one of heat, equilibrium, implicit, backprop"
 KINDS = "one of paraboloid, saddle, circular, blobs, csv, npz, digits, diabetes, breast_cancer"
 
 
@@ -347,8 +347,10 @@ OF_BASELINE = (
 )
 OF_BACKPROP = f"method, {OF_BASELINE}"
 OF_EQUILIBRIUM = f"{OF_BACKPROP}, gamma"
+OF_IMPLICIT = "method, steps, kappa, weight_decay, stop_when, log_every"
 ONLY_HEAT = ("time", "dt", "alpha", "beta", "stalks", "reset_every", "reset_time")
-NEVER_HEAT = [key for key in OF_BASELINE.split(", ") if key not in OF_HEAT.split(", ")]
+SHARED = ["weight_decay", "stop_when"]
+DESCENT_ALONE = ["optimizer", "learning_rate", "schedule", "epochs", "batch_size", "precision"]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +360,13 @@ NEVER_HEAT = [key for key in OF_BASELINE.split(", ") if key not in OF_HEAT.split
         ("method: backprop", ONLY_HEAT, "method heat, not to backprop", OF_BACKPROP),
         ("method: backprop", ["gamma"], "method equilibrium, not to backprop", OF_BACKPROP),
         ("method: heat", ["gamma"], "method equilibrium, not to heat", OF_HEAT),
-        ("method: heat", NEVER_HEAT, "method equilibrium or backprop, not to heat", OF_HEAT),
+        ("method: heat", DESCENT_ALONE, "method equilibrium or backprop, not to heat", OF_HEAT),
+        ("method: heat", SHARED, "method equilibrium, implicit or backprop, not to heat", OF_HEAT),
+        ("method: heat", ["kappa"], "method implicit, not to heat", OF_HEAT),
+        ("method: backprop", ["kappa"], "method implicit, not to backprop", OF_BACKPROP),
+        ("method: implicit", ONLY_HEAT, "method heat, not to implicit", OF_IMPLICIT),
+        ("method: implicit", ["gamma"], "method equilibrium, not to implicit", OF_IMPLICIT),
+        ("method: implicit", DESCENT_ALONE, "method equilibrium or backprop, not to implicit", OF_IMPLICIT),
         ("log_every: 10", ["gamma"], "method equilibrium, not to heat", OF_HEAT),
     ],
 )

@@ -227,6 +227,10 @@ class DescentSession:
         return self._stopped or self.step >= self._total
 
     @property
+    def ending(self) -> None:
+        """Nothing that a user would wonder at."""
+
+    @property
     def share_done(self) -> float:
         """Steps done as a share of all, or seconds of those allowed."""
         if self.finished:

@@ -168,6 +168,10 @@ class HeatSession:
         return self.share_done >= 1.0
 
     @property
+    def ending(self) -> None:
+        """Nothing that a user would wonder at."""
+
+    @property
     def share_done(self) -> float:
         """Steps or integration time done, as a share of all."""
         if self.method.steps is not None:
