@@ -283,14 +283,32 @@ def _descent_phase(
         raise _Unfit((name, "batch_size"), f"must be at most {task.n_train}, the number of training samples")
     log_every = spec.log_steps(method.steps_per_epoch(task.n_train))
     assert log_every is not None
-    single = method.dtype(network) == np.float32
-    if single and method.start(network, task.X_train, task.y_train, seed).overflows():
-        raise _Unfit(
-            (name, "precision"),
-            "its numbers end at 3.4e38, and squares of the first gradient go beyond; must be double here, or "
-            "scale the inputs and the weights down",
-        )
+    if method.dtype(network) == np.float32:
+        _check_single(name, spec, method, network, task, seed)
     return Phase(name, method, log_every, method.total_steps(task.n_train), seed)
+
+
+def _check_single(
+    name: str,
+    spec: DescentSpec,
+    method: Backprop | Equilibrium,
+    network: AnyNetwork,
+    task: TaskData,
+    seed: np.random.SeedSequence,
+) -> None:
+    """Refuse single precision where it does not hold parameters or inputs, or squares of the first gradient."""
+    try:
+        if not method.start(network, task.X_train, task.y_train, seed).overflows():
+            return
+        beyond = "squares of the first gradient"
+    except OverflowError as error:
+        beyond = str(error)
+    meant = "that is single for this network; " if spec.precision == "auto" else ""
+    raise _Unfit(
+        (name, "precision"),
+        f"{meant}its numbers end at 3.4e38, and {beyond} go beyond; must be double here, or scale the inputs "
+        "and the weights down",
+    )
 
 
 def _descent(spec: DescentSpec) -> Backprop | Equilibrium:

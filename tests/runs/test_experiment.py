@@ -291,6 +291,19 @@ def test_single_precision_is_refused_where_it_overflows(tmp_path, phase):
         Experiment.load(path, [f"{phase}.precision=single"])
 
 
+def test_single_precision_of_a_graph_is_refused_where_it_overflows(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"X_train": rng.normal(size=(9, 2)) * 1e20, "X_test": rng.normal(size=(4, 2)) * 1e20}
+    np.savez(tmp_path / "d.npz", y_train=rng.normal(size=9), y_test=rng.normal(size=4), **arrays)
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "task: {kind: npz, path: d.npz}\nnetwork: {layers: [{dense: 3}, leaky_relu]}\ntraining: {method: backprop}\n"
+    )
+    with pytest.raises(InputError, match="training.precision: .*single for this network; its numbers end at"):
+        Experiment.load(path)
+    assert Experiment.load(path, ["training.precision=double"])
+
+
 def test_restarts_after_the_first_step_are_taken(prepare):
     experiment = prepare("training={dt: auto}", "training.reset_time=1")
     phase, data = experiment.phases[0], experiment.data
