@@ -10,10 +10,10 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from closed_form import equilibrium
 from scipy.special import expit
 
 from sheafcli.config import load_config
-from sheafcli.core.chain.equilibrium import equilibrium
 from sheafcli.core.chain.sheaf import NeuralSheaf
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.equilibrium import Equilibrium
