@@ -2,6 +2,7 @@
 
 import sheafcli as sc
 network = sc.Network.he([2, 30, 1], output="identity", seed=0)
+fit = sc.train(network, X, y, sc.Implicit())
 fit = sc.train(network, X, y, sc.Equilibrium(steps=10_000, optimizer=sc.Adam(0.03), schedule="cosine"))
 flow = sc.train(network, X, y, sc.Heat(time=500, dt="auto"))
 settled = sc.extend(fit.network, X, target=y, pins=[sc.Pin("z1", 3, 0.5)])
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sheafcli.core.chain.cochain import Cochain
     from sheafcli.core.chain.diffusion import diffuse
     from sheafcli.core.chain.extension import extend
-    from sheafcli.core.chain.integrators import Chebyshev, Euler, Implicit
+    from sheafcli.core.chain.integrators import Chebyshev, Euler, Stiff
     from sheafcli.core.chain.network import Network
     from sheafcli.core.chain.sheaf import NeuralSheaf
     from sheafcli.core.pins import Pin
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sheafcli.core.training.equilibrium import Equilibrium
     from sheafcli.core.training.fit import train
     from sheafcli.core.training.heat import Heat
+    from sheafcli.core.training.implicit import Implicit
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.discord import discord_table as discord
 
@@ -42,6 +44,7 @@ __all__ = [
     "Network",
     "NeuralSheaf",
     "Pin",
+    "Stiff",
     "StopWhen",
     "diffuse",
     "discord",
@@ -54,7 +57,7 @@ _PLACES = {
     "core.chain.cochain": ("Cochain",),
     "core.chain.diffusion": ("diffuse",),
     "core.chain.extension": ("extend",),
-    "core.chain.integrators": ("Chebyshev", "Euler", "Implicit"),
+    "core.chain.integrators": ("Chebyshev", "Euler", "Stiff"),
     "core.chain.network": ("Network",),
     "core.pins": ("Pin",),
     "core.chain.sheaf": ("NeuralSheaf",),
@@ -63,6 +66,7 @@ _PLACES = {
     "core.training.equilibrium": ("Equilibrium",),
     "core.training.fit": ("train",),
     "core.training.heat": ("Heat",),
+    "core.training.implicit": ("Implicit",),
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
 }

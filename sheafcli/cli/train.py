@@ -64,7 +64,9 @@ def _conduct(
         run.create(experiment.config, overwrite=overwrite)
     try:
         with ProgressView(quiet=quiet) as view:
-            conduct(experiment, run, view, resume=resume)
+            message = conduct(experiment, run, view, resume=resume)["message"]
+        if message is not None:
+            remark(f"{run.path}: {message}")
     except KeyboardInterrupt:
         print_error(f"interrupted; continue with --resume, what was written is in {run.path}")
         raise typer.Exit(1) from None

@@ -28,14 +28,13 @@ from numpy.typing import NDArray
 
 from sheafcli.core.blocks import blocks
 from sheafcli.core.graph import Graph, Vertex
-from sheafcli.core.network import GraphNetwork
+from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked, Restriction
 from sheafcli.core.outputs import Identity, Output
 from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.resistance import conjugate_gradients
 from sheafcli.core.sweep import (
     Linearization,
-    as_samples,
     forward,
     pull_back,
     push_forward,
@@ -45,7 +44,7 @@ from sheafcli.core.types import Array
 # A step must lower the energy by this share of what its slope promises, up to rounding.
 ARMIJO, ROUNDING, HALVINGS = 1e-4, 1e-14, 40
 # What conjugate gradients may leave, as a share.
-SHARE_LEFT = 1e-13
+SHARE_LEFT = 1e-6
 
 Stalks = dict[int, Array]
 
@@ -67,32 +66,35 @@ class Relaxed:
 
 
 def relax(
-    network: GraphNetwork,
+    network: AnyNetwork,
     X: Array,
     *,
     target: Array | None = None,
     stiffness: float | None = None,
     pins: Sequence[Pin] = (),
     start: Mapping[str, Array] | None = None,
+    squared: bool = False,
     tolerance: float = 1e-10,
     max_iterations: int = 200,
 ) -> Relaxed:
     """Return the equilibrium with the input held at X, and whatever else is pinned.
 
     `target`, samples x outputs, pins the output if phi is the identity, else pulls it by an output edge, as
-    `stiffness` does for any output. Pins name a head and a place in its stalk. `start` are stalks to begin
+    `stiffness` does for any output; `squared` makes that edge's potential half its squared residual. Pins name a head and a place in its stalk. `start` are stalks to begin
     from, the forward pass unless given. A sample has converged when its certificate is at most the
     tolerance, times the largest residual if that is above 1.
     """
     graph = network.graph
-    X = as_samples(graph, np.asarray(X, dtype=np.float64).reshape(len(X), *graph.input_shape))
+    X = as_inputs(network, X).astype(np.float64)
+    target = None if target is None else as_targets(network, target, len(X))
     parts = []
     for block in blocks(len(X), 16 * graph.dimension):
         problem = Problem.of(
             network,
             X[block],
-            None if target is None else np.asarray(target, dtype=np.float64)[block],
+            None if target is None else target[block],
             stiffness,
+            squared,
             [pin if np.ndim(pin.value) == 0 else _part(pin, block) for pin in pins],
         )
         begin = None if start is None else {name: stalk[block] for name, stalk in start.items()}
@@ -111,24 +113,33 @@ def _part(pin: Pin, block: slice) -> Pin:
 
 @dataclass(frozen=True, eq=False)
 class Pull:
-    """An output edge of stiffness gamma: the potential gamma potential(z, y) on the output z."""
+    """An output edge of stiffness gamma: the potential gamma potential(z, y) on the output z.
+
+    With `squared` it is gamma |phi(z) - y|^2 / 2.
+    """
 
     output: Output
     y: Array
     stiffness: float
+    squared: bool
 
     def energy(self, z: Array) -> Array:
         """Return the potential, a number a sample."""
+        if self.squared:
+            return np.asarray(0.5 * self.stiffness * np.sum((self.output.value(z) - self.y) ** 2, axis=1))
         return self.stiffness * self.output.potential(z, self.y)
 
     def slope(self, z: Array) -> Array:
         """Return its gradient in z."""
-        return self.stiffness * (self.output.value(z) - self.y)
+        p = self.output.value(z)
+        error = p - self.y
+        return self.stiffness * (self.output.spread(p, error) if self.squared else error)
 
-    def root(self, z: Array) -> Array:
-        """Return R^T, samples x anything x outputs, with R R^T its Hessian."""
-        units = np.broadcast_to(np.eye(z.shape[1]), (*z.shape, z.shape[1]))
-        return np.sqrt(self.stiffness) * self.output.root(z, units)
+    def bend(self, z: Array, v: Array) -> Array:
+        """Return its Hessian times v; for squares Gauss and Newton's."""
+        p = self.output.value(z)
+        bent = self.output.spread(p, v)
+        return self.stiffness * (self.output.spread(p, bent) if self.squared else bent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +161,11 @@ class Problem:
     @classmethod
     def of(
         cls,
-        network: GraphNetwork,
+        network: AnyNetwork,
         X: Array,
         target: Array | None,
         stiffness: float | None,
+        squared: bool,
         pins: Sequence[Pin],
     ) -> Problem:
         """Translate pins and a target; ValueError where they do not fit."""
@@ -166,15 +178,13 @@ class Problem:
         pull = None
         rigid = target is not None and stiffness is None and isinstance(network.output, Identity)
         if target is not None:
-            if target.shape != (n, graph.output.size):
-                raise ValueError(f"the target must have shape {(n, graph.output.size)}, got {target.shape}")
             if rigid and graph.output.edge is None:
                 raise ValueError(
                     f"{graph.output.name}, the output, is exact: it has no stalk to hold; give a stiffness, or "
                     "pin what it reads"
                 )
             if not rigid:
-                pull = Pull(network.output, target, 1.0 if stiffness is None else stiffness)
+                pull = Pull(network.output, target, 1.0 if stiffness is None else stiffness, squared)
         named = {v.name: v for v in graph.heads}
         check_pins(pins, {v.name: zeros[v.index] for v in graph.heads}, graph.output.name if rigid else None)
         for pin in pins:
@@ -204,7 +214,7 @@ class Problem:
 class Point:
     """Stalks, residuals, where kinks hold, the graph linearised there, the output and the energy.
 
-    `kinks` are masks of eliminated stalks. `jumps` says by how much slopes jump there, from left to right.
+    `kinks` are masks of eliminated stalks, `jumps` says by how much slopes jump there, from left to right.
     """
 
     x: Stalks
@@ -215,8 +225,8 @@ class Point:
     energy: Array
 
 
-def evaluate(problem: Problem, x: Stalks, before: Mapping[int, Array]) -> Point:
-    """Evaluate at stalks; those with a partner go where they cost least, from the sides they were on before."""
+def evaluate(problem: Problem, x: Stalks, before: Stalks) -> Point:
+    """Evaluate at stalks; those with a partner go where they cost least, from the sides they were on."""
     graph, x = problem.graph, dict(x)
     energy = np.zeros(len(problem.X))
     restrictions: list[Restriction | None] = [None] * len(graph.vertices)
@@ -231,15 +241,16 @@ def evaluate(problem: Problem, x: Stalks, before: Mapping[int, Array]) -> Point:
             continue
         if index in problem.partners:
             partner = problem.partners[index]
-            z, kink, jump = _settle(problem, partner, index, value, x[partner.index], before[index])
-            x[index], kinks[index], jumps[index] = z, kink, jump
+            settled = _settle(problem, partner, index, value, x[partner.index], before[index])
+            x[index], kinks[index], jumps[index] = settled
         residuals[index] = value - x[index]
         spring = problem.springs[index] * (x[index] - problem.values[index]) ** 2
         energy += 0.5 * (residuals[index] ** 2 + spring).reshape(len(energy), -1).sum(axis=1)
     z = x.get(graph.output.index, value)
     if problem.pull is not None:
         energy = energy + problem.pull.energy(z)
-    return Point(x, residuals, kinks, jumps, Linearization(graph, tuple(restrictions), z, residuals), energy)
+    at = Linearization(graph, tuple(restrictions), z, residuals, {})
+    return Point(x, residuals, kinks, jumps, at, energy)
 
 
 def _settle(
@@ -247,8 +258,8 @@ def _settle(
 ) -> tuple[Array, NDArray[np.bool_], Array]:
     """Return the z that minimises (1 + gamma) (z - h')^2 / 2 + (g(z) - a)^2 / 2 nearest to where it was.
 
-    gamma and h' = (h + gamma t) / (1 + gamma) are those of a spring on z. Also where that is a kink, and by how
-    much the slope of g jumps there. From piece to piece, as long as the cost goes down beyond its end.
+    gamma and h' = (h + gamma t) / (1 + gamma) are those of a spring on z. It goes from piece to piece as long as
+    the cost goes down beyond an end. Also where it is held at a kink, and by how much the slope of g jumps there.
     """
     operation = partner.operation
     assert isinstance(operation, Kinked)
@@ -271,11 +282,9 @@ def _settle(
         piece = np.where(moving, beyond, piece)
     z = np.where(problem.hard[index], problem.values[index], z)
     kink = np.isin(z, operation.knots) & ~problem.hard[index]
-    jump = (
-        _line(operation, operation.pattern(z))[0]
-        - _line(operation, np.maximum(operation.pattern(z) - 1, 0))[0]
-    )
-    return z, kink, np.where(kink, jump, 0.0)
+    right = operation.pattern(z).astype(np.intp)
+    left = np.where(kink, right - 1, right)
+    return z, kink, _line(operation, right)[0] - _line(operation, left)[0]
 
 
 def _line(operation: Kinked, piece: NDArray[np.integer[Any]]) -> tuple[Array, Array]:
@@ -286,81 +295,77 @@ def _line(operation: Kinked, piece: NDArray[np.integer[Any]]) -> tuple[Array, Ar
     return slope, operation.forward(inside) - slope * inside
 
 
-def force(problem: Problem, at: Point) -> Stalks:
-    """Return the gradient of E at every head, 0 where it is held; at a kink the nearest to zero of Clarke's."""
-    out = problem.graph.output.index
-    pulled = {} if problem.pull is None else {out: problem.pull.slope(at.at.output)}
-    gradient: Stalks = {}
-    for vertex, w in pull_back(at.at, pulled, held=at.residuals):
-        i = vertex.index
-        if vertex.edge is None:
-            continue
-        g = w - at.residuals[i] + problem.springs[i] * (at.x[i] - problem.values[i])
+def gradient_of(problem: Problem, at: Point) -> Stalks:
+    """Return the gradient of E, springs left out, at every head; at a kink from the right."""
+    pulled = {} if problem.pull is None else {problem.graph.output.index: problem.pull.slope(at.at.output)}
+    pulls = pull_back(at.at, pulled, held=at.residuals)
+    return {v.index: w - at.residuals[v.index] for v, w in pulls if v.edge is not None}
+
+
+def forces(problem: Problem, at: Point, gradient: Stalks) -> Stalks:
+    """Return what is left of the gradient where nothing is held; at a kink the nearest to zero of Clarke's."""
+    left = {}
+    for i, g in gradient.items():
+        g = g + problem.springs[i] * (at.x[i] - problem.values[i])
         if i in at.kinks:
-            left = g - at.jumps[i] * at.residuals[problem.partners[i].index]
-            inside = np.clip(0.0, np.minimum(left, g), np.maximum(left, g))
+            below = g - at.jumps[i] * at.residuals[problem.partners[i].index]
+            inside = np.clip(0.0, np.minimum(below, g), np.maximum(below, g))
             g = np.where(at.kinks[i], inside, g)
-        gradient[i] = np.where(problem.hard[i], 0.0, g)
-    return gradient
+        left[i] = np.where(problem.hard[i], 0.0, g)
+    return left
 
 
-def newton(problem: Problem, at: Point) -> Stalks:
-    """Return the step of every head to the minimum of the energy linearised at a point."""
+def newton(problem: Problem, at: Point, gradient: Stalks) -> Stalks:
+    """Return the step of every head to the minimum of the energy linearised at a point.
+
+    Multipliers begin where they stand: at what is held by the gradient there, else by the law of their pin. So
+    what is solved for vanishes with the forces that are left, and need be known to a share of it alone.
+    """
     graph, n = problem.graph, len(problem.X)
     out = graph.output.index
-    # Where multipliers act, how much their pins give, and what they aim at.
-    fixed = {i: problem.hard[i] | at.kinks[i] if i in at.kinks else problem.hard[i] for i in at.x}
-    soft = {i: (problem.springs[i] > 0.0) & ~fixed[i] for i in at.x}
-    acts = {i: fixed[i] | soft[i] for i in at.x if (fixed[i] | soft[i]).any()}
-    gives = {i: 1.0 / np.where(soft[i], problem.springs[i], np.inf) for i in acts}
-    root = None if problem.pull is None else problem.pull.root(at.at.output)
+    x, pull, z = at.x, problem.pull, at.at.output
+    fixed = {i: problem.hard[i] | at.kinks[i] if i in at.kinks else problem.hard[i] for i in x}
+    acts = {i: fixed[i] | (problem.springs[i] > 0.0) for i in x}
+    acts = {i: mask for i, mask in acts.items() if mask.any()}
+    gives = {i: 1.0 / np.where(fixed[i] | ~mask, np.inf, problem.springs[i]) for i, mask in acts.items()}
+    ends = np.cumsum([0, *(mask[0].size for mask in acts.values())]).tolist()
 
-    def respond(pulls: Stalks, given: Stalks) -> dict[int, Array]:
+    def respond(pulls: Stalks, given: Stalks) -> Stalks:
         """Return (I - N)^-1 (given + (I - N)^-T pulls) at every vertex that has an operation."""
         u = {v.index: w for v, w in pull_back(at.at, pulls) if v.edge is not None}
-        both = {i: given[i] + u[i] if i in given and i in u else (given | u)[i] for i in given | u}
-        return {step.vertex.index: step.value for step in push_forward(at.at, both)}
+        return {step.vertex.index: step.value for step in push_forward(at.at, _sum(given, u))}
 
-    def read(d: Mapping[int, Array]) -> Array:
-        """Return what multipliers see of a step: at pins, and R^T d at the output."""
+    def read(d: Stalks, on_output: Array) -> Array:
+        """Return what multipliers see: a step where pins are, and what is given at the output."""
         parts = [(d[i] * mask).reshape(n, -1) for i, mask in acts.items()]
-        return np.concatenate(
-            parts if root is None else [*parts, np.matmul(root, d[out][:, :, None])[:, :, 0]], 1
-        )
+        return np.concatenate(parts if pull is None else [*parts, on_output], axis=1)
 
-    def placed(packed: Array) -> Stalks:
-        """Return packed multipliers as pulls: the transpose of `read`."""
-        ends = np.cumsum([0, *(mask[0].size for mask in acts.values())])
-        pulls = {
-            i: packed[:, a:b].reshape(m.shape) * m
-            for (i, m), a, b in zip(acts.items(), ends, ends[1:], strict=False)
-        }
-        if root is not None:
-            pulled = np.matmul(packed[:, None, ends[-1] :], root)[:, 0]
-            pulls[out] = pulls[out] + pulled if out in pulls else pulled
-        return pulls
+    def metric(m: Array) -> Array:
+        """Return multipliers as they pull: at the output by its Hessian."""
+        if pull is None:
+            return m
+        return np.concatenate([m[:, : ends[-1]], pull.bend(z, m[:, ends[-1] :])], axis=1)
 
-    constant = {} if problem.pull is None else {out: -problem.pull.slope(at.at.output)}
-    free = respond(constant, at.residuals)
-    if not acts and root is None:
-        return {i: free[i] for i in at.x}
-    give = np.concatenate(
-        [gives[i].reshape(n, -1) for i in acts] + ([] if root is None else [np.ones(root.shape[:2])]), axis=1
-    )
-    aim = {
-        i: np.where(at.kinks[i] & ~problem.hard[i], 0.0, problem.values[i] - at.x[i])
-        if i in at.kinks
-        else problem.values[i] - at.x[i]
-        for i in acts
-    }
-    right = read(aim | ({} if root is None or out in aim else {out: np.zeros_like(at.at.output)})) - read(
-        free
-    )
-    if root is not None and out in aim:
-        right[:, -root.shape[1] :] = -np.matmul(root, free[out][:, :, None])[:, :, 0]
-    mu = conjugate_gradients(lambda m: read(respond(placed(m), {})) + give * m, right, SHARE_LEFT)
-    moved = respond(_sum(placed(mu), constant), at.residuals)
-    return {i: moved[i] for i in at.x}
+    def placed(m: Array) -> Stalks:
+        """Return multipliers where they pull."""
+        m, parts = metric(m), zip(acts.items(), ends, ends[1:], strict=False)
+        pulls = {i: m[:, first:end].reshape(mask.shape) * mask for (i, mask), first, end in parts}
+        return pulls if pull is None else _sum(pulls, {out: m[:, ends[-1] :]})
+
+    now = {i: np.where(fixed[i], gradient[i], problem.springs[i] * (problem.values[i] - x[i])) for i in acts}
+    now = now if pull is None else _sum(now, {out: -pull.slope(z)})
+    free = respond(now, at.residuals)
+    if not acts and pull is None:
+        return {i: free[i] for i in x}
+    give = read(gives, np.ones_like(z))
+
+    def product(m: Array) -> Array:
+        d = respond(placed(m), {})
+        return read(d, d[out]) + give * m
+
+    m = conjugate_gradients(product, -read(free, free[out]), SHARE_LEFT, metric)
+    more = respond(placed(m), {})
+    return {i: free[i] + more[i] for i in x}
 
 
 def _sum(one: Stalks, other: Stalks) -> Stalks:
@@ -384,15 +389,16 @@ def _relaxed(
     at = evaluate(problem, x, x)
     iterations, moving = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
     while True:
-        gradient = force(problem, at)
-        certificate = _largest(gradient)
+        gradient = gradient_of(problem, at)
+        left = forces(problem, at, gradient)
+        certificate = _largest(left)
         converged = certificate <= tolerance * np.maximum(1.0, _largest(at.residuals))
         moving &= ~converged & (iterations < max_iterations)
         if not moving.any():
             named = {v.name: at.x[v.index] for v in graph.heads}
             return Relaxed(named, at.energy, certificate, converged, iterations)
-        step = newton(problem, at)
-        slope = sum((g * step[i]).reshape(n, -1).sum(axis=1) for i, g in gradient.items())
+        step = newton(problem, at, gradient)
+        slope = sum((g * step[i]).reshape(n, -1).sum(axis=1) for i, g in left.items())
         lengths, there = np.where(moving, 1.0, 0.0), at
         slack = ROUNDING * (1.0 + np.abs(at.energy))
         for _ in range(HALVINGS):

@@ -58,28 +58,34 @@ def effective_resistance(at: Linearization, seed: int = 0) -> Resistance:
     return Resistance(np.stack(traces[::-1], axis=1), S)
 
 
-def conjugate_gradients(product: Callable[[Array], Array], b: Array, tolerance: float) -> Array:
+def conjugate_gradients(
+    product: Callable[[Array], Array],
+    b: Array,
+    tolerance: float,
+    metric: Callable[[Array], Array] = lambda v: v,
+) -> Array:
     """Return x with A x = b, samples x n, from products with A, a positive definite matrix a sample.
 
-    What is left of b is at most `tolerance` |b|, sample by sample, or what 2 n products can do.
+    A may be self-adjoint in the inner product u^T M v instead; `metric` is v -> M v. What is left of b is at
+    most `tolerance` |b| in that norm, sample by sample, or what 2 n products can do.
     """
     x, left = np.zeros_like(b), b
-    direction, size = b, _squares(b)
+    direction, size = b, _dots(b, metric(b))
     goal = tolerance * tolerance * size
     for _ in range(2 * b.shape[1]):
         if not (size > goal).any():
             break
         met = product(direction)
-        length = _quotient(size, np.einsum("ij,ij->i", direction, met)[:, None])
+        length = _quotient(size, _dots(direction, metric(met)))
         x += length * direction
         left = left - length * met
-        before, size = size, _squares(left)
+        before, size = size, _dots(left, metric(left))
         direction = left + _quotient(size, before) * direction
     return x
 
 
-def _squares(v: Array) -> Array:
-    return np.asarray(np.einsum("ij,ij->i", v, v)[:, None])
+def _dots(u: Array, v: Array) -> Array:
+    return np.asarray(np.einsum("ij,ij->i", u, v)[:, None])
 
 
 def _quotient(above: Array, below: Array) -> Array:

@@ -65,7 +65,7 @@ DESCENT = {
     "batch_size": None,
     "weight_decay": 0.0,
     "stop_when": {"train_loss": None, "seconds": None},
-    "precision": "double",
+    "precision": "auto",
     "log_every": "auto",
 }
 
@@ -247,7 +247,7 @@ WIDTH = "an integer from 1 to 65536"
 COUNT = "an integer of at least 1"
 POSITIVE = "a finite number above 0"
 STOP_WHEN = f"a mapping of train_loss and seconds, each {POSITIVE} or null"
-METHODS = "one of heat, equilibrium, backprop"
+METHODS = "one of heat, equilibrium, implicit, backprop"
 KINDS = "one of paraboloid, saddle, circular, blobs, csv, npz, digits, diabetes, breast_cancer"
 
 
@@ -347,8 +347,10 @@ OF_BASELINE = (
 )
 OF_BACKPROP = f"method, {OF_BASELINE}"
 OF_EQUILIBRIUM = f"{OF_BACKPROP}, gamma"
+OF_IMPLICIT = "method, steps, kappa, weight_decay, stop_when, log_every"
 ONLY_HEAT = ("time", "dt", "alpha", "beta", "stalks", "reset_every", "reset_time")
-NEVER_HEAT = [key for key in OF_BASELINE.split(", ") if key not in OF_HEAT.split(", ")]
+SHARED = ["weight_decay", "stop_when"]
+DESCENT_ALONE = ["optimizer", "learning_rate", "schedule", "epochs", "batch_size", "precision"]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +360,13 @@ NEVER_HEAT = [key for key in OF_BASELINE.split(", ") if key not in OF_HEAT.split
         ("method: backprop", ONLY_HEAT, "method heat, not to backprop", OF_BACKPROP),
         ("method: backprop", ["gamma"], "method equilibrium, not to backprop", OF_BACKPROP),
         ("method: heat", ["gamma"], "method equilibrium, not to heat", OF_HEAT),
-        ("method: heat", NEVER_HEAT, "method equilibrium or backprop, not to heat", OF_HEAT),
+        ("method: heat", DESCENT_ALONE, "method equilibrium or backprop, not to heat", OF_HEAT),
+        ("method: heat", SHARED, "method equilibrium, implicit or backprop, not to heat", OF_HEAT),
+        ("method: heat", ["kappa"], "method implicit, not to heat", OF_HEAT),
+        ("method: backprop", ["kappa"], "method implicit, not to backprop", OF_BACKPROP),
+        ("method: implicit", ONLY_HEAT, "method heat, not to implicit", OF_IMPLICIT),
+        ("method: implicit", ["gamma"], "method equilibrium, not to implicit", OF_IMPLICIT),
+        ("method: implicit", DESCENT_ALONE, "method equilibrium or backprop, not to implicit", OF_IMPLICIT),
         ("log_every: 10", ["gamma"], "method equilibrium, not to heat", OF_HEAT),
     ],
 )
@@ -420,7 +428,7 @@ def test_an_option_without_its_section_is_refused_with_its_line(tmp_path):
             "schedule: cosin",
             "schedule: given cosin; must be one of constant, linear, cosine; did you mean cosine?",
         ),
-        ("precision: half", "precision: given half; must be one of double, single"),
+        ("precision: half", "precision: given half; must be one of auto, double, single"),
         ("optimizer: [sgd]", "optimizer: given [sgd]; must be one of sgd, momentum, adam"),
         ("stop_when: 0.1", f"stop_when: given 0.1; must be {STOP_WHEN}"),
         ("stop_when: null", f"stop_when: given null; must be {STOP_WHEN}"),

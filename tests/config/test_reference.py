@@ -10,11 +10,18 @@ from sheafcli.config import load_config
 from sheafcli.config.layers import LAYERS, PLAIN
 from sheafcli.config.reference import reference
 from sheafcli.config.schema import Config, DiagnosticsSpec, NetworkSpec
-from sheafcli.config.training import BackpropSpec, BaselineSpec, EquilibriumSpec, HeatSpec, StopSpec
+from sheafcli.config.training import (
+    BackpropSpec,
+    BaselineSpec,
+    EquilibriumSpec,
+    HeatSpec,
+    ImplicitSpec,
+    StopSpec,
+)
 from sheafcli.tasks import TASKS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
-TRAININGS = [HeatSpec, EquilibriumSpec, BackpropSpec]
+TRAININGS = [HeatSpec, EquilibriumSpec, ImplicitSpec, BackpropSpec]
 MODELS = [Config, NetworkSpec, *TRAININGS, StopSpec, DiagnosticsSpec, BaselineSpec]
 
 
@@ -52,7 +59,7 @@ def test_a_row_says_key_type_default_and_reason():
     assert any(row.startswith("| `beta` | a finite number above 0, or auto | `auto` |") for row in rows)
     assert any(row.startswith("| `every` | an integer of at least 1, or null | `null` |") for row in rows)
     default = "| `{train_loss: null, seconds: null}` |"
-    assert sum(row.startswith("| `stop_when` | a mapping of") and default in row for row in rows) == 3
+    assert sum(row.startswith("| `stop_when` | a mapping of") and default in row for row in rows) == 4
     assert all(row.count("|") == 5 for row in rows if row.startswith("|"))
 
 
@@ -76,6 +83,7 @@ def test_every_section_and_variant_has_its_heading():
         "## `training`",
         "### `method: heat`",
         "### `method: equilibrium`",
+        "### `method: implicit`",
         "### `method: backprop`",
         "## `diagnostics`",
         "## `baseline`",
