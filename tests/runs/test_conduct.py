@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from closed_form import equilibrium
 from scipy.special import expit
 
 from sheafcli.config import load_config
-from sheafcli.core.chain.equilibrium import equilibrium
 from sheafcli.core.chain.sheaf import NeuralSheaf
 from sheafcli.core.graph import Graph, Node
 from sheafcli.core.network import GraphNetwork
