@@ -28,6 +28,9 @@ from sheafcli.errors import InputError
 from sheafcli.interop.networks import read_network, read_stalks
 from sheafcli.tasks import TaskData
 
+# An implicit step of more operations takes seconds; thousands of steps of a descent take no longer.
+MANY_OPERATIONS = 1e11
+
 
 class _Unfit(InputError):
     """A value of the configuration that does not fit the data; `message` says what would."""
@@ -84,6 +87,21 @@ class Experiment:
         if config.baseline is not None:
             phases.append(_descent_phase("baseline", config.baseline, task, network, stalks_seed))
         return cls(config, task, network, tuple(phases))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user ought to know before it begins: of the data, and that a step takes long."""
+        if not isinstance(self.config.training, ImplicitSpec):
+            return self.task.notes
+        cost = Cost.of(self.network, self.task.n_train)
+        if cost.operations < MANY_OPERATIONS:
+            return self.task.notes
+        slow = (
+            f"a step of implicit takes about {cost.operations:.1e} operations and {cost.bytes / 1e9:.2g} GB "
+            f"here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; equilibrium and backprop with "
+            "batch_size are the better choice"
+        )
+        return (*self.task.notes, slow)
 
     @property
     def data(self) -> Data:
@@ -177,8 +195,8 @@ def _check_memory(cost: Cost) -> None:
         raise _Unfit(
             ("training", "method"),
             f"a step of implicit solves for {min(cost.unknowns, cost.rows):,} unknowns here, of "
-            f"{cost.unknowns:,} weights and {cost.rows:,} residuals, and needs {cost.bytes / 1e9:,.1f} GB of "
-            f"memory, where this machine has {memory / 1e9:,.1f} GB; choose equilibrium or backprop, with "
+            f"{cost.unknowns:,} weights and {cost.rows:,} residuals, and needs {cost.bytes / 1e9:.2g} GB of "
+            f"memory, where this machine has {memory / 1e9:.2g} GB; choose equilibrium or backprop, with "
             "batch_size",
         )
 
