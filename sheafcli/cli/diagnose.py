@@ -152,10 +152,9 @@ def _print_tables(found: Examination) -> None:
     )
     if isinstance(diagnosis.equilibrium, Pinned):
         leaving = diagnosis.equilibrium.leaving
-        say(
-            f"on the pattern of the forward pass, which {percent(float(leaving.mean()))} of the activations "
-            f"would leave (at most {percent(float(leaving.max()))} of a sample's)"
-        )
+        say("on the pattern of the forward pass, so to first order: of the activations")
+        mean, most = percent(float(leaving.mean())), percent(float(leaving.max()))
+        say(f"{mean} would leave it, of a sample's {most} at most")
     trained_on = found.samples.other_part if found.samples.part == "test" else found.samples.part
     shown = [blame_table(found.layers, trained_on)]
     if found.findings:

@@ -27,7 +27,7 @@ POWERS_FROM = 300.0
 # More stalks than that: only every so-many-th is named.
 MOST_NAMED_STALKS = 16
 # Names of more letters stand upright.
-LONGEST_FLAT = 3
+LONGEST_FLAT, WIDEST_NAME = 3, 16
 
 
 def modes_table(frame: pd.DataFrame) -> Table:
@@ -39,7 +39,8 @@ def modes_table(frame: pd.DataFrame) -> Table:
     table = house_table("Where the slowest (Fiedler) and the fastest mode sit")
     # Names that other tools gave may be long; those of a chain are not.
     short = int(frame["stalk"].str.len().max()) <= LONGEST_FLAT
-    table.add_column("\nstalk", overflow="fold", no_wrap=short)
+    widest = min(WIDEST_NAME, int(frame["stalk"].str.len().max()))
+    table.add_column("\nstalk", overflow="fold", no_wrap=short, min_width=widest)
     cells: list[Iterable[RenderableType]] = [frame["stalk"]]
     for mode, colour, shares, at, most in (
         ("slowest", SLOWEST, "fiedler", "at", "share"),
@@ -47,13 +48,13 @@ def modes_table(frame: pd.DataFrame) -> Table:
     ):
         table.add_column(f"{mode}\nmode", justify="right", no_wrap=True)
         table.add_column("")
-        table.add_column("\nmost at", overflow="fold", no_wrap=short)
+        table.add_column("\nmost at", no_wrap=True)
         table.add_column("", justify="right", no_wrap=True)
-        longest = float(frame[shares].max())
+        longest, places = float(frame[shares].max()), (frame["stalk"], frame[at])
         cells += [
             [percent(share) for share in frame[shares]],
             [ShareBar(((float(share), colour),), longest) for share in frame[shares]],
-            [Text(str(place)) for place in frame[at]],
+            [Text(place if short else place[len(stalk) :]) for stalk, place in zip(*places, strict=True)],
             [percent(share) for share in frame[most]],
         ]
     for row in zip(*cells, strict=True):

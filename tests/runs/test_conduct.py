@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from closed_form import equilibrium
 from scipy.special import expit
 
 from sheafcli.config import load_config
-from sheafcli.core.chain.equilibrium import equilibrium
 from sheafcli.core.chain.sheaf import NeuralSheaf
 from sheafcli.core.graph import Graph, Node
 from sheafcli.core.network import GraphNetwork
@@ -484,6 +484,11 @@ KINDS = {
     ),
     "equilibrium, softmax": (
         ["training={method: equilibrium, gamma: 1, steps: 35, log_every: 10}"],
+        FOUR_CLASSES,
+    ),
+    "implicit, within and beyond a cycle": (["training={method: implicit, steps: 67, log_every: 9}"], None),
+    "implicit, softmax, giving way": (
+        ["training={method: implicit, kappa: 0.5, weight_decay: 0.01, steps: 8, log_every: 3}"],
         FOUR_CLASSES,
     ),
     "equilibrium, ends early": ([f"training={ENDS_EARLY}"], TWO_CLASSES),
