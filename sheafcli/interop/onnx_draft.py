@@ -264,13 +264,13 @@ class Site:
         stalks = len(full) - (samples is not None)
         return place - (samples is not None and place > samples) - stalks
 
-    def images(self) -> Piece:
-        """Return the first input, which must be samples x channels x spatial axes."""
+    def images(self, axes: int | None = None) -> Piece:
+        """Return the first input, which must be samples x channels x so many spatial axes."""
         full = self.full()
-        if len(full) < 3 or full[0] != SAMPLES:
+        if len(full) < 3 or full[0] != SAMPLES or (axes is not None and len(full) != axes + 2):
             raise ValueError(
-                f"{self.node.label} works on images, samples x channels x axes, and there is no axis of "
-                "samples in front; export the model with an input that has one"
+                f"{self.node.label} works on samples x channels x {axes or 'spatial'} axes, and its input "
+                f"has {len(full)} axes; export the model with an input that has the samples as its first axis"
             )
         return self.piece()
 

@@ -101,6 +101,8 @@ def _end(graph: OnnxGraph, values: Values, draft: Draft, output: str) -> End:
     if value not in draft.of_value:
         _say_open(values, walk)
         maker = graph.makers[value]
+        if maker.outputs[0] == value:
+            raise ValueError(f"the shape of what {maker.label} gives cannot be told; export the model again")
         raise ValueError(f"{value!r} is not the first output of {maker.label}, and that alone is read")
     if any(size != SAMPLES and values.sizes.holds_samples(size) for size in values.shapes[value]):
         raise ValueError(
