@@ -24,7 +24,7 @@ from sheafcli.config.document import (
 from sheafcli.config.naming import LONGEST, name_from
 from sheafcli.config.problems import did_you_mean, found_problems, input_error, problem_at
 from sheafcli.config.schema import Config, StartKeyword
-from sheafcli.config.training import StalksKeyword
+from sheafcli.core.training.heat import Start
 from sheafcli.errors import InputError
 
 MAX_BYTES = 2**20
@@ -33,7 +33,7 @@ MAX_BYTES = 2**20
 FILE_KEYS: dict[KeyPath, tuple[str, ...]] = {
     ("task", "path"): (),
     ("network", "start"): get_args(StartKeyword),
-    ("training", "stalks"): get_args(StalksKeyword),
+    ("training", "stalks"): get_args(Start),
 }
 """Keys that hold the path of a file, with the words that may stand there instead."""
 

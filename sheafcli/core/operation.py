@@ -122,7 +122,7 @@ class Patterned(Protocol):
 
 
 @runtime_checkable
-class Kinked(Patterned, Protocol):
+class Kinked(Patterned, Operation, Protocol):
     """An activation, entry by entry, whose pieces meet at kinks, along which an equilibrium may slide."""
 
     @property

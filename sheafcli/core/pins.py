@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,11 @@ class Pin:
         """Whether the coordinate is overwritten."""
         return self.stiffness is None
 
+    @property
+    def index(self) -> tuple[Any, ...]:
+        """What picks the coordinate out of a stalk, samples x stalk."""
+        return (slice(None), *self.place)
+
     def column(self, stalks: Mapping[str, Array]) -> Array:
         """Return this pin's coordinate, a view of shape (samples,), of a cochain's free stalks."""
         if self.stalk not in stalks:
@@ -57,7 +63,7 @@ class Pin:
                 f"the pin on {self} needs one value or {stalk.shape[0]}, one a sample, "
                 f"got shape {np.shape(self.value)}"
             )
-        return np.asarray(stalk[:, *self.place])
+        return np.asarray(stalk[self.index])
 
     def check(self, shape: Shape) -> None:
         """Raise ValueError unless the coordinate is one of a stalk of this shape."""

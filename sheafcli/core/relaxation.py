@@ -4,17 +4,23 @@ With x the stalks of all heads, r_v = g_v(x_pa(v)) - x_v the residuals, soft pin
 
     E(x) = 1/2 sum |r_v|^2 + 1/2 sum_soft gamma_i (x_i - t_i)^2 + gamma potential(z, y)
 
-is minimised over what is not held. A step is Gauss and Newton's: delta at the values at hand is unitriangular,
-so that the step without pins is (I - N)^-1 r, a sweep, and pins add multipliers mu of their own number,
+is minimised over what is not held. A step is Gauss and Newton's: delta at the values at hand is
+unitriangular, so that the step without pins is (I - N)^-1 r, a sweep; pins add multipliers mu,
 
     d = (I - N)^-1 (r + u),   u = (I - N)^-T mu,
 
 which meet every pin's own law (hard: x + d = t, soft: mu = -gamma (x + d - t), the output's: linearised),
 solved by conjugate gradients, two sweeps a product. A line search on E makes it safe.
 
-Kinks: where a stalk z is read by one activation a alone, z is not moved but eliminated: it lies where the cost
-of its two edges is least on the side it comes from, and that may be a kink z = knot. There the equilibrium
-slides, and the step holds it. What is left has a continuous slope, as in `sheafcli.core.chain.reduction`.
+Kinks: where a stalk z is read by one activation a alone, z is not moved but eliminated: it lies where the
+cost of its two edges is least on the side it comes from, and that may be a kink z = knot. There the
+equilibrium slides, and the step holds it. With h = sum_p A_p x_p what z is made of, a ReLU leaves the cost
+
+    active    z = (h + a) / 2   (a - h)^2 / 4        while h + a > 0
+    inactive  z = h             a^2 / 2              while h < 0
+    kink      z = 0             (h^2 + a^2) / 2      while h >= 0 and h + a <= 0,
+
+whose slope is continuous for h >= 0; where h < 0 < h + a it keeps the state it has, as the flow does.
 """
 
 from __future__ import annotations
@@ -35,6 +41,7 @@ from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.resistance import conjugate_gradients
 from sheafcli.core.sweep import (
     Linearization,
+    Stalks,
     forward,
     pull_back,
     push_forward,
@@ -46,19 +53,19 @@ ARMIJO, ROUNDING, HALVINGS = 1e-4, 1e-14, 40
 # What conjugate gradients may leave, as a share.
 SHARE_LEFT = 1e-6
 
-Stalks = dict[int, Array]
-
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
     """A pinned equilibrium of a graph, with its certificate.
 
-    `stalks` are those of all heads by name, samples x stalk. Per sample: `energy` is E; `certificate` the
+    `stalks` are those of all heads by name, samples x stalk; `kinks` says which coordinates of those that one
+    activation alone reads are held at its kinks. Per sample: `energy` is E; `certificate` the
     largest entry of the force that is left (at a kink, of the element of Clarke's subdifferential nearest to
     zero); `converged` says whether it is within the tolerance; `iterations` counts steps.
     """
 
     stalks: Mapping[str, Array]
+    kinks: Mapping[str, NDArray[np.bool_]]
     energy: Array
     certificate: Array
     converged: NDArray[np.bool_]
@@ -80,9 +87,10 @@ def relax(
     """Return the equilibrium with the input held at X, and whatever else is pinned.
 
     `target`, samples x outputs, pins the output if phi is the identity, else pulls it by an output edge, as
-    `stiffness` does for any output; `squared` makes that edge's potential half its squared residual. Pins name a head and a place in its stalk. `start` are stalks to begin
-    from, the forward pass unless given. A sample has converged when its certificate is at most the
-    tolerance, times the largest residual if that is above 1.
+    `stiffness` does for any output; `squared` makes that edge's potential half its squared residual. Pins
+    name a stalk, as `network.stalks` does, and a place in it. `start` are stalks to begin from, the forward
+    pass unless given. A sample has converged when its certificate is at most the tolerance, times the largest
+    residual if that is above 1.
     """
     graph = network.graph
     X = as_inputs(network, X).astype(np.float64)
@@ -99,12 +107,18 @@ def relax(
         )
         begin = None if start is None else {name: stalk[block] for name, stalk in start.items()}
         parts.append(_relaxed(problem, begin, tolerance, max_iterations))
-    stalks = {v.name: np.concatenate([part.stalks[v.name] for part in parts]) for v in graph.heads}
+    stalks, kinks = (
+        {
+            name: np.concatenate([getattr(part, field)[name] for part in parts])
+            for name in getattr(parts[0], field)
+        }
+        for field in ("stalks", "kinks")
+    )
     energy, left, converged, steps = (
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("energy", "certificate", "converged", "iterations")
     )
-    return Relaxed(stalks, energy, left, converged, steps)
+    return Relaxed(stalks, kinks, energy, left, converged, steps)
 
 
 def _part(pin: Pin, block: slice) -> Pin:
@@ -147,7 +161,8 @@ class Problem:
     """What is held and pulled, by the index of the head: hard pins, springs and the pull on the output.
 
     `hard` are masks, `values` what is held or aimed at, `springs` stiffnesses, 0 where there is none; each
-    samples x stalk. `partners` maps a stalk z that one activation alone reads to that activation's vertex.
+    samples x stalk. `partners` maps a stalk z that one activation alone reads to that activation's
+    vertex, `names` are those of the stalks.
     """
 
     graph: Graph
@@ -157,6 +172,7 @@ class Problem:
     values: Stalks
     pull: Pull | None
     partners: dict[int, Vertex]
+    names: dict[str, int]
 
     @classmethod
     def of(
@@ -180,15 +196,16 @@ class Problem:
         if target is not None:
             if rigid and graph.output.edge is None:
                 raise ValueError(
-                    f"{graph.output.name}, the output, is exact: it has no stalk to hold; give a stiffness, or "
-                    "pin what it reads"
+                    f"{graph.output.name}, the output, is exact: it has no stalk to hold; give a stiffness, "
+                    "or pin what it reads"
                 )
             if not rigid:
                 pull = Pull(network.output, target, 1.0 if stiffness is None else stiffness, squared)
-        named = {v.name: v for v in graph.heads}
-        check_pins(pins, {v.name: zeros[v.index] for v in graph.heads}, graph.output.name if rigid else None)
+        names = {name: v.index for name, v in zip(network.stalks, graph.heads, strict=True)}
+        held = [name for name, i in names.items() if rigid and i == graph.output.index]
+        check_pins(pins, {name: zeros[i] for name, i in names.items()}, *held)
         for pin in pins:
-            index, place = named[pin.stalk].index, (slice(None), *pin.place)
+            index, place = names[pin.stalk], pin.index
             values[index][place] = pin.value
             if pin.stiffness is None:
                 hard[index][place] = True
@@ -203,9 +220,9 @@ class Problem:
             alone = len(readers) == 1 and isinstance(readers[0].operation, Kinked)
             if alone and head is not graph.output:
                 partners[head.index] = readers[0]
-        return cls(graph, X, hard, springs, values, pull, partners)
+        return cls(graph, X, hard, springs, values, pull, partners, names)
 
-    def hold(self, x: Stalks) -> Stalks:
+    def hold(self, x: Stalks) -> dict[int, Array]:
         """Return stalks with what is held put in place."""
         return {i: np.where(self.hard[i], self.values[i], stalk) for i, stalk in x.items()}
 
@@ -230,9 +247,9 @@ def evaluate(problem: Problem, x: Stalks, before: Stalks) -> Point:
     graph, x = problem.graph, dict(x)
     energy = np.zeros(len(problem.X))
     restrictions: list[Restriction | None] = [None] * len(graph.vertices)
-    residuals: Stalks = {}
+    residuals: dict[int, Array] = {}
     kinks: dict[int, NDArray[np.bool_]] = {}
-    jumps: Stalks = {}
+    jumps: dict[int, Array] = {}
     for vertex, parents, value in forward(graph, problem.X, x):
         index, operation = vertex.index, vertex.operation
         assert operation is not None
@@ -258,8 +275,9 @@ def _settle(
 ) -> tuple[Array, NDArray[np.bool_], Array]:
     """Return the z that minimises (1 + gamma) (z - h')^2 / 2 + (g(z) - a)^2 / 2 nearest to where it was.
 
-    gamma and h' = (h + gamma t) / (1 + gamma) are those of a spring on z. It goes from piece to piece as long as
-    the cost goes down beyond an end. Also where it is held at a kink, and by how much the slope of g jumps there.
+    gamma and h' = (h + gamma t) / (1 + gamma) are those of a spring on z. It goes from piece to piece as long
+    as the cost goes down beyond an end. Also where it is held at a kink, and by how much the slope of g jumps
+    there.
     """
     operation = partner.operation
     assert isinstance(operation, Kinked)
@@ -295,31 +313,31 @@ def _line(operation: Kinked, piece: NDArray[np.integer[Any]]) -> tuple[Array, Ar
     return slope, operation.forward(inside) - slope * inside
 
 
-def gradient_of(problem: Problem, at: Point) -> Stalks:
+def gradient_of(problem: Problem, at: Point) -> dict[int, Array]:
     """Return the gradient of E, springs left out, at every head; at a kink from the right."""
     pulled = {} if problem.pull is None else {problem.graph.output.index: problem.pull.slope(at.at.output)}
     pulls = pull_back(at.at, pulled, held=at.residuals)
     return {v.index: w - at.residuals[v.index] for v, w in pulls if v.edge is not None}
 
 
-def forces(problem: Problem, at: Point, gradient: Stalks) -> Stalks:
-    """Return what is left of the gradient where nothing is held; at a kink the nearest to zero of Clarke's."""
+def forces(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
+    """Return what is left of the gradient where nothing holds; at a kink the nearest to 0 of Clarke's."""
     left = {}
-    for i, g in gradient.items():
-        g = g + problem.springs[i] * (at.x[i] - problem.values[i])
+    for i, from_right in gradient.items():
+        g = from_right + problem.springs[i] * (at.x[i] - problem.values[i])
         if i in at.kinks:
             below = g - at.jumps[i] * at.residuals[problem.partners[i].index]
-            inside = np.clip(0.0, np.minimum(below, g), np.maximum(below, g))
-            g = np.where(at.kinks[i], inside, g)
+            nearest = np.clip(0.0, np.minimum(below, g), np.maximum(below, g))
+            g = np.where(at.kinks[i], nearest, g)
         left[i] = np.where(problem.hard[i], 0.0, g)
     return left
 
 
-def newton(problem: Problem, at: Point, gradient: Stalks) -> Stalks:
+def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
     """Return the step of every head to the minimum of the energy linearised at a point.
 
-    Multipliers begin where they stand: at what is held by the gradient there, else by the law of their pin. So
-    what is solved for vanishes with the forces that are left, and need be known to a share of it alone.
+    Multipliers begin where they stand: at what is held by the gradient there, else by the law of their pin.
+    So what is solved for vanishes with the forces that are left, and need be known to a share of it alone.
     """
     graph, n = problem.graph, len(problem.X)
     out = graph.output.index
@@ -330,7 +348,7 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> Stalks:
     gives = {i: 1.0 / np.where(fixed[i] | ~mask, np.inf, problem.springs[i]) for i, mask in acts.items()}
     ends = np.cumsum([0, *(mask[0].size for mask in acts.values())]).tolist()
 
-    def respond(pulls: Stalks, given: Stalks) -> Stalks:
+    def respond(pulls: Stalks, given: Stalks) -> dict[int, Array]:
         """Return (I - N)^-1 (given + (I - N)^-T pulls) at every vertex that has an operation."""
         u = {v.index: w for v, w in pull_back(at.at, pulls) if v.edge is not None}
         return {step.vertex.index: step.value for step in push_forward(at.at, _sum(given, u))}
@@ -346,7 +364,7 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> Stalks:
             return m
         return np.concatenate([m[:, : ends[-1]], pull.bend(z, m[:, ends[-1] :])], axis=1)
 
-    def placed(m: Array) -> Stalks:
+    def placed(m: Array) -> dict[int, Array]:
         """Return multipliers where they pull."""
         m, parts = metric(m), zip(acts.items(), ends, ends[1:], strict=False)
         pulls = {i: m[:, first:end].reshape(mask.shape) * mask for (i, mask), first, end in parts}
@@ -368,8 +386,9 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> Stalks:
     return {i: free[i] + more[i] for i in x}
 
 
-def _sum(one: Stalks, other: Stalks) -> Stalks:
-    return {i: one[i] + other[i] if i in one and i in other else (one | other)[i] for i in one | other}
+def _sum(one: Stalks, other: Stalks) -> dict[int, Array]:
+    both = {**one, **other}
+    return {i: one[i] + other[i] if i in one and i in other else part for i, part in both.items()}
 
 
 def _relaxed(
@@ -384,7 +403,7 @@ def _relaxed(
             if step.vertex.edge is not None
         }
     else:
-        x = {v.index: np.asarray(begin[v.name], dtype=np.float64) for v in graph.heads}
+        x = {i: np.asarray(begin[name], dtype=np.float64) for name, i in problem.names.items()}
     x = problem.hold(x)
     at = evaluate(problem, x, x)
     iterations, moving = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
@@ -395,8 +414,9 @@ def _relaxed(
         converged = certificate <= tolerance * np.maximum(1.0, _largest(at.residuals))
         moving &= ~converged & (iterations < max_iterations)
         if not moving.any():
-            named = {v.name: at.x[v.index] for v in graph.heads}
-            return Relaxed(named, at.energy, certificate, converged, iterations)
+            stalks = {name: at.x[i] for name, i in problem.names.items()}
+            kinks = {name: at.kinks[i] for name, i in problem.names.items() if i in at.kinks}
+            return Relaxed(stalks, kinks, at.energy, certificate, converged, iterations)
         step = newton(problem, at, gradient)
         slope = sum((g * step[i]).reshape(n, -1).sum(axis=1) for i, g in left.items())
         lengths, there = np.where(moving, 1.0, 0.0), at
@@ -421,7 +441,7 @@ def _wide(lengths: Array, stalk: Array) -> Array:
     return lengths.reshape(-1, *(1,) * (stalk.ndim - 1))
 
 
-def _largest(stalks: Mapping[int, Array]) -> Array:
+def _largest(stalks: Stalks) -> Array:
     """Return the largest entry in size, by sample."""
     sizes = [np.abs(stalk).reshape(len(stalk), -1).max(axis=1) for stalk in stalks.values()]
     return np.asarray(np.max(sizes, axis=0))

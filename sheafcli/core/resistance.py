@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.core.sweep import Linearization, pull_back
+from sheafcli.core.blocks import blocks
+from sheafcli.core.graph import Graph
+from sheafcli.core.sweep import Linearization, linearize, pull_back
 from sheafcli.core.types import Array
 
 # Up to so many outputs S itself is formed.
@@ -56,6 +58,16 @@ def effective_resistance(at: Linearization, seed: int = 0) -> Resistance:
         if S is not None:
             S += part
     return Resistance(np.stack(traces[::-1], axis=1), S)
+
+
+def resistance_traces(graph: Graph, X: Array) -> Array:
+    """Return the traces of the edges' parts of S on the forward pattern, samples x edges, block by block."""
+    adjoints = graph.output.size if graph.output.size <= FEW else 1
+    entries = (adjoints + 1) * graph.dimension
+    parts = (
+        effective_resistance(linearize(graph, X[block]), block.start) for block in blocks(len(X), entries)
+    )
+    return np.concatenate([part.traces for part in parts])
 
 
 def conjugate_gradients(

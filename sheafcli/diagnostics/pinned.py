@@ -10,15 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.discord import residuals
-from sheafcli.core.chain.equilibrium import resistances
 from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.edge import Edge, edges
+from sheafcli.core.edge import Edge
 from sheafcli.core.graph import Graph
 from sheafcli.core.network import AnyNetwork, GraphNetwork, as_inputs
 from sheafcli.core.pinned import Pinned, pinned
-from sheafcli.core.resistance import FEW
+from sheafcli.core.resistance import FEW, resistance_traces
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.discord import (
     Statistics,
@@ -33,8 +31,6 @@ from sheafcli.diagnostics.discord import (
 )
 from sheafcli.diagnostics.units import active_shares, positions, unit_axes
 
-# The effective resistance has work arrays of this many entries at most.
-BLOCK_ENTRIES = 1 << 22
 # The sweeps of larger graphs are in single precision, which halves time and memory: tables show fewer digits.
 DOUBLE = 4_000
 # What the balance at the output of a graph may lack, as a share of it.
@@ -177,17 +173,9 @@ def resistance_shares(network: Network, X: Array) -> dict[Edge, float]:
     if the pull lambda has no preferred direction. An output edge, whose residual is lambda itself, has
     the part I.
     """
-    path = edges(network.depth, output=network.has_output_vertex)
-    total = dict.fromkeys(path, 0.0)
-    block = max(1, BLOCK_ENTRIES // (max(network.widths[1:]) * network.widths[-1]))
-    for first in range(0, len(X), block):
-        part = X[first : first + block]
-        R = [pattern_of(z) for z in network.pre_activations(part)[:-1]]
-        for edge, blocks in resistances(network, R, len(part)):
-            traces = np.trace(blocks, axis1=1, axis2=2)
-            total[edge] += float(np.broadcast_to(traces, len(part)).sum())
+    total = dict(zip(network.edges, resistance_traces(network.graph, X).sum(axis=0).tolist(), strict=False))
     if network.has_output_vertex:
-        total[path[-1]] = float(len(X) * network.widths[-1])
+        total[network.edges[-1]] = float(len(X) * network.n_outputs)
     everything = sum(total.values())
     return {edge: value / everything for edge, value in total.items()}
 

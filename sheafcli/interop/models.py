@@ -21,6 +21,7 @@ from sheafcli.interop.graph_file import GraphFile
 from sheafcli.interop.modules import state_chain
 from sheafcli.interop.networks import check_range, network_arrays, network_from
 from sheafcli.interop.npz import read_npz
+from sheafcli.interop.onnx_export import graph_bytes
 from sheafcli.interop.onnx_files import onnx_bytes, read_onnx
 from sheafcli.interop.pytorch import pytorch_bytes, read_pytorch
 from sheafcli.interop.safetensors_files import read_safetensors, safetensors_bytes
@@ -149,7 +150,8 @@ def _of_graph(file: GraphFile, format: str, output: str, *, fold: bool) -> Model
 def model_bytes(path: Path, network: AnyNetwork) -> bytes:
     """Return the content of a model file of the format that the suffix of `path` names.
 
-    The weights are written in float64, so that `read_model` gives back the same network, bit for bit.
+    Of a plain chain the weights are written in float64, so that `read_model` gives back the same network,
+    bit for bit. InputError where the format does not hold such a network.
     """
     format = format_of(path)
     if format not in WRITERS:
@@ -196,15 +198,26 @@ def _npz_bytes(network: AnyNetwork) -> bytes:
     return file.getvalue()
 
 
+def _onnx_bytes(network: AnyNetwork) -> bytes:
+    return onnx_bytes(network) if isinstance(network, Network) else graph_bytes(network)
+
+
 def _of_chain(write: Callable[[Network], bytes], format: str) -> Callable[[AnyNetwork], bytes]:
     """Return the writer of a format that plain chains alone can be written in."""
-    return lambda network: write(plain_chain(network, f"the {format} format"))
+
+    def written(network: AnyNetwork) -> bytes:
+        try:
+            return write(plain_chain(network, f"the {format} format"))
+        except ValueError as error:
+            raise ValueError(f"{error}: write .onnx or .npz, which hold how values part and join") from None
+
+    return written
 
 
 WRITERS: dict[str, Callable[[AnyNetwork], bytes]] = {
     "npz": _npz_bytes,
     "pytorch": _of_chain(pytorch_bytes, "pytorch"),
     "safetensors": _of_chain(safetensors_bytes, "safetensors"),
-    "onnx": _of_chain(onnx_bytes, "onnx"),
+    "onnx": _onnx_bytes,
 }
 """How each format is written."""

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from closed_form import effective_resistance
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracles import problem
@@ -13,7 +14,6 @@ from strategies import networks, seeds
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import residuals, training_discord, training_energy
-from sheafcli.core.chain.equilibrium import effective_resistance
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from closed_form import effective_resistance as chain_resistance
+from closed_form import equilibrium, resistances
 from graphs import graph_of, graphs
 from hypothesis import given, settings
 from scipy.sparse.linalg import splu
 from strategies import networks, seeds
 
-from sheafcli.core.chain.equilibrium import effective_resistance as chain_resistance
-from sheafcli.core.chain.equilibrium import equilibrium, resistances
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.edge import edges as chain_edges

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from closed_form import effective_resistance
 
 from sheafcli.config.training import BackpropSpec, HeatSpec
-from sheafcli.core.chain.equilibrium import effective_resistance
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf
 from sheafcli.core.outputs import output_named

@@ -8,14 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
+from sheafcli.core.blocks import blocks
 from sheafcli.core.edge import Edge, activation_edge, affine_edge, edges
 from sheafcli.core.graph import Graph
 from sheafcli.core.operation import Operation
 from sheafcli.core.operations import Dense, ReLU
 from sheafcli.core.outputs import Identity, Output, output_named
 from sheafcli.core.types import Array, Seed, Shape
-
-BLOCK = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,14 +122,15 @@ class Network:
     def logits(self, X: Array) -> Array:
         """Return z_{k+1} of the forward pass, samples x n_{k+1}.
 
-        Keeps one layer of so many samples as BLOCK in memory at a time, however many there are.
+        Keeps one layer of a block of samples in memory at a time, however many there are.
         """
-        if len(X) > BLOCK:
-            return np.concatenate([self.logits(X[i : i + BLOCK]) for i in range(0, len(X), BLOCK)])
-        z = np.asarray(X, dtype=np.float64) @ self.weights[0].T + self.biases[0]
-        for W, b in zip(self.weights[1:], self.biases[1:], strict=True):
-            z = np.maximum(z, 0.0) @ W.T + b
-        return z
+        found = []
+        for block in blocks(len(X), max(self.widths)):
+            z = np.asarray(X[block], dtype=np.float64) @ self.weights[0].T + self.biases[0]
+            for W, b in zip(self.weights[1:], self.biases[1:], strict=True):
+                z = np.maximum(z, 0.0) @ W.T + b
+            found.append(z)
+        return np.concatenate(found)
 
     def predict(self, X: Array) -> Array:
         """Return phi(z_{k+1}), samples x n_{k+1}."""

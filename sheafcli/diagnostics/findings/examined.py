@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 
 from sheafcli.config.training import TrainingSpec
 from sheafcli.core.chain.discord import residuals
-from sheafcli.core.chain.equilibrium import resistances
 from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.graph import Graph, Vertex
 from sheafcli.core.network import AnyNetwork, as_inputs
 from sheafcli.core.outputs import Output
+from sheafcli.core.resistance import resistance_traces
 from sheafcli.core.spectrum import Spectrum, spectrum
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.discord import squared_residuals
 from sheafcli.diagnostics.findings.reference import Reference, missed, reference
 from sheafcli.diagnostics.findings.rows import spread_evenly, spread_rows
 from sheafcli.diagnostics.findings.shift import Shift, shift_between
-from sheafcli.diagnostics.pinned import BALANCED, BLOCK_ENTRIES, Diagnosis, settled_graph
+from sheafcli.diagnostics.pinned import BALANCED, Diagnosis, settled_graph
 from sheafcli.diagnostics.units import Values, gates, is_live, values_of
 
 # From fewer samples nothing is said of what neurons do on all: what has not been seen in n samples happens,
@@ -284,21 +283,14 @@ class Examined:
         if network is None:
             return None
         X = spread_evenly(self.X, MOST_SAMPLES)
-        block = max(1, BLOCK_ENTRIES // (max(network.widths[1:]) * network.widths[-1]))
-        totals, traces = [], np.zeros((self.last, 2))
-        for first in range(0, len(X), block):
-            part = X[first : first + block]
-            R = [pattern_of(z) for z in network.pre_activations(part)[:-1]]
-            total = np.zeros(len(part))
-            for edge, S in resistances(network, R, len(part)):
-                trace = np.broadcast_to(np.trace(S, axis1=1, axis2=2), len(part))
-                traces[edge.layer - 1, int(edge.operation == "activation")] += trace.sum()
-                total += trace
-            totals.append(total)
+        parts = resistance_traces(network.graph, X)
+        traces = np.zeros((self.last, 2))
+        for edge, trace in zip(network.graph.edges, parts.T, strict=True):
+            traces[edge.layer - 1, int(edge.operation == "activation")] = trace.sum()
         # Activation l-1 has ||J_{l-1}||^2, affine l has ||J_l R_l||^2, and affine k+1 has ||I||^2.
         after = np.maximum(traces[1:, 0], np.finfo(np.float64).tiny)
         gains = np.concatenate([[np.nan], traces[:-1, 1] / after])
-        return Resistance(float(np.median(np.concatenate(totals))) / network.widths[-1], gains)
+        return Resistance(float(np.median(parts.sum(axis=1))) / network.widths[-1], gains)
 
     @cached_property
     def spectrum(self) -> Spectrum | None:
