@@ -35,6 +35,8 @@ def window_padding(node: Node, kernel: Sequence[int], spatial: Shape) -> tuple[S
         return stride, dilation, tuple(pairs)
     if automatic == b"VALID":
         return stride, dilation, ((0, 0),) * axes
+    if max(pads) > max(0, *(d * k for d, k in zip(dilation, kernel, strict=True))):
+        raise ValueError(f"its padding, {pads}, is wider than its windows, {list(kernel)}")
     return stride, dilation, tuple(zip(pads[:axes], pads[axes:], strict=True))
 
 

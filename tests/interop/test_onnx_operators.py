@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from model_files import refusal
+from model_files import assert_damage_is_refused_or_harmless, refusal
 from onnx import helper
 from onnx_graphs import graph, run, saved
 
@@ -135,8 +135,8 @@ OF_H = {
 WHOLE["zeroth"] = np.array([0])
 
 
-def of_images(body, opset=17, given="float[N,3,6,6] x"):
-    arrays = {name: array.astype(np.float32) for name, array in ARRAYS.items()} | WHOLE
+def of_images(body, opset=17, given="float[N,3,6,6] x", more=None):
+    arrays = {name: array.astype(np.float32) for name, array in ARRAYS.items()} | WHOLE | (more or {})
     return graph(body.replace("'", '"'), given, opset=opset, arrays=arrays)
 
 
@@ -258,7 +258,7 @@ def test_what_is_not_covered_is_named(tmp_path, body, words):
     [
         ("float[3,6,6] x", "export the model with an input that has the samples as its first axis"),
         ("float[N,3,H,W] x", "leaves open how large a sample of 'x' is; export the model with fixed sizes"),
-        ("float[N,3,100000,10000] x", "one sample makes 15,000,000,000 numbers on its way"),
+        ("float[N,3,100000,10000] x", "the input makes 3,000,000,000 numbers of one sample"),
         ("float[N,3,6,6] x, float[N,4,6,6] u", "depends on 2 (x, u)"),
     ],
 )
@@ -266,6 +266,42 @@ def test_inputs_that_no_network_has_are_named(tmp_path, given, words):
     body = f"{CONV} y = {'Add(h, u)' if 'u' in given.split(', ')[-1] else 'Relu(h)'}"
     message = refusal(saved(tmp_path / "model.onnx", of_images(body, given=given)))
     assert words in message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"{CONV} m = MaxPool<kernel_shape = [3, 2], strides = [2, 2], pads = [1, 0, 1, 0]>(h) p = Pad(m, pads) "
+        "r = Resize<mode = 'nearest'>(p, , scales2) a, b = Split<axis = 1>(r, parts) z = Concat<axis = 1>(b, a) "
+        "y = GlobalAveragePool(z)",
+        f"{CONV} n = LayerNormalization(h, g, s) r = Reshape(n, shuffled) q = Gather<axis = 1>(r, i1) "
+        "m = ReduceMean<axes = [2, 4]>(q) e = Expand(m, long) y = Softmax<axis = 1>(e)",
+    ],
+)
+def test_damage_is_refused_or_harmless(tmp_path, body):
+    model = of_images(body, more={"long": np.array([1, 1, 2, 6, 3])})
+    content = model.SerializeToString()
+    read_model(saved(tmp_path / "whole.onnx", model))
+    assert_damage_is_refused_or_harmless(tmp_path / "model.onnx", content, 150)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y = MaxPool<kernel_shape = [1000000000, 2], pads = [1000000000, 0, 0, 0]>(x)",
+        "y = AveragePool<kernel_shape = [2, 2], pads = [1000000000, 0, 1000000000, 0]>(x)",
+        f"{CONV} m = ReduceMean<axes = [2, 3]>(h) y = Expand(m, billions)",
+        "v = Shape(x) n = Slice(v, zeroth, i1) c = Concat<axis = 0>(n, i1, billions) e = Expand(channels4, c) "
+        "y = Add(e, e)",
+        f"{CONV} y = Pad(h, wide_pads)",
+    ],
+)
+def test_sizes_beyond_all_measure_are_refused(tmp_path, body):
+    more = {
+        "billions": np.array([1, 1, 10**9, 10**9]),
+        "wide_pads": np.array([0, 0, 10**9, 0, 0, 0, 10**9, 0]),
+    }
+    refusal(saved(tmp_path / "model.onnx", of_images(body, more=more)))
 
 
 def test_a_circle_is_refused(tmp_path):
