@@ -25,7 +25,7 @@ whose slope is continuous for h >= 0; where h < 0 < h + a it keeps the state it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,11 +149,12 @@ class Pull:
         error = p - self.y
         return self.stiffness * (self.output.spread(p, error) if self.squared else error)
 
-    def bend(self, z: Array, v: Array) -> Array:
-        """Return its Hessian times v; for squares Gauss and Newton's."""
-        p = self.output.value(z)
-        bent = self.output.spread(p, v)
-        return self.stiffness * (self.output.spread(p, bent) if self.squared else bent)
+    def bend(self, z: Array) -> Callable[[Array], Array]:
+        """Return v -> its Hessian times v; for squares Gauss and Newton's."""
+        p, spread = self.output.value(z), self.output.spread
+        if self.squared:
+            return lambda v: self.stiffness * spread(p, spread(p, v))
+        return lambda v: self.stiffness * spread(p, v)
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,17 +359,19 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
         parts = [(d[i] * mask).reshape(n, -1) for i, mask in acts.items()]
         return np.concatenate(parts if pull is None else [*parts, on_output], axis=1)
 
+    bend = None if pull is None else pull.bend(z)
+
     def metric(m: Array) -> Array:
         """Return multipliers as they pull: at the output by its Hessian."""
-        if pull is None:
+        if bend is None:
             return m
-        return np.concatenate([m[:, : ends[-1]], pull.bend(z, m[:, ends[-1] :])], axis=1)
+        return np.concatenate([m[:, : ends[-1]], bend(m[:, ends[-1] :])], axis=1)
 
-    def placed(m: Array) -> dict[int, Array]:
-        """Return multipliers where they pull."""
-        m, parts = metric(m), zip(acts.items(), ends, ends[1:], strict=False)
-        pulls = {i: m[:, first:end].reshape(mask.shape) * mask for (i, mask), first, end in parts}
-        return pulls if pull is None else _sum(pulls, {out: m[:, ends[-1] :]})
+    def placed(pulls: Array) -> dict[int, Array]:
+        """Return pulls where they pull."""
+        parts = zip(acts.items(), ends, ends[1:], strict=False)
+        by_head = {i: pulls[:, a:b].reshape(mask.shape) * mask for (i, mask), a, b in parts}
+        return by_head if pull is None else _sum(by_head, {out: pulls[:, ends[-1] :]})
 
     now = {i: np.where(fixed[i], gradient[i], problem.springs[i] * (problem.values[i] - x[i])) for i in acts}
     now = now if pull is None else _sum(now, {out: -pull.slope(z)})
@@ -377,12 +380,12 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
         return {i: free[i] for i in x}
     give = read(gives, np.ones_like(z))
 
-    def product(m: Array) -> Array:
-        d = respond(placed(m), {})
+    def product(m: Array, pulls: Array) -> Array:
+        d = respond(placed(pulls), {})
         return read(d, d[out]) + give * m
 
     m = conjugate_gradients(product, -read(free, free[out]), SHARE_LEFT, metric)
-    more = respond(placed(m), {})
+    more = respond(placed(metric(m)), {})
     return {i: free[i] + more[i] for i in x}
 
 
