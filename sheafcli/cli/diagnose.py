@@ -15,6 +15,7 @@ from sheafcli.cli.options import FormatOption, RunArgument
 from sheafcli.core.chain.extension import Extension
 from sheafcli.core.chain.network import Network
 from sheafcli.core.network import GraphNetwork
+from sheafcli.core.pinned import Pinned
 from sheafcli.diagnostics.examination import Examination, examine_run, parts
 from sheafcli.diagnostics.findings.finding import SEVERITIES
 from sheafcli.render.console import print_notes, say, stdout, write_out
@@ -22,12 +23,12 @@ from sheafcli.render.diagnosis import neurons_figure, resistance_figure
 from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
 from sheafcli.render.edge_scatter import edges_figure
 from sheafcli.render.graph_figure import graph_figure
+from sheafcli.render.numbers import percent
 from sheafcli.render.progress import working
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import discord_tables, json_records, neurons_table, show_frame
 from sheafcli.render.tension import tension_figure
 from sheafcli.runs import RunDirectory
-from sheafcli.runs.chains import chain_for
 from sheafcli.runs.data_files import changed_data
 from sheafcli.runs.files import write_text
 from sheafcli.runs.samples import Samples
@@ -64,7 +65,7 @@ def diagnose(
     single neurons and samples.
     """
     directory = RunDirectory.existing(run)
-    network = chain_for(directory.network(), "sheaf diagnose")
+    network = directory.network()
     samples = Samples.choose(directory, network, data, limit)
     print_notes(changed_data(directory))
     with working(parts(network) + 1) as advance:
@@ -119,7 +120,7 @@ def _edge_figures(found: Examination, title: str) -> dict[str, Callable[[], Figu
 
 
 def _print_json(directory: RunDirectory, found: Examination) -> None:
-    tables = found.tables()
+    tables, equilibrium = found.tables(), found.diagnosis.equilibrium
     neurons, samples = (
         tables[name].sort_values("discord", ascending=False, kind="stable").head(most)
         for name, most in (("neurons", MOST_NEURONS), ("samples", MOST_SAMPLES))
@@ -128,6 +129,7 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
         "run": str(directory.path),
         "data": found.samples.part,
         "samples": len(found.samples.X),
+        "leaving": float(equilibrium.leaving.mean()) if isinstance(equilibrium, Pinned) else None,
         "edges": json_records(tables["diagnosis"]),
         "layers": json_records(tables["layers"]),
         "operations": json_records(tables["operations"]),
@@ -148,6 +150,11 @@ def _print_tables(found: Examination) -> None:
         f"Pinned discord of {len(found.samples.X)} samples ({found.samples.part}): "
         "input and true output pinned"
     )
+    if isinstance(diagnosis.equilibrium, Pinned):
+        leaving = diagnosis.equilibrium.leaving
+        say("on the pattern of the forward pass, so to first order: of the activations")
+        mean, most = percent(float(leaving.mean())), percent(float(leaving.max()))
+        say(f"{mean} would leave it, of a sample's {most} at most")
     trained_on = found.samples.other_part if found.samples.part == "test" else found.samples.part
     shown = [blame_table(found.layers, trained_on)]
     if found.findings:

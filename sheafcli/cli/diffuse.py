@@ -15,7 +15,7 @@ from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import diffuse as diffuse_stalks
 from sheafcli.core.chain.extension import extend
-from sheafcli.core.chain.integrators import Chebyshev, Euler, Implicit, Integrator
+from sheafcli.core.chain.integrators import Chebyshev, Euler, Integrator, Stiff
 from sheafcli.core.chain.network import Network
 from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.trace import Recorder
@@ -34,8 +34,8 @@ from sheafcli.runs.subject import Subject
 INTEGRATORS: dict[str, Integrator] = {
     "euler": Euler(),
     "chebyshev": Chebyshev(),
-    "bdf": Implicit("BDF"),
-    "radau": Implicit("Radau"),
+    "bdf": Stiff("BDF"),
+    "radau": Stiff("Radau"),
 }
 IntegratorName = Literal["euler", "chebyshev", "bdf", "radau"]
 Start = Literal["random", "zeros", "forward"]
@@ -171,7 +171,7 @@ def diffuse(
 def _method(name: IntegratorName, dt: float | None, *, samples: int) -> Integrator:
     """Return the integrator that --integrator and --dt ask for."""
     method = INTEGRATORS[name]
-    if isinstance(method, Implicit) and samples > 1:
+    if isinstance(method, Stiff) and samples > 1:
         raise InputError(f"--integrator {name} takes a single sample; leave out --samples {samples}")
     if dt is None:
         return method

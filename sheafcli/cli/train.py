@@ -43,7 +43,7 @@ def train(
     if resume and overwrite:
         raise typer.BadParameter("--resume keeps the run that is there and --overwrite replaces it: give one")
     experiment = Experiment.load(config, set_ or ())
-    print_notes(experiment.task.notes)
+    print_notes(experiment.notes)
     run = RunDirectory(output or Path("results") / experiment.config.name)
     resume = resume and run.has_run
     if resume and run.status_of(experiment.config) == "finished":
@@ -64,7 +64,9 @@ def _conduct(
         run.create(experiment.config, overwrite=overwrite)
     try:
         with ProgressView(quiet=quiet) as view:
-            conduct(experiment, run, view, resume=resume)
+            message = conduct(experiment, run, view, resume=resume)["message"]
+        if message is not None:
+            remark(f"{run.path}: {message}")
     except KeyboardInterrupt:
         print_error(f"interrupted; continue with --resume, what was written is in {run.path}")
         raise typer.Exit(1) from None

@@ -12,7 +12,6 @@ from sheafcli.diagnostics.verification import verify as verify_network
 from sheafcli.render.console import print_notes, stdout
 from sheafcli.render.tables import checks_table, show_frame
 from sheafcli.runs import RunFailed
-from sheafcli.runs.chains import chain_for
 from sheafcli.runs.subject import Subject
 
 
@@ -24,7 +23,7 @@ def verify(
     """Check the theorems on a network; exit 1 if one does not hold."""
     studied = Subject.load(subject)
     print_notes(studied.notes)
-    checks = verify_network(chain_for(studied.network, "sheaf verify"), studied.task.X_test, seed=seed)
+    checks = verify_network(studied.network, studied.task.X_test, seed=seed)
     if format_ == "table":
         stdout().print(checks_table(checks))
     else:

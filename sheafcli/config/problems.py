@@ -35,7 +35,10 @@ def found_problems(errors: Iterable[ErrorDetails], document: Document) -> dict[K
     for error in errors:
         place = _find(error)
         # A union complains once for each of its alternatives, and each time in the same words.
-        problems[place.path] = _problem(error, place, document.origin(place.path))
+        origin = document.origin(place.path)
+        # What stands nowhere is missing under the key that should hold it.
+        is_given = place.path in document.origins
+        problems[place.path] = _problem(error, place, origin if is_given else origin.of_key())
     return problems
 
 
@@ -120,7 +123,7 @@ def _unknown_key(place: _Place) -> str:
     known = f"known here: {', '.join(place.known)}"
     if owners := [tag for tag, model in place.others.items() if key in fields_of(model)]:
         tells_apart = next(key for key in DISCRIMINATORS if key in place.known)
-        return f"belongs to {tells_apart} {' or '.join(owners)}, not to {place.tag}; {known}"
+        return f"belongs to {tells_apart} {any_of(owners)}, not to {place.tag}; {known}"
     if sections := _sections_with(key):
         return f"belongs to {' or '.join(sections)}, not to {here}; {known}"
     return f"unknown key{did_you_mean(key, place.known) or f'; {known}'}"
@@ -145,3 +148,8 @@ def _problem(error: ErrorDetails, place: _Place, origin: Origin) -> Problem:
         case _:
             nearest = did_you_mean(origin.given, choices_of(place.annotation))
             return problem_at(path, f"given {origin.given}; {must}{nearest}", origin)
+
+
+def any_of(names: list[str]) -> str:
+    """Return names as "a", "a or b", "a, b or c"."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

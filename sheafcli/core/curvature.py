@@ -21,6 +21,18 @@ from sheafcli.core.types import Array
 SHARE_LEFT, MOST_PRODUCTS = 1e-2, 30
 
 
+def cholesky(A: Array, ridge: float) -> Callable[[Array], Array] | None:
+    """Return b -> (A + ridge I)^-1 b; None where that matrix is not finite, or indefinite by rounding."""
+    ridged = np.array(A, order="F")
+    ridged.flat[:: len(A) + 1] += ridge
+    try:
+        factor = cho_factor(ridged, overwrite_a=True)
+    except (LinAlgError, ValueError):  # ValueError: it is not finite
+        return None
+    # A right-hand side that overflowed has no finite solution: the caller sees that, and stops.
+    return lambda b: np.asarray(cho_solve(factor, b, check_finite=False))
+
+
 @dataclass(frozen=True, eq=False)
 class Curvature:
     """J^T J.
@@ -73,16 +85,8 @@ class Curvature:
     def _inverse_of_rows(self, scale: float, ridge: float) -> Callable[[Array], Array] | None:
         if len(self.gram) == 0:
             return lambda g: g / ridge
-        try:
-            factor = cho_factor(scale * self.gram + ridge * np.eye(len(self.gram)))
-        except (LinAlgError, ValueError):  # ValueError: it is not finite
-            return None
-
-        def solved(b: Array) -> Array:
-            # A right-hand side that overflowed has no finite step: the caller sees that, and stops.
-            return np.asarray(cho_solve(factor, b, check_finite=False))
-
-        if not self.over_rows:
+        solved = cholesky(scale * self.gram, ridge)
+        if solved is None or not self.over_rows:
             return solved
         return lambda g: np.asarray((g - scale * self.up(solved(self.down(g)))) / ridge)
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
-from scipy.special import expit, log_softmax
+from scipy.special import expit
 
 from sheafcli.core.types import Array
+
+# Probabilities count as at least e^-FARTHEST where something is divided by their roots.
+FARTHEST = 400.0
 
 
 class Output(Protocol):
@@ -47,7 +50,13 @@ class Output(Protocol):
         """Return J_phi v, samples x n_{k+1}, at the prediction p = phi(z); J_phi is symmetric."""
 
     def root(self, z: Array, G: Array) -> Array:
-        """Return R^T G with R R^T = J_phi(z), like G samples x n_{k+1} x anything."""
+        """Return R^T G with R R^T = J_phi(z), for G samples x n_{k+1} x anything.
+
+        R has as many columns as J_phi has ranks: for the softmax one less than n_{k+1}.
+        """
+
+    def pull(self, z: Array, y: Array) -> Array:
+        """Return rho with R rho = y - phi(z), samples x columns of R."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,10 @@ class Identity:
         """Return G."""
         return G
 
+    def pull(self, z: Array, y: Array) -> Array:
+        """Return y - z."""
+        return y - z
+
 
 @dataclass(frozen=True)
 class Sigmoid:
@@ -110,8 +123,11 @@ class Sigmoid:
         return np.asarray(expit(z))
 
     def potential(self, z: Array, y: Array) -> Array:
-        """Return log(1 + e^z) - y z, summed over outputs, per sample."""
-        return np.asarray(np.sum(np.logaddexp(0.0, z) - y * z, axis=1))
+        """Return log(1 + e^z) - y z, summed over outputs, per sample.
+
+        As log(1 + e^-|z|) + max(z, 0) - y z, of which no digit is lost where it is next to nothing.
+        """
+        return np.asarray(np.sum(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0.0) - y * z), axis=1))
 
     def loss(self, z: Array, y: Array) -> float:
         """Return the mean cross-entropy."""
@@ -140,8 +156,15 @@ class Sigmoid:
 
     def root(self, z: Array, G: Array) -> Array:
         """Return diag(p (1 - p))^(1/2) G with p = phi(z)."""
-        p = self.value(z)
-        return np.sqrt(p * (1.0 - p))[:, :, None] * G
+        return self._spread_root(z)[:, :, None] * G
+
+    def pull(self, z: Array, y: Array) -> Array:
+        """Return (y - p) / (p (1 - p))^(1/2); y - p as y (1 - p) - (1 - y) p, exact for p near y, too."""
+        return np.asarray((y * expit(-z) - (1.0 - y) * expit(z)) / self._spread_root(z))
+
+    def _spread_root(self, z: Array) -> Array:
+        """Return (p (1 - p))^(1/2) = 1 / (2 cosh(z / 2)), never quite zero."""
+        return np.asarray(0.5 / np.cosh(0.5 * np.clip(z, -FARTHEST, FARTHEST)))
 
 
 @dataclass(frozen=True)
@@ -160,8 +183,15 @@ class Softmax:
         return np.asarray(powers)
 
     def potential(self, z: Array, y: Array) -> Array:
-        """Return -sum_j y_j log phi(z)_j per sample."""
-        return np.asarray(-np.sum(y * log_softmax(z, axis=1), axis=1))
+        """Return -sum_j y_j log phi(z)_j per sample: log sum_j exp(z_j - max z) + max z - y z.
+
+        Of the sum the largest term, 1, is left to log1p, so that no digit is lost where it is nearly all.
+        """
+        most = z.max(axis=1, keepdims=True)
+        below = z - most
+        powers = np.exp(below)
+        powers[np.arange(len(z)), np.argmax(z, axis=1)] = 0.0
+        return np.asarray(np.log1p(powers.sum(axis=1)) - np.sum(y * below, axis=1))
 
     def loss(self, z: Array, y: Array) -> float:
         """Return the mean cross-entropy."""
@@ -189,9 +219,30 @@ class Softmax:
         return np.asarray(p * (v - np.sum(p * v, axis=1, keepdims=True)))
 
     def root(self, z: Array, G: Array) -> Array:
-        """Return diag(p)^(1/2) (I - 1 p^T) G with p = phi(z): each row less the mean of all."""
-        p = self.value(z)
-        return np.asarray(np.sqrt(p)[:, :, None] * (G - p[:, None, :] @ G))
+        """Return the first n_{k+1} - 1 rows of T diag(q) G, q = p^(1/2), p = phi(z).
+
+        T = I - v v^T / (1 + q_m), v = q + e_m, is Householder's reflection that turns q, in whose direction
+        J_phi = diag(q) (I - q q^T) diag(q) is null, onto the last axis, m = n_{k+1}.
+        """
+        q = self._root_of_value(z)
+        scaled = q[:, :, None] * G
+        along = (np.sum(q[:, :, None] * scaled, axis=1) + scaled[:, -1]) / (1.0 + q[:, -1:])
+        return np.asarray(scaled[:, :-1] - q[:, :-1, None] * along[:, None, :])
+
+    def pull(self, z: Array, y: Array) -> Array:
+        """Return the first n_{k+1} - 1 entries of T ((y - p) / q), as `root` has T and q.
+
+        y - p as y (1 - p) - (1 - y) p with 1 - p the sum of the others, exact however near p is to y.
+        """
+        q, p = self._root_of_value(z), self.value(z)
+        others = p @ (1.0 - np.eye(p.shape[1]))
+        scaled = (y * others - (1.0 - y) * p) / q
+        along = (np.sum(q * scaled, axis=1, keepdims=True) + scaled[:, -1:]) / (1.0 + q[:, -1:])
+        return np.asarray(scaled[:, :-1] - q[:, :-1] * along)
+
+    def _root_of_value(self, z: Array) -> Array:
+        """Return p^(1/2), never quite zero."""
+        return np.asarray(np.maximum(np.sqrt(self.value(z)), np.exp(-0.5 * FARTHEST)))
 
 
 OUTPUTS: dict[str, Output] = {output.name: output for output in (Identity(), Sigmoid(), Softmax())}

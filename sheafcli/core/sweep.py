@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ class Linearization:
     restrictions: tuple[Restriction | None, ...]
     output: Array
     residuals: Stalks
-    inputs: Stalks
+    inputs: Stalks = field(default_factory=dict)
 
 
 class Response(NamedTuple):

@@ -131,7 +131,7 @@ def _examined(run: RunDirectory, network: AnyNetwork, samples: Samples, diagnosi
         history=_history(run),
         status=run.manifest().get("status"),
         training=_training(run),
-        start=samples.start if isinstance(samples.start, Network) else None,
+        start=samples.start,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,13 @@ from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.integrators import Euler
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, Pattern, pattern_of
+from sheafcli.core.network import AnyNetwork
 from sheafcli.core.outputs import Identity
 from sheafcli.core.pins import Pin
 from sheafcli.core.spectrum import pattern_gaps, spectrum
 from sheafcli.core.types import Array
+from sheafcli.diagnostics.check import Check, one_stationary_point
+from sheafcli.diagnostics.graph_verification import verify_graph
 
 # All patterns are tried while there are so many at most, or else a sample, smaller for large matrices.
 MOST_PATTERNS = 1 << 14
@@ -31,22 +33,14 @@ NO_ROOM = 1e-4
 Forward = Callable[[Array], list[Array]]
 
 
-@dataclass(frozen=True)
-class Check:
-    """A theorem on this network: what was measured, what the theorem demands of it, whether it holds."""
+def verify(network: AnyNetwork, X: Array, *, seed: int = 0, forward: Forward | None = None) -> list[Check]:
+    """Check every theorem on a network and some inputs, samples x features.
 
-    theorem: str
-    measured: str
-    figure: float
-    demand: str
-    holds: bool
-
-
-def verify(network: Network, X: Array, *, seed: int = 0, forward: Forward | None = None) -> list[Check]:
-    """Check every theorem on a network and some inputs, samples x n_0.
-
-    `forward` is the forward pass under test: it returns z_1, ..., z_{k+1}; the network's own by default.
+    `forward` is the forward pass under test, of a plain chain: it returns z_1, ..., z_{k+1}; the network's
+    own by default.
     """
+    if not isinstance(network, Network):
+        return verify_graph(network, X, seed)
     X = X[:MOST_SAMPLES]
     stalks = (forward or network.pre_activations)(X)
     sheaf = NeuralSheaf(network)
@@ -56,6 +50,7 @@ def verify(network: Network, X: Array, *, seed: int = 0, forward: Forward | None
         _determinant(sheaf, patterns),
         _positive_definite(network, seed),
         _forward_pass(sheaf, patterns, X, stalks),
+        one_stationary_point(network.graph, X, seed),
         _decay(network, X, seed),
         _backward_information(network, X),
     ]

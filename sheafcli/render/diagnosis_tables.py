@@ -115,7 +115,13 @@ def samples_table(samples: pd.DataFrame, edges: pd.DataFrame, limit: int) -> Tab
     for header in columns:
         # Names of classes may be long; a number is never broken.
         names = header in ("target", "predicted") and not pd.api.types.is_float_dtype(worst[header])
-        table.add_column(header, justify="right", overflow="fold", no_wrap=not names)
+        table.add_column(
+            header,
+            justify="right",
+            overflow="fold",
+            no_wrap=not names,
+            min_width=len(header) if names else None,
+        )
     table.add_column("most at", no_wrap=True)
     table.add_column("")
     operations = dict(zip(edges["edge"], edges["operation"], strict=True))

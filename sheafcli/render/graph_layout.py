@@ -108,7 +108,7 @@ def draw_graph(graph: Graph, shares: Mapping[str, float], *, target: bool) -> Dr
 
 
 def _rows(graph: Graph) -> list[int]:
-    """Return the row of every vertex, the longest path from the input; constants stand above their readers."""
+    """Return the row of every vertex, the longest path to it; constants stand above those who read them."""
     rows: list[int] = []
     for vertex in graph.vertices:
         rows.append(max((rows[p] + 1 for p in vertex.parents), default=0))

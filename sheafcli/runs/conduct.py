@@ -100,14 +100,16 @@ def conduct(
             if directory.status_of(experiment.config) == "finished":  # by another, a moment ago
                 return directory.manifest()
             check_unchanged(directory)
-        checkpoint = Checkpoint.read(directory) if resume else None
+        checkpoint, message = Checkpoint.read(directory) if resume else None, None
         manifest = _Manifest(experiment, directory, resume)
         try:
             for phase in experiment.phases:
                 if checkpoint is not None and checkpoint.phase != phase.name:
                     continue
-                last, seconds = _conduct_phase(phase, experiment, directory, observer, checkpoint)
+                last, seconds, ending = _conduct_phase(phase, experiment, directory, observer, checkpoint)
                 manifest.phase_done(phase.name, last, seconds)
+                if ending is not None:
+                    message = f"{phase.name} ended at step {last.step}: {ending}"
                 checkpoint = None
         except KeyboardInterrupt:
             manifest.end("interrupted", "stopped by the user; --resume continues it")
@@ -123,7 +125,7 @@ def conduct(
         except BaseException as error:
             manifest.end("failed", f"{type(error).__name__}: {error}")
             raise
-        return manifest.end("finished")
+        return manifest.end("finished", message)
 
 
 def _conduct_phase(
@@ -132,8 +134,8 @@ def _conduct_phase(
     directory: RunDirectory,
     observer: Observer,
     checkpoint: Checkpoint | None,
-) -> tuple[Record, float]:
-    """Run one phase to its end; return its last record and the seconds it took."""
+) -> tuple[Record, float, str | None]:
+    """Run one phase to its end; return its last record, the seconds it took, and what ended it early."""
     # Before the session starts: that, and the first record, take a while on large data.
     observer.phase_started(phase.name, 0 if checkpoint is None else checkpoint.step, phase.total)
     try:
@@ -148,7 +150,7 @@ def _train(
     directory: RunDirectory,
     observer: Observer,
     checkpoint: Checkpoint | None,
-) -> tuple[Record, float]:
+) -> tuple[Record, float, str | None]:
     data, config = experiment.data, experiment.config
     session = phase.method.start(experiment.network, data.X, data.y, phase.seed)
     history = GrowingTable(directory / HISTORY[phase.name], _history_columns(experiment))
@@ -179,7 +181,7 @@ def _train(
     except Diverged:
         _save(phase, session, clock.seconds, directory)
         raise
-    return last or record(session, data), clock.seconds
+    return last or record(session, data), clock.seconds, session.ending
 
 
 def _save(phase: Phase, session: Session, seconds: float, directory: RunDirectory) -> None:
@@ -262,7 +264,7 @@ class _Manifest:
             "seed": config.seed,
             **sizes(experiment.network, experiment.task),
             "data": before.get("data") or data_hashes(directory),
-            "notes": list(experiment.task.notes),
+            "notes": list(experiment.notes),
             "started": before.get("started", now()),
             "ended": None,
             "versions": versions(),

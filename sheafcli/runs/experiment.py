@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from sheafcli.config import Config, error_at, load_config
-from sheafcli.config.training import DescentSpec, EquilibriumSpec, HeatSpec
+from sheafcli.config.architecture import Unbuildable, build, has_dropout
+from sheafcli.config.document import KeyPath, dotted
+from sheafcli.config.schema import NetworkSpec
+from sheafcli.config.section import Section
+from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
 from sheafcli.core.network import AnyNetwork, check_samples
@@ -21,6 +26,7 @@ from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
+from sheafcli.core.training.implicit import Cost, Implicit
 from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import MOST_STEPS, Method
 from sheafcli.core.types import Array, Shape
@@ -30,16 +36,23 @@ from sheafcli.runs.chains import chain_for
 from sheafcli.runs.manifest import form
 from sheafcli.tasks import TaskData
 
+DROPOUT = (
+    "dropout does nothing here: training is on the network as it predicts, where dropout is not at work; "
+    "training.weight_decay is another way to keep weights small"
+)
+# An implicit step of more operations takes seconds; thousands of steps of a descent take no longer.
+MANY_OPERATIONS = 1e11
+
 
 class _Unfit(InputError):
     """A value of the configuration that does not fit the data; `message` says what would."""
 
-    def __init__(self, key: tuple[str, str], message: str):
+    def __init__(self, key: KeyPath, message: str):
         self.key = key
         super().__init__(message)
 
     def __str__(self) -> str:
-        return f"{'.'.join(self.key)}: {self.message}"
+        return f"{dotted(self.key)}: {self.message}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +92,8 @@ class Experiment:
         """Load data and start weights; InputError where they are unusable or do not fit each other."""
         _, weights_seed, stalks_seed = np.random.SeedSequence(config.seed).spawn(3)
         task = load_data(config)
+        if config.network.layers is not None and has_dropout(config.network.layers):
+            task = replace(task, notes=(*task.notes, DROPOUT))
         network = _start_network(config, task, weights_seed)
         source = config.network.start if isinstance(config.network.start, Path) else None
         check_parts(network, task, source or getattr(config.task, "path", None))
@@ -86,6 +101,21 @@ class Experiment:
         if config.baseline is not None:
             phases.append(_descent_phase("baseline", config.baseline, task, network, stalks_seed))
         return cls(config, task, network, tuple(phases))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user ought to know before it begins: of the data, and that a step takes long."""
+        if not isinstance(self.config.training, ImplicitSpec):
+            return self.task.notes
+        cost = Cost.of(chain_for(self.network, "implicit training"), self.task.n_train)
+        if cost.operations < MANY_OPERATIONS:
+            return self.task.notes
+        slow = (
+            f"a step of implicit takes about {cost.operations:.1e} operations and {cost.bytes / 1e9:.2g} GB "
+            f"here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; equilibrium and backprop with "
+            "batch_size are the better choice"
+        )
+        return (*self.task.notes, slow)
 
     @property
     def data(self) -> Data:
@@ -130,10 +160,17 @@ def _inputs(shape: Shape) -> str:
 
 
 def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence) -> AnyNetwork:
-    widths = (task.n_features, *config.network.hidden, task.n_outputs)
-    if config.network.start == "he":
+    spec = config.network
+    if spec.layers is not None:
+        return _layered(spec, task, seed)
+    if spec.start != "he":
+        network = read_network(spec.start, task.output)
+        if spec.hidden is None:
+            return network
+    assert spec.hidden is not None
+    widths = (task.n_features, *spec.hidden, task.n_outputs)
+    if spec.start == "he":
         return Network.he(widths, task.output, seed)
-    network = read_network(config.network.start, task.output)
     if not isinstance(network, Network):
         raise InputError(
             f"the start weights are of another network, {form(network)}; the configuration and its task ask "
@@ -149,23 +186,63 @@ def _start_network(config: Config, task: TaskData, seed: np.random.SeedSequence)
     return network
 
 
+def _layered(spec: NetworkSpec, task: TaskData, seed: np.random.SeedSequence) -> AnyNetwork:
+    """Return the network of a list of layers, with weights of its own or those of a file."""
+    shape = spec.input or task.shape
+    if math.prod(shape) != task.n_features:
+        raise _Unfit(
+            ("network", "input"),
+            f"{_inputs(shape)} are {math.prod(shape)} numbers, a sample of the data has {task.n_features}",
+        )
+    try:
+        network = build(spec.layers or (), shape, task.n_outputs, task.output, seed)
+    except Unbuildable as error:
+        raise _Unfit(error.path, str(error)) from None
+    if spec.start == "he":
+        return network
+    start = read_network(spec.start, task.output)
+    if not alike(network, start):
+        raise InputError(
+            f"the start weights are of another network, {form(start)}; the configuration and its task ask "
+            f"for {form(network)}",
+            path=spec.start,
+        )
+    return start
+
+
+def alike(one: AnyNetwork, other: AnyNetwork) -> bool:
+    """Tell whether two networks differ in the values of their parameters alone."""
+    shapes = []
+    for network in (one, other):
+        graph = network.graph
+        kinds = [
+            (vertex.name, type(vertex.operation), vertex.parents, vertex.shape) for vertex in graph.vertices
+        ]
+        fields = {
+            (name, field): array.shape
+            for name, parameters in graph.parameters.items()
+            for field, array in parameters.items()
+        }
+        shapes.append((kinds, fields))
+    return shapes[0] == shapes[1]
+
+
 def _training_phase(
     config: Config, task: TaskData, network: AnyNetwork, seed: np.random.SeedSequence
 ) -> Phase:
     spec = config.training
-    if not isinstance(spec, HeatSpec):
+    if isinstance(spec, DescentSpec):
         return _descent_phase("training", spec, task, network, seed)
-    stalks = spec.stalks
-    method = Heat(
-        steps=spec.steps,
-        time=spec.time,
-        dt=spec.dt,
-        alpha=spec.alpha,
-        beta=spec.beta,
-        stalks=stalks if isinstance(stalks, str) else _start_stalks(stalks, task, network),
-        reset_every=spec.reset_every,
-        reset_time=spec.reset_time,
-    )
+    if isinstance(spec, ImplicitSpec):
+        _check_memory(Cost.of(chain_for(network, "implicit training"), task.n_train))
+        implicit = Implicit(
+            **_options(spec, Implicit) | {"stop_when": StopWhen(**_options(spec.stop_when, StopWhen))}
+        )
+        return Phase("training", implicit, spec.log_every, spec.steps, seed)
+    stalks: Any = spec.stalks
+    if not isinstance(stalks, str):
+        stalks = _start_stalks(stalks, task, network)
+    method = Heat(**_options(spec, Heat) | {"stalks": stalks})
     _check_pace(method, network, task, seed)
     return Phase("training", method, spec.log_every, spec.steps, seed)
 
@@ -186,6 +263,19 @@ def _check_pace(method: Heat, network: AnyNetwork, task: TaskData, seed: np.rand
             ("training", "time"),
             f"takes about {method.time / mean:.1e} steps here, of {mean:.1e} each; at most {MOST_STEPS:.0e} "
             "are begun: scale the inputs and the weights down, or choose a shorter time",
+        )
+
+
+def _check_memory(cost: Cost) -> None:
+    """Refuse implicit steps that need more memory than the machine has."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if cost.bytes > memory:
+        raise _Unfit(
+            ("training", "method"),
+            f"a step of implicit solves for {min(cost.unknowns, cost.rows):,} unknowns here, of "
+            f"{cost.unknowns:,} weights and {cost.rows:,} residuals, and needs {cost.bytes / 1e9:.2g} GB of "
+            f"memory, where this machine has {memory / 1e9:.2g} GB; choose equilibrium or backprop, with "
+            "batch_size",
         )
 
 
@@ -210,26 +300,43 @@ def _descent_phase(
         raise _Unfit((name, "batch_size"), f"must be at most {task.n_train}, the number of training samples")
     log_every = spec.log_steps(method.steps_per_epoch(task.n_train))
     assert log_every is not None
-    if spec.precision == "single" and method.start(network, task.X_train, task.y_train, seed).overflows():
-        raise _Unfit(
-            (name, "precision"),
-            "its numbers end at 3.4e38, and squares of the first gradient go beyond; must be double here, or "
-            "scale the inputs and the weights down",
-        )
+    if method.dtype(network) == np.float32:
+        _check_single(name, spec, method, network, task, seed)
     return Phase(name, method, log_every, method.total_steps(task.n_train), seed)
 
 
+def _check_single(
+    name: str,
+    spec: DescentSpec,
+    method: Backprop | Equilibrium,
+    network: AnyNetwork,
+    task: TaskData,
+    seed: np.random.SeedSequence,
+) -> None:
+    """Refuse single precision where it does not hold parameters or inputs, or squares of the first gradient."""
+    try:
+        if not method.start(network, task.X_train, task.y_train, seed).overflows():
+            return
+        beyond = "squares of the first gradient"
+    except OverflowError as error:
+        beyond = str(error)
+    meant = "that is single for this network; " if spec.precision == "auto" else ""
+    raise _Unfit(
+        (name, "precision"),
+        f"{meant}its numbers end at 3.4e38, and {beyond} go beyond; must be double here, or scale the inputs "
+        "and the weights down",
+    )
+
+
 def _descent(spec: DescentSpec) -> Backprop | Equilibrium:
-    options: dict[str, Any] = {
+    kind = Equilibrium if isinstance(spec, EquilibriumSpec) else Backprop
+    built = {
         "optimizer": OPTIMIZERS[spec.optimizer](spec.learning_rate),
-        "epochs": spec.epochs,
-        "steps": spec.steps,
-        "schedule": spec.schedule,
-        "batch_size": spec.batch_size,
-        "weight_decay": spec.weight_decay,
-        "stop_when": StopWhen(train_loss=spec.stop_when.train_loss, seconds=spec.stop_when.seconds),
-        "precision": spec.precision,
+        "stop_when": StopWhen(**_options(spec.stop_when, StopWhen)),
     }
-    if isinstance(spec, EquilibriumSpec):
-        return Equilibrium(gamma=spec.gamma, **options)
-    return Backprop(**options)
+    return kind(**_options(spec, kind) | built)
+
+
+def _options(section: Section, method: type) -> dict[str, Any]:
+    """Return the options of a method as a section of the configuration has them: keys have their names."""
+    return {field.name: getattr(section, field.name) for field in fields(method)}

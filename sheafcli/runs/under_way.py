@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sheafcli.config import Config
-from sheafcli.config.training import DescentSpec, HeatSpec
+from sheafcli.config.training import DescentSpec, HeatSpec, ImplicitSpec
 from sheafcli.runs.conduct import HISTORY
 from sheafcli.runs.directory import RunDirectory
 
@@ -20,12 +20,12 @@ def share_done(run: RunDirectory, config: Config) -> float:
     return sum(shares) / len(shares)
 
 
-def _share(history: Path, spec: HeatSpec | DescentSpec) -> float:
+def _share(history: Path, spec: HeatSpec | DescentSpec | ImplicitSpec) -> float:
     row = _last_row(history)
-    length = spec.time if isinstance(spec, HeatSpec) else spec.epochs
     try:
         if spec.steps is not None:
             return min(1.0, float(row["step"]) / spec.steps)
+        length = spec.time if isinstance(spec, HeatSpec) else spec.epochs
         return min(1.0, float(row["time"]) / length) if length is not None else 0.0
     except (KeyError, ValueError):
         return 0.0

@@ -100,7 +100,7 @@ baselines = st.builds(
             "stop_when": st.fixed_dictionaries(
                 {}, optional={"train_loss": st.none() | positive, "seconds": st.none() | positive}
             ),
-            "precision": st.sampled_from(["double", "single"]),
+            "precision": st.sampled_from(["auto", "double", "single"]),
             "log_every": st.just("auto") | counts,
         },
     ).filter(lambda keys: keys.get("weight_decay", 0) * keys.get("learning_rate", 0.01) < 1),
@@ -113,9 +113,20 @@ equilibria = st.builds(
 )
 
 
+implicits = st.fixed_dictionaries(
+    {"method": st.just("implicit")},
+    optional={
+        "steps": counts,
+        "kappa": st.just(0) | positive,
+        "weight_decay": st.just(0) | positive,
+        "log_every": counts,
+    },
+)
+
+
 def config(training: dict, multiple: int | None, **keys: object) -> Config:
     """Make a configuration that is diagnosed every so many rows of history, where they are steps apart."""
-    log_every = training.get("log_every", "auto")
+    log_every = training.get("log_every", 60 if training.get("method") == "implicit" else "auto")
     if log_every == "auto":
         log_every = None if training.get("batch_size") else 1000
     every = multiple * log_every if multiple and log_every else None
@@ -124,7 +135,7 @@ def config(training: dict, multiple: int | None, **keys: object) -> Config:
 
 configs = st.builds(
     config,
-    training=heats | equilibria | backprops,
+    training=heats | equilibria | implicits | backprops,
     multiple=st.none() | st.integers(1, 9),
     name=names,
     seed=st.integers(0, 2**63 - 1),
@@ -162,6 +173,8 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "  n_test: 100\n"
         "network:\n"
         "  hidden: [3, 4]\n"
+        "  layers: null\n"
+        "  input: null\n"
         "  output: null\n"
         "  start: he\n"
         "training:\n"
@@ -189,12 +202,12 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "  stop_when:\n"
         "    train_loss: null\n"
         "    seconds: null\n"
-        "  precision: double\n"
+        "  precision: auto\n"
         "  log_every: auto\n"
     )
 
 
-@pytest.mark.parametrize("method", ["heat", "equilibrium", "backprop"])
+@pytest.mark.parametrize("method", ["heat", "equilibrium", "implicit", "backprop"])
 def test_a_section_says_first_what_it_is(method):
     config = Config.model_validate(
         {

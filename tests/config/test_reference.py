@@ -7,13 +7,21 @@ import pytest
 from pydantic import BaseModel
 
 from sheafcli.config import load_config
+from sheafcli.config.layers import LAYERS, PLAIN
 from sheafcli.config.reference import reference
 from sheafcli.config.schema import Config, DiagnosticsSpec, NetworkSpec
-from sheafcli.config.training import BackpropSpec, BaselineSpec, EquilibriumSpec, HeatSpec, StopSpec
+from sheafcli.config.training import (
+    BackpropSpec,
+    BaselineSpec,
+    EquilibriumSpec,
+    HeatSpec,
+    ImplicitSpec,
+    StopSpec,
+)
 from sheafcli.tasks import TASKS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
-TRAININGS = [HeatSpec, EquilibriumSpec, BackpropSpec]
+TRAININGS = [HeatSpec, EquilibriumSpec, ImplicitSpec, BackpropSpec]
 MODELS = [Config, NetworkSpec, *TRAININGS, StopSpec, DiagnosticsSpec, BaselineSpec]
 
 
@@ -45,13 +53,13 @@ def test_every_key_is_described_in_a_sentence(model: type[BaseModel]):
 def test_a_row_says_key_type_default_and_reason():
     rows = reference().splitlines()
     assert (
-        "| `hidden` | a list of at most 64 items, each item an integer from 1 to 65536 | required "
+        "| `hidden` | a list of at most 64 items, each item an integer from 1 to 65536, or null | `null` "
         f"| {NetworkSpec.model_fields['hidden'].description} |"
     ) in rows
     assert any(row.startswith("| `beta` | a finite number above 0, or auto | `auto` |") for row in rows)
     assert any(row.startswith("| `every` | an integer of at least 1, or null | `null` |") for row in rows)
     default = "| `{train_loss: null, seconds: null}` |"
-    assert sum(row.startswith("| `stop_when` | a mapping of") and default in row for row in rows) == 3
+    assert sum(row.startswith("| `stop_when` | a mapping of") and default in row for row in rows) == 4
     assert all(row.count("|") == 5 for row in rows if row.startswith("|"))
 
 
@@ -70,9 +78,12 @@ def test_every_section_and_variant_has_its_heading():
         "## `task`",
         *(f"### `kind: {kind}`" for kind in TASKS),
         "## `network`",
+        "### `network.layers`",
+        *(f"#### `{name}`" for name in LAYERS if name not in PLAIN),
         "## `training`",
         "### `method: heat`",
         "### `method: equilibrium`",
+        "### `method: implicit`",
         "### `method: backprop`",
         "## `diagnostics`",
         "## `baseline`",

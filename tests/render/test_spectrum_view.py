@@ -64,7 +64,7 @@ def test_one_sample_a_linear_model_and_many_layers(widths, samples, tmp_path):
 
 def test_the_modes_are_told_stalk_by_stalk():
     ends = found()
-    frame = bottleneck_table(ends)
+    frame = bottleneck_table(ends, {name: (size,) for name, size in ends.blocks})
     lines = printed(modes_table(frame))
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(lines)

@@ -178,7 +178,7 @@ def _chebyshev_coefficients(s: int) -> tuple[float, list[tuple[float, float, flo
 
 
 @dataclass(frozen=True)
-class Implicit:
+class Stiff:
     """SciPy's implicit methods, BDF or Radau, with the sparse Jacobian; for a single sample.
 
     They choose their own steps, to the tolerances `rtol` and `atol`. Where a neuron has left its side of

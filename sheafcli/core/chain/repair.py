@@ -40,7 +40,7 @@ from sheafcli.core.types import Array
 # the nats that a step must promise to be taken.
 SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
 # So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap.
-FEWEST_STEPS, MOST_STEPS, MOST_WORK = 30, 1000, 10_000_000
+FEWEST_STEPS, MOST_STEPS, MOST_WORK = 30, 400, 4_000_000
 # A step is taken if it keeps this share of its promise.
 LEAST_GAIN = 1e-3
 # The damping to begin with, in units of the prior's: where a long first step leads over many kinks hangs on

@@ -138,14 +138,14 @@ def directions(error: Array) -> Array:
     return np.asarray(np.linalg.qr(spanned)[0])
 
 
-def posterior(evidence: Array) -> Array:
+def posterior(evidence: Array, uncertain: float = UNCERTAIN) -> Array:
     """Return exp(e_l / T) / (1 + sum_m exp(e_m / T)), the probability of a fault in each place.
 
-    T is 1, or that share, UNCERTAIN, of the highest evidence to which Laplace's method knows it, if that is
+    T is 1, or that share, `uncertain`, of the highest evidence to which Laplace's method knows it, if that is
     more: places whose evidence differs by less are not told apart. What is missing to 1 is that of no fault.
     """
     highest = max(0.0, float(evidence.max()))
-    temperature = max(1.0, UNCERTAIN * highest)
+    temperature = max(1.0, uncertain * highest)
     odds = np.exp((evidence - highest) / temperature)
     return np.asarray(odds / (np.exp(-highest / temperature) + odds.sum()))
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training import layers as chain
@@ -30,13 +30,16 @@ DEFAULT_EPOCHS = 10_000
 # A loss beyond this, on one batch, is as good as infinite: on the next it may well be.
 LARGEST_LOSS = 1e100
 
+Schedule = Literal["constant", "linear", "cosine"]
+Precision = Literal["auto", "double", "single"]
+
 # What is left of the learning rate when a share t of all steps is done.
-SCHEDULES: dict[str, Callable[[float], float]] = {
+SCHEDULES: dict[Schedule, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "linear": lambda t: 1.0 - t,
     "cosine": lambda t: 0.5 + 0.5 * float(np.cos(np.pi * t)),
 }
-PRECISIONS = {"double": np.float64, "single": np.float32}
+PRECISIONS: dict[Precision, type[np.floating[Any]]] = {"double": np.float64, "single": np.float32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +87,11 @@ class Descent:
     optimizer: Optimizer = field(default_factory=lambda: Adam(0.01))
     epochs: int | None = None
     steps: int | None = None
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     batch_size: int | None = None
     weight_decay: float = 0.0
     stop_when: StopWhen = StopWhen()
-    precision: Literal["auto", "double", "single"] = "auto"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.steps is not None:
@@ -97,9 +100,11 @@ class Descent:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{name} must be a whole number above 0, got {value!r}")
-        for name, known in (("schedule", SCHEDULES), ("precision", ("auto", *PRECISIONS))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        for name, known in (("schedule", Schedule), ("precision", Precision)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}"
+                )
         if not 0.0 <= self.weight_decay < np.inf:
             raise ValueError(f"weight_decay must be at least 0 and finite, got {self.weight_decay!r}")
         if self.weight_decay * self.optimizer.learning_rate >= 1.0:
@@ -107,6 +112,12 @@ class Descent:
                 f"weight_decay must be below 1 / learning_rate = {1.0 / self.optimizer.learning_rate:g}, "
                 f"got {self.weight_decay!r}: a step would turn the weights' signs"
             )
+
+    def dtype(self, network: AnyNetwork) -> type[np.floating[Any]]:
+        """Return the precision in which it works on a network."""
+        if self.precision == "auto":
+            return np.float64 if isinstance(network, Network) else np.float32
+        return PRECISIONS[self.precision]
 
     def steps_per_epoch(self, n_samples: int) -> int:
         """Return how many updates go through so many samples once; the last batch may be a short one."""
@@ -187,7 +198,7 @@ class DescentSession:
         n = len(self._X)
         self._steps_per_epoch, self._total = method.steps_per_epoch(n), method.total_steps(n)
         self._rule = rule
-        self._parameters = _packed(network, method.precision)
+        self._parameters = _packed(network, method.dtype(network))
         self._output_edge = output_edge(max(edge.layer for edge in network.edges))
         self._memory = [np.zeros_like(self._parameters.flat) for _ in range(method.optimizer.slots)]
         self._size = n if method.batch_size is None else method.batch_size
@@ -214,6 +225,10 @@ class DescentSession:
     def finished(self) -> bool:
         """Whether all steps are done, or a condition to stop has come true."""
         return self._stopped or self.step >= self._total
+
+    @property
+    def ending(self) -> None:
+        """Nothing that a user would wonder at."""
 
     @property
     def share_done(self) -> float:
@@ -346,7 +361,7 @@ class DescentSession:
         raise Diverged(step, self._output_edge, "choose a smaller learning_rate")
 
 
-def _packed(network: AnyNetwork, precision: str) -> Parameters:
+def _packed(network: AnyNetwork, dtype: DTypeLike) -> Parameters:
     if isinstance(network, Network):
-        return chain.Parameters(network, PRECISIONS.get(precision, np.float64))
-    return GraphParameters(network, PRECISIONS.get(precision, np.float32))
+        return chain.Parameters(network, dtype)
+    return GraphParameters(network, dtype)

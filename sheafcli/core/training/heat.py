@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from sheafcli.core.training.graph.heat import GraphFlow
 from sheafcli.core.training.protocol import Diverged, Progress
 from sheafcli.core.types import Array, Seed
 
-STARTS = ("random", "zeros", "forward")
+Start = Literal["random", "zeros", "forward"]
 # Every so many steps the flow is looked at: is it sound, how far is the whole, what step is stable.
 LOOK_EVERY = 100
 # Between two looks a watcher is told how far the whole is as soon as so much time has passed.
@@ -89,8 +89,8 @@ class Heat:
                 continue
             if not isinstance(value, int | float) or not 0 < value < np.inf:
                 raise ValueError(f"{name} must be a number above 0 and finite, got {value!r}")
-        if isinstance(self.stalks, str) and self.stalks not in STARTS:
-            raise ValueError(f"stalks start as {', '.join(STARTS)} or arrays, got {self.stalks!r}")
+        if isinstance(self.stalks, str) and self.stalks not in get_args(Start):
+            raise ValueError(f"stalks start as {', '.join(get_args(Start))} or arrays, got {self.stalks!r}")
 
     def start(self, network: AnyNetwork, X: Array, y: Array, seed: Seed = 0) -> HeatSession:
         """Begin a session; `seed` draws random stalks."""
@@ -166,6 +166,10 @@ class HeatSession:
     def finished(self) -> bool:
         """Whether `steps` or `time` is reached."""
         return self.share_done >= 1.0
+
+    @property
+    def ending(self) -> None:
+        """Nothing that a user would wonder at."""
 
     @property
     def share_done(self) -> float:

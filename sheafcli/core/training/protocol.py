@@ -50,6 +50,10 @@ class Session(Protocol):
         """Whether the method's own end is reached."""
 
     @property
+    def ending(self) -> str | None:
+        """What ended it before its last step where a user would wonder, or None."""
+
+    @property
     def share_done(self) -> float:
         """How much of the whole is done, from 0 to 1."""
 

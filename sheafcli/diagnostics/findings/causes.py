@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.config.training import HeatSpec
+from sheafcli.config.training import HeatSpec, ImplicitSpec
 from sheafcli.core.chain.network import Network
 from sheafcli.core.graph import Vertex
 from sheafcli.core.network import AnyNetwork, as_inputs
@@ -91,6 +91,8 @@ def _step_too_long(examined: Examined) -> Cause | None:
     if not figures:
         return None
     training = examined.training
+    if isinstance(training, ImplicitSpec):  # its steps have no length to choose
+        return None
     if isinstance(training, HeatSpec):
         return Cause(
             f"Its steps are too long: {'; '.join(figures)}.", "Train again with dt: auto, and a smaller beta."

@@ -285,8 +285,10 @@ def _neurons(contents: Contents) -> Section:
     neurons = contents.table("neurons")
     if neurons is None:
         return Section("neurons", "Neurons", missing=[_missing("neurons")])
-    columns = ("layer", "neuron", "operation", "active", *STATISTICS, "share")
-    table = _leaders(neurons, columns, "Edges of neurons")
+    # Of a graph a layer may have several edges of one operation, and only the means are known.
+    place = ("layer", "neuron", "operation") if contents.network is None else ("edge", "neuron", "operation")
+    known = [name for name in STATISTICS if name in neurons and neurons[name].notna().any()]
+    table = _leaders(neurons, (*place, "active", *known, "share"), "Edges of neurons")
     return Section("neurons", "Neurons", figures=[neuron_figure(neurons)], tables=[table])
 
 

@@ -13,12 +13,12 @@ from strategies import networks, seeds, widths
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import HeatEquation, diffuse
 from sheafcli.core.chain.extension import extend
-from sheafcli.core.chain.integrators import STABLE, Chebyshev, Euler, Implicit, _chebyshev_step
+from sheafcli.core.chain.integrators import STABLE, Chebyshev, Euler, Stiff, _chebyshev_step
 from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
 from sheafcli.core.pins import Pin
 
-STIFF = [Chebyshev(), Implicit("BDF"), Implicit("Radau")]
+STIFF = [Chebyshev(), Stiff("BDF"), Stiff("Radau")]
 
 
 def packed(cochain):
@@ -255,4 +255,4 @@ def test_implicit_takes_a_single_sample():
     network, X, _ = problem()
     equation = HeatEquation(network, X, Cochain.random(network.widths, len(X)))
     with pytest.raises(ValueError, match="single sample, got 7"):
-        next(Implicit().steps(equation))
+        next(Stiff().steps(equation))

@@ -1,0 +1,423 @@
+"""Implicit steps: against dense normal equations, back-propagation and equilibria; what never happens."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import problem
+from scipy.optimize import approx_fprime
+from sheafcli.core.chain.equilibrium import equilibrium
+from strategies import seeds
+
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.discord import training_energy
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.tail import rectified
+from sheafcli.core.chain.training.layers import Parameters
+from sheafcli.core.envelope import Envelope
+from sheafcli.core.outputs import output_named
+from sheafcli.core.training import implicit
+from sheafcli.core.training.backprop import gradient
+from sheafcli.core.training.descent import StopWhen
+from sheafcli.core.training.implicit import CYCLE, SOFT_STEPS, Cost, Implicit, balance, revive, softness
+from sheafcli.core.training.least_squares import LeastSquares, forward, sensitivities
+
+OUTPUTS = ["identity", "sigmoid", "softmax"]
+
+
+def inputs_of(X):
+    return np.vstack([X.T, np.ones((1, len(X)))])
+
+
+def linearised(network, X, y, decay=0.0, softness=0.0, give=None):
+    """Return parameters, the least-squares problem of a network, and its J, one row a sample and column."""
+    parameters = Parameters(network, np.float64)
+    here = forward(parameters.H, inputs_of(X), [softness] * network.depth)
+    T, rho = Envelope(network.output, y, give).root(here.f.T)
+    M = sensitivities(parameters.W, here.slopes, np.ascontiguousarray(T.transpose(2, 1, 0)))
+    return parameters, LeastSquares(parameters, here.a, M, rho.T.copy(), decay), T, rho
+
+
+def outputs_of(flat, network, X, eps):
+    """Return z_{k+1} of packed parameters, written plainly, samples x outputs."""
+    a, start = X, 0
+    for layer, (m, n) in enumerate(itertools.pairwise(network.widths)):
+        H = flat[start : start + n * (m + 1)].reshape(n, m + 1)
+        start += H.size
+        z = a @ H[:, :-1].T + H[:, -1]
+        a = rectified(z, eps) if layer < network.depth else z
+    return a
+
+
+def dense_jacobian(network, X, eps):
+    """Return the Jacobian of all outputs by complex steps' poor cousin: central differences of high order."""
+    flat, h = Parameters(network, np.float64).flat.copy(), 1e-4
+    columns = []
+    for i in range(flat.size):
+        shifted = [flat + s * h * np.eye(flat.size)[i] for s in (-2, -1, 1, 2)]
+        far_below, below, above, far_above = (outputs_of(w, network, X, eps) for w in shifted)
+        columns.append((far_below - 8.0 * below + 8.0 * above - far_above) / (12.0 * h))
+    return np.stack(columns, axis=-1)  # samples x outputs x parameters
+
+
+# One step, against dense linear algebra.
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3)])
+@pytest.mark.parametrize("samples", [3, 40])
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize("mu", [1e-3, 1.0])
+def test_a_step_solves_the_dense_normal_equations(output, hidden, samples, decay, mu):
+    """(J^T J + D) dw = J^T rho - decay W, with J assembled by Kronecker products, in either form."""
+    network, X, y = problem(output, hidden, samples)
+    parameters, squares, T, rho = linearised(network, X, y, decay)
+    rows = []
+    stalks = network.pre_activations(X)
+    for i in range(samples):
+        M, parts = T[i], []
+        inputs = [X[i]] + [np.maximum(z[i], 0.0) for z in stalks[:-1]]
+        for layer in range(network.depth, -1, -1):
+            parts.insert(0, np.stack([np.outer(row, np.append(inputs[layer], 1.0)).ravel() for row in M]))
+            if layer > 0:
+                M = (M @ network.weights[layer]) * (stalks[layer - 1][i] >= 0.0)
+        rows.append(np.hstack(parts))
+    J, weighs = np.vstack(rows), np.ones(parameters.flat.size)
+    for place, H in zip(np.cumsum([0] + [H.size for H in parameters.H]), parameters.H, strict=False):
+        weighs[place : place + H.size].reshape(H.shape)[:, -1] = 0.0
+    slope = J.T @ rho.ravel() - decay * weighs * parameters.flat
+    expected = np.linalg.solve(J.T @ J + np.diag(mu + decay * weighs), slope)
+    np.testing.assert_allclose(squares.slope, slope, rtol=0, atol=1e-12 * np.abs(slope).max())
+    np.testing.assert_allclose(squares.solution(mu), expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+    assert squares.largest() == pytest.approx(np.max(np.diag(J.T @ J)))
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_rows_are_the_slopes_of_softened_outputs(output):
+    network, X, y = problem(output, (4, 3), 6)
+    eps = 0.7
+    _, squares, T, _ = linearised(network, X, y, softness=eps)
+    J = np.einsum("nrc,ncp->rnp", T, dense_jacobian(network, X, eps))
+    for i, column in enumerate(np.eye(J.shape[-1])):
+        np.testing.assert_allclose(squares.times(column), J[:, :, i], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("samples", [4, 60])
+def test_a_step_tends_to_that_of_back_propagation(output, samples):
+    """As eta = 1 / mu goes to 0, dw / eta is minus the gradient of the summed potential, off by O(eta)."""
+    network, X, y = problem(output, (5, 4), samples)
+    scale = network.output.loss_scale(y.shape[1]) / samples
+    slopes = gradient(network, X, y)
+    expected = -np.concatenate([np.hstack([dW, db[:, None]]).ravel() for dW, db in slopes]) / scale
+    _, squares, _, _ = linearised(network, X, y)
+    errors = []
+    for eta in (1e-3, 1e-4, 1e-5):
+        errors.append(np.linalg.norm(squares.solution(1.0 / eta) / eta - expected))
+    assert errors[2] < 2e-3 * np.linalg.norm(expected) * max(squares.largest(), 1.0)
+    for larger, smaller in itertools.pairwise(errors):
+        assert smaller == pytest.approx(0.1 * larger, rel=0.2)
+
+
+# The energy.
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("kappa", [0.01, 1.0, 10.0])
+def test_the_envelope_has_the_slope_and_curvature_it_says(output, kappa):
+    network, _, y = problem(output, (), 5)
+    rng = np.random.default_rng(1)
+    B = rng.normal(size=(5, y.shape[1], y.shape[1]))
+    envelope = Envelope(network.output, y, kappa * (np.eye(y.shape[1]) + B @ np.swapaxes(B, 1, 2)))
+    f = rng.normal(size=y.shape)
+    T, _ = envelope.root(f)
+
+    def slope(v):
+        T, rho = envelope.root(v.reshape(f.shape))
+        return -np.einsum("nrc,nr->nc", T, rho)
+
+    by_differences = approx_fprime(f.ravel(), lambda v: envelope.value(v.reshape(f.shape)), 1e-6)
+    np.testing.assert_allclose(slope(f).ravel(), by_differences, rtol=0, atol=1e-4)
+    for i in range(y.shape[1]):
+        moved = f.copy()
+        moved[:, i] += 1e-5
+        bend = (slope(moved) - slope(f)) / 1e-5
+        np.testing.assert_allclose(np.einsum("nrc,nr->nc", T, T[:, :, i]), bend, rtol=0, atol=1e-3)
+
+
+@given(seeds, st.sampled_from(["identity", "sigmoid"]))
+@settings(max_examples=20)
+def test_with_fixed_weights_and_kappa_one_it_is_the_energy_of_the_harmonic_extension(seed, output):
+    """Stiffness 1 throughout: the energy of heat at the equilibrium with an output edge of stiffness 1."""
+    network, X, y = problem(output, (4, 3), seed=seed)
+    session = Implicit(kappa=1.0).start(network, X, y)
+    settled = equilibrium(network, X, y, stiffness=1.0)
+    keeps = settled.keeps_pattern
+    if not keeps.any():
+        return
+    stalks = {f"z{i}": z[keeps] for i, z in enumerate(settled.z, start=1)}
+    stalks |= {f"a{i}": a[keeps] for i, a in enumerate(settled.a, start=1)}
+    cochain = Cochain.from_stalks(network.widths, stalks)
+    session = Implicit(kappa=1.0).start(network, X[keeps], y[keeps])
+    expected = training_energy(network, X[keeps], y[keeps], cochain)
+    assert session.energy() == pytest.approx(expected, rel=1e-3)
+
+
+def test_rigid_edges_have_no_discord_and_the_energy_of_the_output():
+    network, X, y = problem()
+    session = Implicit().start(network, X, y)
+    assert session.energy() == pytest.approx(np.mean(network.output.potential(network.logits(X), y)))
+    assert [value for edge, value in session.discord().items() if edge.operation != "output"] == [0.0] * 5
+
+
+# Before a cycle.
+
+
+@pytest.mark.parametrize("hidden", [(4,), (4, 3, 5)])
+def test_balancing_changes_no_output_and_makes_norms_agree(hidden):
+    network, X, _ = problem("identity", hidden, 9)
+    parameters = Parameters(network, np.float64)
+    for H, scale in zip(parameters.H, (1e-3, 1e2, 1.0, 10.0), strict=False):
+        np.multiply(H, scale, out=H)
+    before = parameters.network().logits(X)
+    balance(parameters)
+    np.testing.assert_allclose(parameters.network().logits(X), before, rtol=1e-12)
+    into, out = np.linalg.norm(parameters.H[-2], axis=1), np.linalg.norm(parameters.W[-1], axis=0)
+    np.testing.assert_allclose(into, out, rtol=1e-12)
+
+
+def test_balancing_leaves_neurons_without_weights_alone():
+    parameters = Parameters(Network.he([2, 3, 1]), np.float64)
+    parameters.H[0][0], parameters.W[1][:, 1] = 0.0, 0.0
+    before = parameters.flat.copy()
+    balance(parameters)
+    np.testing.assert_array_equal(parameters.H[0][:2], before[:9].reshape(3, 3)[:2])
+    assert np.isfinite(parameters.flat).all()
+
+
+def test_a_dead_neuron_is_moved_to_where_half_of_the_samples_activate_it():
+    network, X, _ = problem("identity", (4, 3), 9)
+    biases = [b.copy() for b in network.biases]
+    biases[0][1] = -100.0
+    network = Network(network.weights, tuple(biases), network.output)
+    parameters = Parameters(network, np.float64)
+    revive(parameters, inputs_of(X))
+    assert np.sum(X @ parameters.W[0][1] + parameters.H[0][1, -1] >= -1e-9) == 5
+    np.testing.assert_allclose(parameters.network().logits(X), network.logits(X), rtol=1e-12)
+    # A layer with nobody alive keeps the weights out of it: without them it could not learn.
+    biases[0][:] = -100.0
+    parameters = Parameters(Network(network.weights, tuple(biases), network.output), np.float64)
+    revive(parameters, inputs_of(X))
+    np.testing.assert_array_equal(parameters.W[1], network.weights[1])
+
+
+def test_kinks_harden_over_a_cycle():
+    shares = [softness(place) for place in range(CYCLE)]
+    assert shares[0] == 0.5
+    assert all(later < earlier for earlier, later in itertools.pairwise(shares[: SOFT_STEPS + 1]))
+    assert set(shares[SOFT_STEPS:]) == {0.0}
+
+
+# A session.
+
+
+def assert_same(left, right):
+    left, right = left.state(), right.state()
+    assert left.keys() == right.keys()
+    for name in left.keys() - {"seconds"}:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("kappa", [0.0, 1.0])
+def test_a_session_goes_on_bit_for_bit_from_any_step(output, kappa):
+    network, X, y = problem(output, samples=12)
+    method = Implicit(steps=CYCLE + 7, kappa=kappa, weight_decay=0.01)
+    whole, states = method.start(network, X, y), []
+    while not whole.finished:
+        states.append(whole.state())
+        whole.advance(3)
+    assert whole.step == CYCLE + 7
+    for state in states[::5]:
+        assert all(np.isfinite(array).all() for array in state.values())
+        resumed = method.start(network, X, y)
+        resumed.advance(2)
+        resumed.restore(state)
+        resumed.energy()
+        resumed.advance(1000)
+        assert_same(whole, resumed)
+        assert (resumed.energy(), resumed.discord()) == (whole.energy(), whole.discord())
+
+
+def test_a_state_of_other_data_is_refused():
+    network, X, y = problem()
+    state = Implicit().start(network, X, y).state()
+    with pytest.raises(ValueError, match="the state is not of 6 samples"):
+        Implicit().start(network, X[:-1], y[:-1]).restore(state)
+
+
+def test_weight_decay_shrinks_weights_to_those_of_ridge_regression():
+    """Without hidden layers the minimum has a closed form: |y - X w - b|^2 / n + decay / 2 |w|^2."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 1))
+    session = Implicit(steps=30, weight_decay=0.5).start(Network.he([3, 1]), X, y)
+    session.advance(30)
+    centred = X - X.mean(axis=0)
+    expected = np.linalg.solve(centred.T @ centred + 0.25 * 30 * np.eye(3), centred.T @ (y - y.mean()))
+    np.testing.assert_allclose(session.network().weights[0], expected.T, rtol=1e-8)
+
+
+def test_it_stops_at_a_low_loss_and_after_so_many_seconds(monkeypatch):
+    network, X, y = problem(samples=5)
+    session = Implicit(stop_when=StopWhen(train_loss=1e-3)).start(network, X, y)
+    while not session.finished:
+        session.advance(10)
+    assert session.step < 60
+    assert session.share_done == 1.0
+    ticks = itertools.count()
+    monkeypatch.setattr(implicit.time, "perf_counter", lambda: float(next(ticks)))
+    session = Implicit(stop_when=StopWhen(seconds=5.0)).start(network, X, y)
+    session.advance(100)
+    assert (session.step, session.finished) == (5, True)
+
+
+def test_progress_is_told_at_the_end_of_each_cycle(monkeypatch):
+    monkeypatch.setattr(implicit, "TELL_SECONDS", np.inf)
+    told, (network, X, y) = [], problem(samples=50)
+    Implicit(steps=2 * CYCLE).start(network, X, y).advance(10**6, lambda *news: told.append(news))
+    assert told == [(CYCLE, 0.5), (2 * CYCLE, 1.0), (2 * CYCLE, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": 0},
+        {"steps": 1.0},
+        {"steps": True},
+        {"kappa": -1.0},
+        {"kappa": np.nan},
+        {"weight_decay": np.inf},
+    ],
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Implicit(**options)
+
+
+def test_what_a_step_costs():
+    """P = 12 * 10 + 13 * 3 weights beside n (C - 1) rows: the smaller is solved for."""
+    network = Network.he([9, 12, 3], "softmax")
+    few, many = Cost.of(network, 20), Cost.of(network, 2000)
+    assert (few.unknowns, few.rows, many.rows) == (159, 40, 4000)
+    assert few.bytes > 8 * 40**2
+    assert many.operations > 4000 * 159**2
+    assert many.bytes < 8 * 4000**2
+
+
+# Data that are hardly any.
+
+
+def best_losses(session, chunk=CYCLE):
+    """Return the losses of the best network so far, seen every so many steps, to the end."""
+    losses = []
+    while True:
+        network = session.network()
+        losses.append(network.output.loss(network.logits(session._inputs[:-1].T), session._y))
+        if session.finished:
+            return losses
+        session.advance(chunk)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_single_sample_is_fitted(output):
+    network, X, y = problem(output, samples=1)
+    assert best_losses(Implicit(steps=2 * CYCLE).start(network, X, y))[-1] < 1e-10
+
+
+def test_constant_outputs_end_with_a_loss_of_zero_and_say_so():
+    network, X, _ = problem(outputs=1)
+    session = Implicit().start(network, X, np.full((len(X), 1), 3.0))
+    assert best_losses(session, 10)[-1] < 1e-25
+    # Nothing but rounding keeps a loss from 0: zeros are met exactly.
+    network = Network((np.zeros((1, 2)),), (np.zeros(1),), output_named("identity"))
+    session = Implicit().start(network, X, np.zeros((len(X), 1)))
+    assert session.finished
+    assert session.ending == "the training loss is exactly 0: nothing is left to learn"
+
+
+def test_a_loss_of_zero_reached_on_the_way_ends_it():
+    network = Network((np.ones((1, 1)),), (np.zeros(1),), output_named("identity"))
+    session = Implicit(steps=500).start(network, np.array([[-1.0], [1.0]]), np.array([[0.0], [0.0]]))
+    assert session.ending is None
+    session.advance(500)
+    assert session.step < 500
+    assert session.finished
+    assert session.ending is not None
+
+
+def test_rank_deficient_data_are_fitted_as_well_as_they_can_be():
+    """Every feature is the same one, and half of the samples contradict the others."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 1))
+    X, y = np.tile(x, (2, 5)), np.concatenate([x + 1.0, x - 1.0])
+    losses = best_losses(Implicit(steps=3 * CYCLE).start(Network.he([5, 8, 1]), X, y))
+    assert losses[-1] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("hidden", [(6,), (6, 5)])
+def test_a_network_dead_from_the_start_comes_alive(hidden):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1.0, 1.0, size=(50, 2))
+    network = Network.he([2, *hidden, 1])
+    network = Network(
+        network.weights,
+        (*(np.full_like(b, -1e3) for b in network.biases[:-1]), np.zeros(1)),
+        network.output,
+    )
+    losses = best_losses(Implicit(steps=4 * CYCLE).start(network, X, np.sum(X * X, axis=1)))
+    assert losses[-1] < 0.1 * np.var(np.sum(X * X, axis=1))
+
+
+@st.composite
+def small_problems(draw):
+    """Draw a network to depth 6, data of scales 1e-3 to 1e3, perhaps with duplicates or dead neurons."""
+    output, widths = draw(st.sampled_from(OUTPUTS)), draw(st.lists(st.integers(1, 6), min_size=2, max_size=8))
+    rng, n = np.random.default_rng(draw(seeds)), draw(st.integers(1, 12))
+    if output == "softmax":
+        widths[-1] = max(widths[-1], 2)
+    scale_x, scale_y, scale_w = (10.0 ** draw(st.integers(-3, 3)) for _ in range(3))
+    network = Network.he(widths, output, rng)
+    biases = [scale_w * rng.normal(size=b.shape) for b in network.biases]
+    if network.depth and draw(st.booleans()):
+        biases[rng.integers(network.depth)][:] = -1e6
+    network = Network(tuple(scale_w * W for W in network.weights), tuple(biases), network.output)
+    X = scale_x * rng.normal(size=(n, widths[0]))
+    if draw(st.booleans()):
+        X = X[rng.integers(0, n, size=n)]
+    classes = rng.integers(0, widths[-1], size=n)
+    y = {
+        "identity": scale_y * rng.normal(size=(n, widths[-1])),
+        "sigmoid": rng.integers(0, 2, size=(n, widths[-1])).astype(float),
+        "softmax": np.eye(widths[-1])[classes],
+    }[output]
+    return network, X, y
+
+
+@given(small_problems(), st.sampled_from([0.0, 0.01]), st.sampled_from([0.0, 0.0, 1.0]))
+@settings(max_examples=100, deadline=None)
+def test_the_best_loss_never_rises_nothing_is_nan_and_it_ends(drawn, decay, kappa):
+    network, X, y = drawn
+    session = Implicit(steps=CYCLE + 20, kappa=kappa, weight_decay=decay).start(network, X, y)
+    before = session._least
+    while not session.finished:
+        step = session.step
+        session.advance(20)
+        assert session.finished or session.step == step + 20
+        assert session._least <= before
+        before = session._least
+        assert all(np.isfinite(array).all() for array in session.state().values())
+    losses = best_losses(session)
+    assert np.isfinite(losses[-1])
+    assert np.isfinite(session.energy())
