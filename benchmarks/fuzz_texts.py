@@ -112,7 +112,7 @@ def _number(draw: Draw) -> float:
 
 
 def _training(draw: Draw, *, small: bool) -> dict[str, Any]:
-    method = pick(draw, ("heat", "equilibrium", "backprop"))
+    method = pick(draw, ("heat", "equilibrium", "implicit", "backprop"))
     length = int(draw.integers(1, 60 if small else 100_000))
     if method == "heat":
         values: dict[str, Any] = {"method": method, "steps": length}
@@ -127,6 +127,9 @@ def _training(draw: Draw, *, small: bool) -> dict[str, Any]:
         if draw.random() < 0.2:
             del values["steps"]
             values["time"] = float(min(_number(draw), 50.0)) if small else _number(draw)
+    elif method == "implicit":
+        values = {"method": method, "steps": min(length, 1000)}
+        options = {"kappa": lambda: _number(draw), "weight_decay": lambda: _number(draw)}
     else:
         values = {"method": method, "epochs": length}
         options = {

@@ -27,10 +27,11 @@ from sheafcli.runs import conduct
 
 CHAIN = 10
 CHECKPOINT_SECONDS = 0.05
-TASKS = {"heat": "paraboloid", "equilibrium": "blobs", "backprop": "circular"}
+TASKS = {"heat": "paraboloid", "equilibrium": "blobs", "implicit": "saddle", "backprop": "circular"}
 TRAININGS = {
     "heat": "{steps: 6000, dt: 0.01, log_every: 20}",
     "equilibrium": "{method: equilibrium, epochs: 250, batch_size: 16, schedule: cosine, log_every: 5}",
+    "implicit": "{method: implicit, steps: 900, log_every: 5}",
     "backprop": "{method: backprop, epochs: 500, batch_size: 16, optimizer: adam, log_every: 5}",
 }
 CONFIG = """\

@@ -271,7 +271,8 @@ class ImplicitSpec(Section):
     kappa: Annotated[float, Field(ge=0)] = option(
         Implicit,
         "kappa",
-        "How far the inner edges give way: 0 makes them rigid, which trains fastest; 1 is the energy of heat.",
+        "How far the inner edges give way: 0 makes them rigid, which trains fastest; 1 is the energy of "
+        "heat.",
     )
     weight_decay: Annotated[float, Field(ge=0)] = option(
         Implicit,

@@ -150,7 +150,8 @@ def _of_graph(file: GraphFile, format: str, output: str, *, fold: bool) -> Model
 def model_bytes(path: Path, network: AnyNetwork) -> bytes:
     """Return the content of a model file of the format that the suffix of `path` names.
 
-    The weights are written in float64, so that `read_model` gives back the same network, bit for bit.
+    Of a plain chain the weights are written in float64, so that `read_model` gives back the same network,
+    bit for bit. InputError where the format does not hold such a network.
     """
     format = format_of(path)
     if format not in WRITERS:
@@ -203,7 +204,14 @@ def _onnx_bytes(network: AnyNetwork) -> bytes:
 
 def _of_chain(write: Callable[[Network], bytes], format: str) -> Callable[[AnyNetwork], bytes]:
     """Return the writer of a format that plain chains alone can be written in."""
-    return lambda network: write(plain_chain(network, f"the {format} format"))
+
+    def written(network: AnyNetwork) -> bytes:
+        try:
+            return write(plain_chain(network, f"the {format} format"))
+        except ValueError as error:
+            raise ValueError(f"{error}: write .onnx or .npz, which hold how values part and join") from None
+
+    return written
 
 
 WRITERS: dict[str, Callable[[AnyNetwork], bytes]] = {

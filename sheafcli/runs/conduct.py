@@ -264,7 +264,7 @@ class _Manifest:
             "seed": config.seed,
             **sizes(experiment.network, experiment.task),
             "data": before.get("data") or data_hashes(directory),
-            "notes": list(experiment.task.notes),
+            "notes": list(experiment.notes),
             "started": before.get("started", now()),
             "ended": None,
             "versions": versions(),

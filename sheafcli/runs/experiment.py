@@ -40,6 +40,8 @@ DROPOUT = (
     "dropout does nothing here: training is on the network as it predicts, where dropout is not at work; "
     "training.weight_decay is another way to keep weights small"
 )
+# An implicit step of more operations takes seconds; thousands of steps of a descent take no longer.
+MANY_OPERATIONS = 1e11
 
 
 class _Unfit(InputError):
@@ -99,6 +101,21 @@ class Experiment:
         if config.baseline is not None:
             phases.append(_descent_phase("baseline", config.baseline, task, network, stalks_seed))
         return cls(config, task, network, tuple(phases))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user ought to know before it begins: of the data, and that a step takes long."""
+        if not isinstance(self.config.training, ImplicitSpec):
+            return self.task.notes
+        cost = Cost.of(chain_for(self.network, "implicit training"), self.task.n_train)
+        if cost.operations < MANY_OPERATIONS:
+            return self.task.notes
+        slow = (
+            f"a step of implicit takes about {cost.operations:.1e} operations and {cost.bytes / 1e9:.2g} GB "
+            f"here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; equilibrium and backprop with "
+            "batch_size are the better choice"
+        )
+        return (*self.task.notes, slow)
 
     @property
     def data(self) -> Data:
@@ -256,8 +273,8 @@ def _check_memory(cost: Cost) -> None:
         raise _Unfit(
             ("training", "method"),
             f"a step of implicit solves for {min(cost.unknowns, cost.rows):,} unknowns here, of "
-            f"{cost.unknowns:,} weights and {cost.rows:,} residuals, and needs {cost.bytes / 1e9:,.1f} GB of "
-            f"memory, where this machine has {memory / 1e9:,.1f} GB; choose equilibrium or backprop, with "
+            f"{cost.unknowns:,} weights and {cost.rows:,} residuals, and needs {cost.bytes / 1e9:.2g} GB of "
+            f"memory, where this machine has {memory / 1e9:.2g} GB; choose equilibrium or backprop, with "
             "batch_size",
         )
 
@@ -283,14 +300,32 @@ def _descent_phase(
         raise _Unfit((name, "batch_size"), f"must be at most {task.n_train}, the number of training samples")
     log_every = spec.log_steps(method.steps_per_epoch(task.n_train))
     assert log_every is not None
-    single = method.dtype(network) == np.float32
-    if single and method.start(network, task.X_train, task.y_train, seed).overflows():
-        raise _Unfit(
-            (name, "precision"),
-            "its numbers end at 3.4e38, and squares of the first gradient go beyond; must be double here, or "
-            "scale the inputs and the weights down",
-        )
+    if method.dtype(network) == np.float32:
+        _check_single(name, spec, method, network, task, seed)
     return Phase(name, method, log_every, method.total_steps(task.n_train), seed)
+
+
+def _check_single(
+    name: str,
+    spec: DescentSpec,
+    method: Backprop | Equilibrium,
+    network: AnyNetwork,
+    task: TaskData,
+    seed: np.random.SeedSequence,
+) -> None:
+    """Refuse single precision where it does not hold parameters or inputs, or squares of the first gradient."""
+    try:
+        if not method.start(network, task.X_train, task.y_train, seed).overflows():
+            return
+        beyond = "squares of the first gradient"
+    except OverflowError as error:
+        beyond = str(error)
+    meant = "that is single for this network; " if spec.precision == "auto" else ""
+    raise _Unfit(
+        (name, "precision"),
+        f"{meant}its numbers end at 3.4e38, and {beyond} go beyond; must be double here, or scale the inputs "
+        "and the weights down",
+    )
 
 
 def _descent(spec: DescentSpec) -> Backprop | Equilibrium:

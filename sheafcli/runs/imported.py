@@ -24,6 +24,7 @@ from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
 from sheafcli.interop.onnx_runtime import Difference, difference, few_samples
+from sheafcli.runs.assumptions import certain
 from sheafcli.runs.constant import doubts
 from sheafcli.runs.data_files import data_hashes, sha256
 from sheafcli.runs.directory import RunDirectory
@@ -157,7 +158,7 @@ class Imported:
         normalisations of a graph go into its layers. InputError if the file or the data is unusable, or the
         network does not fit the data.
         """
-        model = read_model(path, ending, order, fold=fold)
+        model = certain(read_model(path, ending, order, fold=fold), path, order)
         chain = model.network if isinstance(model.network, Network) else None
         if chain is not None and (n_hidden := chain.depth) > MAX_HIDDEN:
             raise InputError(

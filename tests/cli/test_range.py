@@ -12,6 +12,8 @@ ROWS = 20
 METHODS = {
     "heat": "training: {method: heat, steps: 12, log_every: 4}\n",
     "equilibrium": "training: {method: equilibrium, epochs: 4, log_every: 1}\n",
+    "implicit": "training: {method: implicit, steps: 8, log_every: 4}\n",
+    "strained": "training: {method: implicit, steps: 8, log_every: 4, kappa: 1.0, weight_decay: 0.1}\n",
     "backprop": "training: {method: backprop, epochs: 4, log_every: 1}\n",
 }
 
@@ -38,6 +40,10 @@ def write(method, scale=1.0, weight=1.0, *, outlier=None, dtype=np.float64):
         ("heat", {"scale": 1e50}),
         ("heat", {"weight": 1e8}),
         ("equilibrium", {"scale": 1e-60}),
+        ("implicit", {"scale": 1e-60}),
+        ("implicit", {"scale": 1e50}),
+        ("implicit", {"outlier": 1e60}),
+        ("strained", {"weight": 1e8}),
         ("backprop", {"outlier": 1e60}),
     ],
 )

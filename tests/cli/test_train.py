@@ -82,3 +82,23 @@ def test_init_writes_config_yaml_unless_told_otherwise(sheaf, folder):
 
 def test_the_version_is_told(sheaf):
     assert sheaf("--version").out == "sheafcli 0.1.0\n"
+
+
+def test_a_loss_of_zero_ends_implicit_steps_and_is_told(sheaf, folder):
+    X, y = np.array([[-1.0], [1.0]]), np.array([-1.0, 1.0])
+    np.savez("line.npz", X_train=X, y_train=y, X_test=X, y_test=y)
+    np.savez("start.npz", W1=np.zeros((1, 1)), b1=np.zeros(1), output="identity")
+    Path("flat.yaml").write_text(
+        "task: {kind: npz, path: line.npz}\nnetwork: {hidden: [], start: start.npz}\n"
+        "training: {method: implicit}\n"
+    )
+    done = sheaf("train", "flat.yaml", "--output", "flat")
+    assert done.code == 0
+    manifest = json.loads(Path("flat/manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["final"]["train_loss"] == 0.0
+    step = manifest["final"]["step"]
+    assert 0 < step < 1200
+    words = f"training ended at step {step}: the training loss is exactly 0: nothing is left to learn"
+    assert manifest["message"] == words
+    assert done.err == f"flat: {words}\n"

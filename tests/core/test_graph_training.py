@@ -42,6 +42,7 @@ from sheafcli.core.training.graph.equilibrium import EquilibriumRule
 from sheafcli.core.training.graph.parameters import GraphParameters
 from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.optimizers import SGD, Adam, Momentum
+from sheafcli.core.training.protocol import Diverged
 
 OUTPUTS = ("identity", "sigmoid", "softmax")
 HIDDEN = ((), (4,), (4, 3), (3, 4, 2))
@@ -389,6 +390,17 @@ def test_blocks_of_samples_do_not_show(monkeypatch, rule):
     assert parts.rule.energy() == pytest.approx(whole.rule.energy(), rel=1e-10)
 
 
+@pytest.mark.parametrize("what", ["parameters of the network", "inputs"])
+def test_numbers_beyond_single_precision_are_named(what):
+    scale = {what: 1e40}
+    dense = Dense(scale.get("parameters of the network", 1.0) * np.ones((1, 2)))
+    network = GraphNetwork(Graph.path((2,), {"a": dense, "b": GELU()}), output_named("identity"))
+    X, y = scale.get("inputs", 1.0) * np.ones((3, 2)), np.ones((3, 1))
+    with pytest.raises(OverflowError, match=what):
+        Backprop(epochs=1).start(network, X, y)
+    Backprop(epochs=1, precision="double").start(network, X, y)
+
+
 # Sessions.
 
 
@@ -440,6 +452,19 @@ def test_graphs_are_trained_in_single_precision_unless_told_otherwise():
         assert state["parameters"].dtype == dtype
     chain, X, y = problem()
     assert Backprop(epochs=1).start(chain, X, y).state()["parameters"].dtype == np.float64
+
+
+@pytest.mark.parametrize("method", [Backprop(epochs=50, optimizer=SGD(1e20)), Heat(steps=500, dt=10.0)])
+def test_divergence_leaves_the_session_where_it_was(method):
+    network, X, y = drawn(residual_network(), "softmax", 4)
+    session = method.start(network, X, y)
+    before = session.state()
+    with pytest.raises(Diverged) as raised:
+        session.advance(500)
+    assert raised.value.edge.name in {edge.name for edge in network.edges}
+    after = session.state()
+    for name in before.keys() - {"seconds"}:
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)
 
 
 def test_start_stalks_that_do_not_fit_a_graph():

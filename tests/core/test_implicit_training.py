@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import problem
 from scipy.optimize import approx_fprime
+from sheafcli.core.chain.equilibrium import equilibrium
 from strategies import seeds
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import training_energy
-from sheafcli.core.chain.equilibrium import equilibrium
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.tail import rectified
 from sheafcli.core.chain.training.layers import Parameters

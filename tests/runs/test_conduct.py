@@ -486,6 +486,11 @@ KINDS = {
         ["training={method: equilibrium, gamma: 1, steps: 35, log_every: 10}"],
         FOUR_CLASSES,
     ),
+    "implicit, within and beyond a cycle": (["training={method: implicit, steps: 67, log_every: 9}"], None),
+    "implicit, softmax, giving way": (
+        ["training={method: implicit, kappa: 0.5, weight_decay: 0.01, steps: 8, log_every: 3}"],
+        FOUR_CLASSES,
+    ),
     "equilibrium, ends early": ([f"training={ENDS_EARLY}"], TWO_CLASSES),
     "equilibrium, batches": ([], FOUR_CLASSES),
     "equilibrium, batches, everything": (WITH_EVERYTHING, FOUR_CLASSES),

@@ -1,5 +1,7 @@
 """From a configuration to data, start weights and methods: what the seed decides, and what must fit."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -276,6 +278,36 @@ def test_a_heat_training_that_gets_nowhere_is_refused_with_its_line(tmp_path, tr
     assert caught.value.message.startswith(words)
 
 
+IMPLICIT = "task: {kind: saddle}\nnetwork: {hidden: [4]}\ntraining: {method: implicit}\n"
+
+
+def test_more_unknowns_than_memory_are_refused_with_the_figure(tmp_path, monkeypatch):
+    path = tmp_path / "c.yaml"
+    path.write_text(IMPLICIT)
+    assert Experiment.load(path).notes == ()
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
+    with pytest.raises(InputError) as caught:
+        Experiment.load(path)
+    assert (caught.value.path, caught.value.line) == (path, 3)
+    assert caught.value.message == (
+        "training.method: given implicit; a step of implicit solves for 17 unknowns here, of 17 weights and "
+        "300 residuals, and needs 0.00011 GB of memory, where this machine has 4.1e-05 GB; choose "
+        "equilibrium or backprop, with batch_size"
+    )
+
+
+def test_a_step_that_takes_long_is_told_before(tmp_path, monkeypatch):
+    path = tmp_path / "c.yaml"
+    path.write_text(IMPLICIT)
+    monkeypatch.setattr("sheafcli.runs.experiment.MANY_OPERATIONS", 1e4)
+    (note,) = Experiment.load(path).notes
+    assert note == (
+        "a step of implicit takes about 8.8e+04 operations and 0.00011 GB here, for 17 weights and 300 "
+        "residuals; equilibrium and backprop with batch_size are the better choice"
+    )
+    assert Experiment.load(path, ["training={method: backprop}"]).notes == ()
+
+
 @pytest.mark.parametrize("phase", ["training", "baseline"])
 def test_single_precision_is_refused_where_it_overflows(tmp_path, phase):
     rng = np.random.default_rng(0)
@@ -289,6 +321,19 @@ def test_single_precision_is_refused_where_it_overflows(tmp_path, phase):
     assert Experiment.load(path)
     with pytest.raises(InputError, match=rf"{phase}.precision: given single; its numbers end at 3\.4e38"):
         Experiment.load(path, [f"{phase}.precision=single"])
+
+
+def test_single_precision_of_a_graph_is_refused_where_it_overflows(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"X_train": rng.normal(size=(9, 2)) * 1e20, "X_test": rng.normal(size=(4, 2)) * 1e20}
+    np.savez(tmp_path / "d.npz", y_train=rng.normal(size=9), y_test=rng.normal(size=4), **arrays)
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "task: {kind: npz, path: d.npz}\nnetwork: {layers: [{dense: 3}, leaky_relu]}\ntraining: {method: backprop}\n"
+    )
+    with pytest.raises(InputError, match="training.precision: .*single for this network; its numbers end at"):
+        Experiment.load(path)
+    assert Experiment.load(path, ["training.precision=double"])
 
 
 def test_restarts_after_the_first_step_are_taken(prepare):

@@ -1,7 +1,8 @@
 """The parameters of a graph in one array, and the samples of one batch.
 
 An optimizer is a dozen passes over the array, however many operations there are. These read views of it: the
-graph is built and checked once, and follows what is done to the array.
+graph is built and checked once, and follows what is done to the array. OverflowError names what the precision
+does not hold.
 """
 
 from __future__ import annotations
@@ -41,9 +42,12 @@ class GraphParameters:
         self.gradient: Array = np.zeros_like(self.flat)
         self.G = split(self.gradient, shapes)
         views = _renamed(named, split(self.flat, shapes))
-        for name, fields in named.items():
-            for field, array in fields.items():
-                views[name][field][...] = array
+        with np.errstate(over="ignore"):
+            for name, fields in named.items():
+                for field, array in fields.items():
+                    views[name][field][...] = array
+        if not np.isfinite(self.flat).all():
+            raise OverflowError("parameters of the network")
         self.graph = network.graph.with_parameters(views)
         slopes = _renamed(named, self.G)
         learning = [vertex for vertex in self.graph.vertices if vertex.name in named]
@@ -83,6 +87,8 @@ class GraphBatch:
     def load(self, X: Array, y: Array) -> None:
         """Take samples x input shape and samples x outputs."""
         self.X[...], self.y[...] = X, y
+        if not np.isfinite(self.X).all():
+            raise OverflowError("inputs")
 
     def blocks(self) -> Iterator[slice]:
         """Yield the samples in blocks that bound the memory."""
