@@ -12,8 +12,8 @@ from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import diffuse
 from sheafcli.core.chain.integrators import Chebyshev
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.trace import Recorder
 from sheafcli.core.spectrum import spectrum
+from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import decay_bound
 

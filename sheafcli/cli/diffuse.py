@@ -17,8 +17,8 @@ from sheafcli.core.chain.diffusion import diffuse as diffuse_stalks
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.integrators import Chebyshev, Euler, Integrator, Stiff
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.trace import Recorder
 from sheafcli.core.pins import Pin, check_pins
+from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import crossings_table, decay_bound, trace_table
 from sheafcli.errors import InputError

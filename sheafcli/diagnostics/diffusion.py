@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.trace import Crossing, Recorder
 from sheafcli.core.spectrum import pattern_gaps
+from sheafcli.core.trace import Crossing, Recorder
 
 # The bound is the smallest gap over the patterns met, the last state's first: over 200 at most, and over
 # fewer where their Laplacians are large.

@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import Diffusion
-from sheafcli.core.chain.trace import Recorder
+from sheafcli.core.following import Diffusion
+from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import patterns_for_bound
 from sheafcli.render.console import live_view, stderr

@@ -1,4 +1,4 @@
-"""The equilibrium of any graph with pins: the gradient of the true energy, least squares, the chain's flow."""
+"""The equilibrium of any graph with pins: the gradient of the true energy, a minimiser, the flow."""
 
 import numpy as np
 import pytest
