@@ -129,7 +129,6 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
         "run": str(directory.path),
         "data": found.samples.part,
         "samples": len(found.samples.X),
-        "leaving": float(equilibrium.leaving.mean()) if isinstance(equilibrium, Pinned) else None,
         "edges": json_records(tables["diagnosis"]),
         "layers": json_records(tables["layers"]),
         "operations": json_records(tables["operations"]),
@@ -141,6 +140,8 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
             for finding in json_records(tables["findings"])
         ],
     }
+    if isinstance(equilibrium, Pinned):
+        told["leaving"] = float(equilibrium.leaving.mean())
     write_out(json.dumps(told, indent=2, allow_nan=False) + "\n")
 
 

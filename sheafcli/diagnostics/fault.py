@@ -32,7 +32,7 @@ FAULT_COLUMNS = [
 BLAMED, NATS, HALVED = 0.9, 10.0, 0.5
 # To first order evidence is known worse: of a network of five convolutions, layers whose kernels had changed
 # signs or places had up to a tenth less than another layer.
-LINEARISED = 0.05
+LINEARISED = 0.1
 # Repairs are tried on so many samples at most, spread evenly over all, and of a large network on fewer: the
 # sensitivities of all outputs to all stalks have at most so many entries, unless FEWEST_SAMPLES have more.
 MOST_SAMPLES, MOST_ENTRIES, FEWEST_SAMPLES = 300, 20_000_000, 5
