@@ -144,8 +144,8 @@ class EquilibriumRule:
         """Find lambda by products with S, each a response, and respond to it."""
 
         def resist(v: Array) -> Array:
-            self._resisted = self._respond(parameters, batch, v.T).T
-            return self._resisted
+            resisted = self._resisted = self._respond(parameters, batch, v.T).T
+            return resisted
 
         # The last response is that to lambda.
         pull = self._multipliers(resist, guess)
