@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+from closed_form import equilibrium
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import problem
 from scipy.optimize import approx_fprime
-from sheafcli.core.chain.equilibrium import equilibrium
 from strategies import seeds
 
 from sheafcli.core.chain.cochain import Cochain
