@@ -271,9 +271,9 @@ def test_inputs_that_no_network_has_are_named(tmp_path, given, words):
 @pytest.mark.parametrize(
     "body",
     [
-        f"{CONV} m = MaxPool<kernel_shape = [3, 2], strides = [2, 2], pads = [1, 0, 1, 0]>(h) p = Pad(m, pads) "
-        "r = Resize<mode = 'nearest'>(p, , scales2) a, b = Split<axis = 1>(r, parts) z = Concat<axis = 1>(b, a) "
-        "y = GlobalAveragePool(z)",
+        f"{CONV} m = MaxPool<kernel_shape = [3, 2], strides = [2, 2], pads = [1, 0, 1, 0]>(h) "
+        "p = Pad(m, pads) r = Resize<mode = 'nearest'>(p, , scales2) a, b = Split<axis = 1>(r, parts) "
+        "z = Concat<axis = 1>(b, a) y = GlobalAveragePool(z)",
         f"{CONV} n = LayerNormalization(h, g, s) r = Reshape(n, shuffled) q = Gather<axis = 1>(r, i1) "
         "m = ReduceMean<axes = [2, 4]>(q) e = Expand(m, long) y = Softmax<axis = 1>(e)",
     ],
@@ -291,8 +291,8 @@ def test_damage_is_refused_or_harmless(tmp_path, body):
         "y = MaxPool<kernel_shape = [1000000000, 2], pads = [1000000000, 0, 0, 0]>(x)",
         "y = AveragePool<kernel_shape = [2, 2], pads = [1000000000, 0, 1000000000, 0]>(x)",
         f"{CONV} m = ReduceMean<axes = [2, 3]>(h) y = Expand(m, billions)",
-        "v = Shape(x) n = Slice(v, zeroth, i1) c = Concat<axis = 0>(n, i1, billions) e = Expand(channels4, c) "
-        "y = Add(e, e)",
+        "v = Shape(x) n = Slice(v, zeroth, i1) c = Concat<axis = 0>(n, i1, billions) "
+        "e = Expand(channels4, c) y = Add(e, e)",
         f"{CONV} y = Pad(h, wide_pads)",
     ],
 )
