@@ -124,6 +124,7 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) train experiments/saddle.yaml --output $$folder/saddle --quiet && \
 	$(SHEAF) diffuse $$folder/saddle --samples 3 --format csv >/dev/null && \
 	$(SHEAF) spectrum $$folder/saddle --format csv >/dev/null && \
+	$(BIN)/python benchmarks/residual_block.py docs/images/residual_block.png && \
 	cp $$folder/paraboloid/figures/learned.png $$folder/paraboloid/figures/discord.png docs/images/ && \
 	cp $$folder/saddle/figures/diffusion_*.png $$folder/saddle/figures/spectrum.png docs/images/ && \
 	$(SHEAF) import experiments/data/sick_digits.npz --data digits --output $$folder/sick >/dev/null && \

@@ -1,4 +1,4 @@
-"""The convolutional network of docs/diagnostics.md: digits, trained, then one layer with its kernels exchanged.
+"""The convolutional network of docs/diagnostics.md: digits, trained, then one layer with biases far below zero.
 
 python benchmarks/sick_convolution.py
 
@@ -8,8 +8,6 @@ Writes experiments/data/sick_convolution.npz. Seeds are fixed: it is the same ne
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
 
 from sheafcli.core.network import GraphNetwork
 from sheafcli.core.training.backprop import Backprop
@@ -21,19 +19,18 @@ from sheafcli.runs.files import write_npz
 
 ROOT = Path(__file__).resolve().parent.parent / "experiments"
 PLACE = ROOT / "data" / "sick_convolution.npz"
-LAYER = "conv_4"
+LAYER, BELOW = "conv_2", 100.0
 
 
 def main() -> None:
-    """Train the network, exchange the kernels of one layer, write the file."""
+    """Train the network, move the biases of one layer, write the file."""
     experiment = Experiment.load(ROOT / "networks" / "residual.yaml")
     task, start = experiment.task, experiment.network
     method = Backprop(epochs=15, batch_size=64, optimizer=Adam(0.003), schedule="cosine")
     healthy = train(start, task.X_train, task.y_train, method, seed=0).network
     assert isinstance(healthy, GraphNetwork)
     fields = healthy.graph.parameters[LAYER]
-    order = np.random.default_rng(1).permutation(len(fields["weight"]))
-    changed = {LAYER: {"weight": fields["weight"][order]}}
+    changed = {LAYER: {"bias": fields["bias"] - BELOW}}
     sick = GraphNetwork(healthy.graph.with_parameters(changed), healthy.output)
     write_npz(PLACE, network_arrays(sick))
     for name, network in (("healthy", healthy), ("sick", sick)):

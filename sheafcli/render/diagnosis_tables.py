@@ -27,7 +27,10 @@ def blame_table(layers: pd.DataFrame, part: str) -> Table:
     """
     layers = layers[layers["evidence"].notna()]  # layers without parameters have none
     samples = int(layers["samples"].iloc[0])
-    table = house_table(f"Which layer is at fault, if one alone is (on {samples} {part} samples)")
+    title = "Which layer is at fault, if one alone is"
+    if layers["explainable"].isna().all():  # of a graph: evidence of first order
+        title = "What a change of one layer alone explains, to first order"
+    table = house_table(f"{title} (on {samples} {part} samples)")
     table.add_column("layer", no_wrap=True)
     for header in ("blame", "evidence"):
         table.add_column(header, justify="right", no_wrap=True)

@@ -21,20 +21,20 @@ MISSED = 0.1
 def layer_at_fault(examined: Examined) -> Iterator[Finding]:
     """Find the layer that alone explains the error, and by whose repair alone most of it goes.
 
-    Where two or more explain it about as well, but not all, these are told.
+    Where two or more explain it about as well, but not all, these are told. Not of graphs: there evidence is of
+    first order, and what later layers could mend often outweighs what an earlier one has broken.
     """
-    if examined.fault is None:
+    if examined.fault is None or examined.chain is None:
         return
     suspects = suspected(examined.fault)
     if suspects.empty:
         return
     row = suspects.iloc[0]
-    layer, part = int(row["layer"]), str(row["part"])
-    kind, _, index = part.partition(" ") if examined.chain else ("", "", "")
+    layer = int(row["layer"])
+    kind, _, index = str(row["part"]).partition(" ")
     broken = examined.relative_loss >= MISSED
     others = sorted(suspects["layer"].iloc[1:].tolist())
-    told = {"": f"most likely in {part}", "layer": "as a whole"}
-    where = told.get(kind, f"most likely at its {kind} {index}")
+    where = "as a whole" if kind == "layer" else f"most likely at its {kind} {index}"
     rivals = [0.0, *examined.fault.loc[~examined.fault["layer"].isin(suspects["layer"]), "evidence"]]
     beside = f", or in layer {listed(others, 8)}," if others else ","
     yield Finding(
@@ -46,27 +46,21 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
         f"A fault in this layer, {where}{beside} explains the error by {row['evidence']:.0f} nats better "
         f"than none, and by {row['evidence'] - max(rivals):.0f} better than the next best layer; "
         f"repaired alone it takes the loss from {row['loss']:.3g} to {row['repaired_loss']:.3g}.",
-        _advice(examined, layer, part)
+        _advice(layer)
         if broken
         else "With so small a loss nothing is broken: train further, this layer has most to gain.",
     )
 
 
-def _advice(examined: Examined, layer: int, part: str) -> str:
-    """Name what feeds the layer, too: inputs in another scale or order are as good a fault of the first."""
-    feeders, its = [f"layer {layer - 1}"] if layer > 1 else [], "its weights"
-    if examined.chain is None:
-        vertices = examined.graph.vertices
-        vertex = next(v for v in vertices if v.name == part)
-        feeders = [vertices[p].name for p in vertex.parents if p > 0]
-        its = f"the parameters of {part}"
+def _advice(layer: int) -> str:
+    """Name what feeds the layer, too: inputs in another scale or order are as good a fault of layer 1."""
     before = (
-        f"Look at what {listed(feeders, 8)} gives it, and"
-        if feeders
-        else "Look first at what feeds it, the inputs: their order, their units, their scaling. If these are "
-        "as in training, look"
+        "Look first at what feeds it, the inputs: their order, their units, their scaling. If these are as "
+        "in training, look"
+        if layer == 1
+        else f"Look at what layer {layer - 1} gives it, and"
     )
-    return f"{before} at what was done to {its}; then train the network further."
+    return f"{before} at what was done to its weights; then train the network further."
 
 
 def vanishing_updates(examined: Examined) -> Iterator[Finding]:
