@@ -313,7 +313,7 @@ def _check_single(
     task: TaskData,
     seed: np.random.SeedSequence,
 ) -> None:
-    """Refuse single precision where it does not hold parameters or inputs, or squares of the first gradient."""
+    """Refuse single precision where it does not hold parameters, inputs, or squares of the first gradient."""
     try:
         if not method.start(network, task.X_train, task.y_train, seed).overflows():
             return
