@@ -9,7 +9,7 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-causes train train-all sweep compare report runs imported fuzz paper paper-quick bench-sweep images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise bench-causes train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -74,6 +74,7 @@ compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
 
 bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside PyTorch, into docs/results.md (80 minutes on two cores)
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/implicit.py
 	$(BIN)/python benchmarks/variants.py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/results_page.py
@@ -94,6 +95,9 @@ report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
 	$(SHEAF) diagnose $(RUN)
 	$(SHEAF) spectrum $(RUN)
 	$(SHEAF) report $(RUN)
+
+zoo: $(VENV)/.zoo  ## read eighteen known architectures from ONNX and check the theorems on each (15 minutes)
+	$(BIN)/python benchmarks/zoo.py --write
 
 imported: $(VENV)/.dev  ## networks of PyTorch, ONNX, safetensors and scikit-learn: import, diagnose, report
 	$(BIN)/python benchmarks/imported_models.py results/models
@@ -132,6 +136,11 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 
 transcripts: $(VENV)/.dev  ## run the transcripts of README.md and docs/ anew
 	$(BIN)/python tests/docs/transcripts.py
+
+# torchvision without what it asks for: its PyTorch of that version is here already.
+$(VENV)/.zoo: $(VENV)/.dev
+	$(PIP) --no-deps torchvision==0.28.0
+	@touch $@
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,10 +7,10 @@ normalisations left as they are, and read. A row has
     ONNX Runtime         the largest difference of an output, in double precision, as a share of the largest
                          output; that computes in single precision
     theorems             with random stalks: the largest entry of sampled columns of delta above the
-                         diagonal, and of their diagonal plus 1; and how far the harmonic extension is from the
-                         forward pass, as a share of its largest coordinate
-    pinned               CPU seconds of the pinned equilibrium of all samples, single precision, on one thread,
-                         and what resident memory grew by at most
+                         diagonal, and of their diagonal plus 1; and how far the harmonic extension is
+                         from the forward pass, as a share of its largest coordinate
+    pinned               CPU seconds of the pinned equilibrium of all samples, single precision, on one
+                         thread, and what resident memory grew by at most
 
 Each row runs in a process of its own.
 

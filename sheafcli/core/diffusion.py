@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from sheafcli.core.chain.integrators import Euler, Integrator
 from sheafcli.core.edge import Edge
 from sheafcli.core.following import Diffusion, follow
+from sheafcli.core.held import Problem
 from sheafcli.core.network import GraphNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked
 from sheafcli.core.pins import Pin
-from sheafcli.core.relaxation import Problem
 from sheafcli.core.sweep import Linearization, Step, forward, linearize, pull_back
 from sheafcli.core.theorems import forward_coordinates
 from sheafcli.core.trace import Recorder

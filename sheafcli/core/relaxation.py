@@ -33,11 +33,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.blocks import blocks
-from sheafcli.core.graph import Graph, Vertex
+from sheafcli.core.graph import Vertex
+from sheafcli.core.held import Problem
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked, Restriction
-from sheafcli.core.outputs import Identity, Output
-from sheafcli.core.pins import Pin, check_pins
+from sheafcli.core.pins import Pin
 from sheafcli.core.resistance import conjugate_gradients
 from sheafcli.core.sweep import (
     Linearization,
@@ -123,108 +123,6 @@ def relax(
 
 def _part(pin: Pin, block: slice) -> Pin:
     return Pin(pin.stalk, pin.coordinate, np.asarray(pin.value)[block], pin.stiffness)
-
-
-@dataclass(frozen=True, eq=False)
-class Pull:
-    """An output edge of stiffness gamma: the potential gamma potential(z, y) on the output z.
-
-    With `squared` it is gamma |phi(z) - y|^2 / 2.
-    """
-
-    output: Output
-    y: Array
-    stiffness: float
-    squared: bool
-
-    def energy(self, z: Array) -> Array:
-        """Return the potential, a number a sample."""
-        if self.squared:
-            return np.asarray(0.5 * self.stiffness * np.sum((self.output.value(z) - self.y) ** 2, axis=1))
-        return self.stiffness * self.output.potential(z, self.y)
-
-    def slope(self, z: Array) -> Array:
-        """Return its gradient in z."""
-        p = self.output.value(z)
-        error = p - self.y
-        return self.stiffness * (self.output.spread(p, error) if self.squared else error)
-
-    def bend(self, z: Array, v: Array) -> Array:
-        """Return its Hessian times v; for squares Gauss and Newton's."""
-        p = self.output.value(z)
-        bent = self.output.spread(p, v)
-        return self.stiffness * (self.output.spread(p, bent) if self.squared else bent)
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """What is held and pulled, by the index of the head: hard pins, springs and the pull on the output.
-
-    `hard` are masks, `values` what is held or aimed at, `springs` stiffnesses, 0 where there is none; each
-    samples x stalk. `partners` maps a stalk z that one activation alone reads to that activation's
-    vertex, `names` are those of the stalks.
-    """
-
-    graph: Graph
-    X: Array
-    hard: dict[int, NDArray[np.bool_]]
-    springs: Stalks
-    values: Stalks
-    pull: Pull | None
-    partners: dict[int, Vertex]
-    names: dict[str, int]
-
-    @classmethod
-    def of(
-        cls,
-        network: AnyNetwork,
-        X: Array,
-        target: Array | None,
-        stiffness: float | None,
-        squared: bool,
-        pins: Sequence[Pin],
-    ) -> Problem:
-        """Translate pins and a target; ValueError where they do not fit."""
-        graph, n = network.graph, len(X)
-        if stiffness is not None and (target is None or not 0.0 < stiffness < np.inf):
-            raise ValueError(f"stiffness needs a target, and to be above 0 and finite, got {stiffness}")
-        zeros = {v.index: np.zeros((n, *v.shape)) for v in graph.heads}
-        hard = {i: np.zeros(z.shape, dtype=bool) for i, z in zeros.items()}
-        springs, values = zeros, {i: z.copy() for i, z in zeros.items()}
-        pull = None
-        rigid = target is not None and stiffness is None and isinstance(network.output, Identity)
-        if target is not None:
-            if rigid and graph.output.edge is None:
-                raise ValueError(
-                    f"{graph.output.name}, the output, is exact: it has no stalk to hold; give a stiffness, "
-                    "or pin what it reads"
-                )
-            if not rigid:
-                pull = Pull(network.output, target, 1.0 if stiffness is None else stiffness, squared)
-        names = {name: v.index for name, v in zip(network.stalks, graph.heads, strict=True)}
-        held = [name for name, i in names.items() if rigid and i == graph.output.index]
-        check_pins(pins, {name: zeros[i] for name, i in names.items()}, *held)
-        for pin in pins:
-            index, place = names[pin.stalk], pin.index
-            values[index][place] = pin.value
-            if pin.stiffness is None:
-                hard[index][place] = True
-            else:
-                springs[index][place] = pin.stiffness
-        if rigid and target is not None:
-            hard[graph.output.index][:] = True
-            values[graph.output.index][:] = target
-        partners = {}
-        for head in graph.heads:
-            readers = [graph.vertices[i] for i in graph.readers.get(head.index, ())]
-            alone = len(readers) == 1 and isinstance(readers[0].operation, Kinked)
-            if alone and head is not graph.output:
-                partners[head.index] = readers[0]
-        return cls(graph, X, hard, springs, values, pull, partners, names)
-
-    def hold(self, x: Stalks) -> dict[int, Array]:
-        """Return stalks with what is held put in place."""
-        return {i: np.where(self.hard[i], self.values[i], stalk) for i, stalk in x.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,17 +256,19 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
         parts = [(d[i] * mask).reshape(n, -1) for i, mask in acts.items()]
         return np.concatenate(parts if pull is None else [*parts, on_output], axis=1)
 
+    bend = None if pull is None else pull.bend(z)
+
     def metric(m: Array) -> Array:
         """Return multipliers as they pull: at the output by its Hessian."""
-        if pull is None:
+        if bend is None:
             return m
-        return np.concatenate([m[:, : ends[-1]], pull.bend(z, m[:, ends[-1] :])], axis=1)
+        return np.concatenate([m[:, : ends[-1]], bend(m[:, ends[-1] :])], axis=1)
 
-    def placed(m: Array) -> dict[int, Array]:
-        """Return multipliers where they pull."""
-        m, parts = metric(m), zip(acts.items(), ends, ends[1:], strict=False)
-        pulls = {i: m[:, first:end].reshape(mask.shape) * mask for (i, mask), first, end in parts}
-        return pulls if pull is None else _sum(pulls, {out: m[:, ends[-1] :]})
+    def placed(pulls: Array) -> dict[int, Array]:
+        """Return pulls where they pull."""
+        parts = zip(acts.items(), ends, ends[1:], strict=False)
+        by_head = {i: pulls[:, a:b].reshape(mask.shape) * mask for (i, mask), a, b in parts}
+        return by_head if pull is None else _sum(by_head, {out: pulls[:, ends[-1] :]})
 
     now = {i: np.where(fixed[i], gradient[i], problem.springs[i] * (problem.values[i] - x[i])) for i in acts}
     now = now if pull is None else _sum(now, {out: -pull.slope(z)})
@@ -377,12 +277,12 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
         return {i: free[i] for i in x}
     give = read(gives, np.ones_like(z))
 
-    def product(m: Array) -> Array:
-        d = respond(placed(m), {})
+    def product(m: Array, pulls: Array) -> Array:
+        d = respond(placed(pulls), {})
         return read(d, d[out]) + give * m
 
     m = conjugate_gradients(product, -read(free, free[out]), SHARE_LEFT, metric)
-    more = respond(placed(m), {})
+    more = respond(placed(metric(m)), {})
     return {i: free[i] + more[i] for i in x}
 
 

@@ -71,28 +71,31 @@ def resistance_traces(graph: Graph, X: Array) -> Array:
 
 
 def conjugate_gradients(
-    product: Callable[[Array], Array],
+    product: Callable[[Array, Array], Array],
     b: Array,
     tolerance: float,
     metric: Callable[[Array], Array] = lambda v: v,
 ) -> Array:
     """Return x with A x = b, samples x n, from products with A, a positive definite matrix a sample.
 
-    A may be self-adjoint in the inner product u^T M v instead; `metric` is v -> M v. What is left of b is at
-    most `tolerance` |b| in that norm, sample by sample, or what 2 n products can do.
+    A may be self-adjoint in the inner product u^T M v instead: `metric` is v -> M v, and `product` is given v
+    and M v, for A v. What is left of b is at most `tolerance` |b| in that norm, sample by sample, or what 2 n
+    products can do.
     """
-    x, left = np.zeros_like(b), b
-    direction, size = b, _dots(b, metric(b))
+    x, left, bent = np.zeros_like(b), b, metric(b)
+    direction, bent_direction, size = left, bent, _dots(left, bent)
     goal = tolerance * tolerance * size
     for _ in range(2 * b.shape[1]):
         if not (size > goal).any():
             break
-        met = product(direction)
-        length = _quotient(size, _dots(direction, metric(met)))
+        met = product(direction, bent_direction)
+        length = _quotient(size, _dots(bent_direction, met))
         x += length * direction
         left = left - length * met
-        before, size = size, _dots(left, metric(left))
-        direction = left + _quotient(size, before) * direction
+        bent = metric(left)
+        before, size = size, _dots(left, bent)
+        share = _quotient(size, before)
+        direction, bent_direction = left + share * direction, bent + share * bent_direction
     return x
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sheafcli.core.chain.network import Network
+from sheafcli.core.magnitude import check_magnitude
 from sheafcli.core.network import AnyNetwork, network_of, plain_chain
 from sheafcli.core.outputs import OUTPUTS, output_named
 from sheafcli.errors import InputError
@@ -134,6 +135,9 @@ def _of_graph(file: GraphFile, format: str, output: str, *, fold: bool) -> Model
         graph, names = folded(graph)
         if names:
             notes = (*notes, f"folded into the layers beside them: {', '.join(names)}")
+    for vertex, fields in graph.parameters.items():
+        for field, array in fields.items():
+            check_magnitude(f"{vertex}.{field}", array)
     network = network_of(graph, output_named(output))
     return Model(
         network,

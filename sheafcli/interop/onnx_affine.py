@@ -80,7 +80,8 @@ def matmul(at: Site) -> Made:
 
 def convolution(at: Site) -> Made:
     """Return the correlation of images with a kernel."""
-    node, x, weight = at.node, at.images(), at.numbers(1)
+    node, weight = at.node, at.numbers(1)
+    x = at.images(weight.ndim - 2)
     kernel = weight.shape[2:]
     stride, dilation, padding = window_padding(node, kernel, x.shape[1:])
     bias = at.numbers(2) if node.has_input(2) else None

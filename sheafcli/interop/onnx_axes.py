@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from sheafcli.core.operations import Concatenate, Flatten, Slice, Transpose, Upsample
+from sheafcli.interop.onnx_constants import FREE_ENTRIES
 from sheafcli.interop.onnx_draft import Made, Piece, Site
 from sheafcli.interop.onnx_draft import stalk as stalk_of
 from sheafcli.interop.onnx_shapes import in_range, permutation, whole_numbers
@@ -185,6 +186,8 @@ def expanded(at: Site) -> Made:
         samples = target.index(SAMPLES) if SAMPLES in target else None
         array = at.beside(0, rank, samples)
         shape = stalk_of(target, at.draft.sizes)
+        if math.prod(shape) > FREE_ENTRIES:
+            raise ValueError(f"{node.label} repeats a constant to {math.prod(shape):,} numbers, too many")
         whole = np.broadcast_to(array, np.broadcast_shapes(array.shape, shape))
         return at.fixed(np.array(whole)), (
             whole.shape if samples is None else (*whole.shape[:samples], SAMPLES, *whole.shape[samples:])

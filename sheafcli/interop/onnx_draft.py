@@ -8,6 +8,7 @@ table (`onnx_operators.py`), which sees it as a `Site`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,9 @@ from sheafcli.interop.onnx_graph import ElementTypes, Node
 from sheafcli.interop.onnx_refusals import not_covered
 from sheafcli.interop.onnx_shapes import Application, Unknown, in_range, shape_after
 from sheafcli.interop.onnx_sizes import SAMPLES, Shape, Sizes, is_open
+
+MAX_ENTRIES = 2**28
+"""The most entries (2 GB) of a value of one sample, and of all together."""
 
 SHORT = "the graph computes in 16 bits, at least in part; the network computes in 64"
 
@@ -73,6 +77,13 @@ class Draft:
         self, operation: Operation | Fixed | None, parents: Sequence[Piece], shape: Shape, node: Node | None
     ) -> Piece:
         """Return a new vertex."""
+        entries = math.prod(shape)
+        if entries > MAX_ENTRIES:
+            what = "the input" if node is None else node.label
+            raise ValueError(
+                f"{what} makes {entries:,} numbers of one sample, and at most {MAX_ENTRIES:,} are read; "
+                "export the model for smaller inputs"
+            )
         self.count += 1
         return Piece(operation, tuple(parents), shape, node, self.count)
 
@@ -98,6 +109,8 @@ class Draft:
             made = operator(site)
         except (OpenSize, Unknown):
             return [after]
+        except (ArithmeticError, AttributeError, IndexError, TypeError) as error:
+            raise ValueError(f"{node.label} is damaged: {error}") from error
         except ValueError as error:
             text = str(error)
             raise ValueError(text if node.label in text else f"{node.label}: {text}") from error
@@ -264,13 +277,13 @@ class Site:
         stalks = len(full) - (samples is not None)
         return place - (samples is not None and place > samples) - stalks
 
-    def images(self) -> Piece:
-        """Return the first input, which must be samples x channels x spatial axes."""
+    def images(self, axes: int | None = None) -> Piece:
+        """Return the first input, which must be samples x channels x so many spatial axes."""
         full = self.full()
-        if len(full) < 3 or full[0] != SAMPLES:
+        if len(full) < 3 or full[0] != SAMPLES or (axes is not None and len(full) != axes + 2):
             raise ValueError(
-                f"{self.node.label} works on images, samples x channels x axes, and there is no axis of "
-                "samples in front; export the model with an input that has one"
+                f"{self.node.label} works on samples x channels x {axes or 'spatial'} axes, and its input "
+                f"has {len(full)} axes; export the model with an input that has the samples as its first axis"
             )
         return self.piece()
 

@@ -13,7 +13,7 @@ from sheafcli.core.operations import Flatten, Reshape, Scale, Sigmoid, Softmax
 from sheafcli.interop.chain import Interface
 from sheafcli.interop.graph_file import GraphFile
 from sheafcli.interop.onnx_classes import Naming, agreed, naming, shown
-from sheafcli.interop.onnx_draft import Draft, OpenSize, Piece, stalk
+from sheafcli.interop.onnx_draft import MAX_ENTRIES, Draft, OpenSize, Piece, stalk
 from sheafcli.interop.onnx_graph import Graph as OnnxGraph
 from sheafcli.interop.onnx_names import vertex_names
 from sheafcli.interop.onnx_readouts import READOUTS, left_out
@@ -21,9 +21,6 @@ from sheafcli.interop.onnx_recognise import LOGARITHM, Quotient, Unary, reachabl
 from sheafcli.interop.onnx_sizes import SAMPLES
 from sheafcli.interop.onnx_values import Values
 from sheafcli.interop.onnx_walk import Walk
-
-MAX_ENTRIES = 2**28
-"""The most entries (2 GB) of all values of one sample together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +98,8 @@ def _end(graph: OnnxGraph, values: Values, draft: Draft, output: str) -> End:
     if value not in draft.of_value:
         _say_open(values, walk)
         maker = graph.makers[value]
+        if maker.outputs[0] == value:
+            raise ValueError(f"the shape of what {maker.label} gives cannot be told; export the model again")
         raise ValueError(f"{value!r} is not the first output of {maker.label}, and that alone is read")
     if any(size != SAMPLES and values.sizes.holds_samples(size) for size in values.shapes[value]):
         raise ValueError(

@@ -231,7 +231,7 @@ UNCHANGED = (
 
 RULES: dict[str, Callable[[Application], Shape]] = {
     **dict.fromkeys(UNCHANGED, _same),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu"), _broadcast),
+    **dict.fromkeys(("Add", "Sub", "Sum", "Mul", "Div", "Max", "Min", "PRelu"), _broadcast),
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Flatten": _flatten,

@@ -10,6 +10,7 @@ import numpy as np
 from sheafcli.core.types import Array
 from sheafcli.interop.chain import Affine, Ending, NotAChain, Relu, Scale, Step, batch_norm
 from sheafcli.interop.onnx_constants import FREE_ENTRIES, Constant
+from sheafcli.interop.onnx_draft import SHORT
 from sheafcli.interop.onnx_graph import Graph, Node
 from sheafcli.interop.onnx_refusals import not_covered
 from sheafcli.interop.onnx_shapes import in_range, permutation
@@ -18,9 +19,6 @@ from sheafcli.interop.onnx_values import Values
 
 NO_BOUND, NO_HALF_BOUND = 3.3e38, 6.5e4
 """Bounds of Clip that are larger, or larger in 16 bits, bound nothing: they are the ends of the type."""
-
-
-SHORT = "the graph computes in 16 bits, at least in part; the network computes in 64"
 
 
 class Steps:
@@ -76,9 +74,8 @@ class Steps:
     def _no_constant(self, node: Node, slot: int) -> ValueError:
         """Return why an input of a node is no constant."""
         name = node.inputs[slot]
-        if name in self.values.varying:
-            return NotAChain(self._open(node, name))
-        return ValueError(self._open(node, name))
+        kind = NotAChain if name in self.values.varying else ValueError
+        return kind(self._open(node, name))
 
     def _open(self, node: Node, name: str) -> str:
         if name in self.values.refusals:

@@ -35,6 +35,8 @@ def window_padding(node: Node, kernel: Sequence[int], spatial: Shape) -> tuple[S
         return stride, dilation, tuple(pairs)
     if automatic == b"VALID":
         return stride, dilation, ((0, 0),) * axes
+    if max(pads) > max(0, *(d * k for d, k in zip(dilation, kernel, strict=True))):
+        raise ValueError(f"its padding, {pads}, is wider than its windows, {list(kernel)}")
     return stride, dilation, tuple(zip(pads[:axes], pads[axes:], strict=True))
 
 
@@ -46,7 +48,8 @@ def max_pool(at: Site) -> Made:
     """Return the largest entry of every window."""
     if any(at.node.outputs[1:]):
         raise ValueError(f"{at.node.label} gives the places of the maxima as well; the maxima alone are read")
-    x, kernel = at.images(), _kernel(at)
+    kernel = _kernel(at)
+    x = at.images(len(kernel))
     stride, dilation, padding = window_padding(at.node, kernel, x.shape[1:])
     ceil = bool(at.node.integer("ceil_mode", 0))
     return at.make(MaxPooling(kernel, stride, padding, dilation, ceil), x)
@@ -54,7 +57,8 @@ def max_pool(at: Site) -> Made:
 
 def average_pool(at: Site) -> Made:
     """Return the mean of every window."""
-    x, kernel = at.images(), _kernel(at)
+    kernel = _kernel(at)
+    x = at.images(len(kernel))
     stride, dilation, padding = window_padding(at.node, kernel, x.shape[1:])
     ceil, counted = (bool(at.node.integer(name, 0)) for name in ("ceil_mode", "count_include_pad"))
     return at.make(AveragePooling(kernel, stride, padding, dilation, ceil, counted), x)

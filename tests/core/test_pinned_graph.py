@@ -248,7 +248,7 @@ def test_conjugate_gradients_solve_every_sample():
     A = root @ np.swapaxes(root, 1, 2) + np.eye(30)
     b = draw(1, 5, 30)
     b[2] = 0.0
-    x = conjugate_gradients(lambda v: np.einsum("sij,sj->si", A, v), b, 1e-13)
+    x = conjugate_gradients(lambda v, _: np.einsum("sij,sj->si", A, v), b, 1e-13)
     assert_close(x, np.linalg.solve(A, b[:, :, None])[:, :, 0], 1e-9)
 
 

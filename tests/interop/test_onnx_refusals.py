@@ -14,7 +14,7 @@ REST = "r = Relu(z) y = Gemm(r, B, b)"
 TRAINING = "training_mode: int = 1"
 
 OPERATORS = {
-    "convolution": ("y = Conv(x, A)", "Conv (node 0) works on images, samples x channels"),
+    "convolution": ("y = Conv(x, A)", "Conv (node 0) works on samples x channels x"),
     "norm of a sample": (
         f"v = ai.onnx.ml.Normalizer(x) z = Gemm(v, A, a) {REST}",
         "Normalizer (node 0) divides each sample by a figure of its own, which no operation here does",

@@ -35,6 +35,8 @@ class EquilibriumRule:
         self.gamma, self.tolerance = gamma, tolerance
         self.sound = True
         self._scale: Array | None = None
+        self._u: list[Array] = []
+        self._patterns: list[Array] = []
 
     def evaluate(self, parameters: Parameters, batch: Batch, guess: Array | None) -> Array | None:
         """Write the gradient into `parameters`; guess and result are lambda, samples x n_{k+1}.
@@ -67,8 +69,8 @@ class EquilibriumRule:
     def discord(self) -> dict[Edge, float]:
         """Return the discord of the equilibrium whose gradient was taken last, at no extra solve."""
         found = {}
-        for layer, (u, v) in enumerate(zip(self._u, self._v, strict=True), start=1):
-            found[affine_edge(layer)] = self._square(v)
+        for layer, (u, R) in enumerate(zip(self._u, self._patterns, strict=True), start=1):
+            found[affine_edge(layer)] = self._square(R * u)
             found[activation_edge(layer)] = self._square(u)
         last = len(self._u) + 1
         found[affine_edge(last)] = float(np.mean(np.sum(self.pull * self.pull, axis=1)))
@@ -76,7 +78,14 @@ class EquilibriumRule:
 
     def _single(self, parameters: Parameters, batch: Batch, guess: Array | None, factor: float) -> None:
         """Respond to a pull of one, and scale: S is a number a sample, and all is linear in lambda."""
-        S = self._respond(parameters, batch, batch.one).T
+        # With one hidden layer u is W_2^T for every sample, and all else is made of the pattern itself.
+        shallow = len(batch.R) == 1
+        if shallow:
+            W, R = parameters.W[1], batch.R[0]
+            squares = W * W
+            S = (squares @ R).T + (1.0 + squares.sum())
+        else:
+            S = self._respond(parameters, batch, batch.one).T
         if isinstance(self._output, Identity):
             pull = (self._y - self._f) / (S + 1.0 / self.gamma)
         else:
@@ -84,13 +93,18 @@ class EquilibriumRule:
         self.pull, self._scale, self._resisted = pull, pull.T, S * pull
         weight = factor * pull.T
         square = weight * pull.T
+        np.matmul(weight, batch.a[-1].T, out=parameters.G[-1])
+        if shallow:
+            np.multiply(W.T, R @ (batch.a[0] * weight).T, out=parameters.G[0])
+            parameters.G[1][:, :-1] += W * (square.sum() + square @ R.T)
+            self._u, self._patterns = [W.T], batch.R
+            return
         # lambda v_l (a_{l-1} + lambda d_{l-1})^T: the inputs are scaled, of which there are often fewer.
         for v, d, a, G in zip(self._v, self._d, batch.a, parameters.G, strict=False):
             scaled = a * weight
             if d is not None:
                 scaled[:-1] += d * square
             np.matmul(v, scaled.T, out=G)
-        np.matmul(weight, batch.a[-1].T, out=parameters.G[-1])
         if self._d[-1] is not None:
             parameters.G[-1][:, :-1] += square @ self._d[-1].T
 
@@ -98,8 +112,8 @@ class EquilibriumRule:
         """Find lambda by products with S, each a response, and respond to it."""
 
         def resist(v: Array) -> Array:
-            self._resisted = self._respond(parameters, batch, v.T).T
-            return self._resisted
+            resisted = self._resisted = self._respond(parameters, batch, v.T).T
+            return resisted
 
         # The last response is that to lambda.
         pull = self._multipliers(resist, guess)
@@ -118,8 +132,8 @@ class EquilibriumRule:
     def _respond(self, parameters: Parameters, batch: Batch, pull: Array) -> Array:
         """Compute u_l and v_l of the hidden layers and d_0, ..., d_k; return S times the pull."""
         W, R = parameters.W, batch.R
-        self._u: list[Array] = []
-        self._v: list[Array] = []
+        self._patterns = R
+        self._u, self._v = [], list[Array]()
         passed = pull
         for layer in range(len(R), 0, -1):
             u = pull_back(W[layer], passed)
