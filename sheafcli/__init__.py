@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from sheafcli.core.chain.cochain import Cochain
     from sheafcli.core.chain.diffusion import diffuse
     from sheafcli.core.chain.extension import extend
-    from sheafcli.core.chain.integrators import Chebyshev, Euler, Stiff
     from sheafcli.core.chain.network import Network
     from sheafcli.core.chain.sheaf import NeuralSheaf
+    from sheafcli.core.integrators import Chebyshev, Euler, Stiff
     from sheafcli.core.network import GraphNetwork
     from sheafcli.core.pins import Pin
     from sheafcli.core.training.backprop import Backprop
@@ -63,7 +63,7 @@ _PLACES = {
     "core.chain.cochain": ("Cochain",),
     "core.chain.diffusion": ("diffuse",),
     "core.chain.extension": ("extend",),
-    "core.chain.integrators": ("Chebyshev", "Euler", "Stiff"),
+    "core.integrators": ("Chebyshev", "Euler", "Stiff"),
     "core.chain.network": ("Network",),
     "core.network": ("GraphNetwork",),
     "core.pins": ("Pin",),

@@ -9,9 +9,9 @@ from scipy.optimize import minimize
 from strategies import networks, seeds
 
 from sheafcli.core.chain.diffusion import diffuse
-from sheafcli.core.chain.integrators import Chebyshev
 from sheafcli.core.chain.network import Network
 from sheafcli.core.graph import Graph, Node
+from sheafcli.core.integrators import Chebyshev
 from sheafcli.core.network import GraphNetwork
 from sheafcli.core.operations import Add, Clip, Convolution, Dense, Flatten, LeakyReLU, Mean, ReLU
 from sheafcli.core.outputs import output_named
