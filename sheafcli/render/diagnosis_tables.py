@@ -21,7 +21,7 @@ MOST_NEURONS = 12
 
 def blame_title(layers: pd.DataFrame) -> str:
     """Return the question that blame answers; of a graph, whose evidence is of first order, no more."""
-    if layers["explainable"].isna().all():
+    if layers["fitted_loss"].isna().all():
         return "What a change of one layer alone explains, to first order"
     return "Which layer is at fault, if one alone is"
 
@@ -34,16 +34,13 @@ def blame_table(layers: pd.DataFrame, part: str) -> Table:
     """
     layers = layers[layers["evidence"].notna()]  # layers without parameters have none
     samples = int(layers["samples"].iloc[0])
-    title = blame_title(layers)
-    of_parts = bool(layers["explainable"].notna().any())
-    table = house_table(f"{title} (on {samples} {part} samples)")
+    table = house_table(f"{blame_title(layers)} (on {samples} {part} samples)")
     table.add_column("layer", no_wrap=True)
     for header in ("blame", "evidence"):
         table.add_column(header, justify="right", no_wrap=True)
-    if of_parts:
-        table.add_column("likeliest part", no_wrap=True)
-        table.add_column("explainable", justify="right", no_wrap=True)
-    table.add_column("loss repaired", justify="right", no_wrap=True)
+    table.add_column("likeliest part", no_wrap=True)
+    for header in ("explainable", "loss repaired"):
+        table.add_column(header, justify="right", no_wrap=True)
     table.add_column("")
     none = max(0.0, 1.0 - float(layers["blame"].sum()))
     longest = max(none, float(layers["blame"].max()))
@@ -53,14 +50,11 @@ def blame_table(layers: pd.DataFrame, part: str) -> Table:
         [*layers["layer"].astype(str), "none"],
         [percent(blame) for blame in (*layers["blame"], none)],
         [*(f"{round(nats, 1) + 0.0:,.1f}" for nats in layers["evidence"]), "0.0"],
-        *(
-            (
-                [*(part if nats >= 1.0 else MISSING for part, nats in zip(*likeliest, strict=True)), MISSING],
-                [*(percent(share) for share in layers["explainable"]), MISSING],
-            )
-            if of_parts
-            else ()
-        ),
+        [
+            *(part if nats >= 1.0 else MISSING for part, nats in zip(*likeliest, strict=True)),
+            MISSING,
+        ],
+        [*(percent(share) for share in layers["explainable"]), MISSING],
         aligned([*layers["repaired_loss"], float(layers["loss"].iloc[0])], 4),
         [
             *(ShareBar(((blame, BLAME_STYLE),), longest) for blame in layers["blame"]),
