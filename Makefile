@@ -9,7 +9,7 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-causes train train-all sweep compare report runs imported fuzz paper paper-quick bench-sweep images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise bench-causes train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -96,6 +96,9 @@ report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
 	$(SHEAF) spectrum $(RUN)
 	$(SHEAF) report $(RUN)
 
+zoo: $(VENV)/.zoo  ## read eighteen known architectures from ONNX and check the theorems on each (15 minutes)
+	$(BIN)/python benchmarks/zoo.py --write
+
 imported: $(VENV)/.dev  ## networks of PyTorch, ONNX, safetensors and scikit-learn: import, diagnose, report
 	$(BIN)/python benchmarks/imported_models.py results/models
 	for model in digits.pt digits.onnx digits.safetensors digits.skops; do \
@@ -121,6 +124,7 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) train experiments/saddle.yaml --output $$folder/saddle --quiet && \
 	$(SHEAF) diffuse $$folder/saddle --samples 3 --format csv >/dev/null && \
 	$(SHEAF) spectrum $$folder/saddle --format csv >/dev/null && \
+	$(BIN)/python benchmarks/residual_block.py docs/images/residual_block.png && \
 	cp $$folder/paraboloid/figures/learned.png $$folder/paraboloid/figures/discord.png docs/images/ && \
 	cp $$folder/saddle/figures/diffusion_*.png $$folder/saddle/figures/spectrum.png docs/images/ && \
 	$(SHEAF) import experiments/data/sick_digits.npz --data digits --output $$folder/sick >/dev/null && \
@@ -132,6 +136,11 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 
 transcripts: $(VENV)/.dev  ## run the transcripts of README.md and docs/ anew
 	$(BIN)/python tests/docs/transcripts.py
+
+# torchvision without what it asks for: its PyTorch of that version is here already.
+$(VENV)/.zoo: $(VENV)/.dev
+	$(PIP) --no-deps torchvision==0.28.0
+	@touch $@
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

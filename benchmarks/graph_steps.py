@@ -47,6 +47,7 @@ from sheafcli.core.operations import (
 )
 from sheafcli.core.outputs import Softmax
 from sheafcli.core.pinned import pinned
+from sheafcli.core.sweep import linearize
 
 RESULTS = Path(__file__).parent / "results" / "graph_steps.csv"
 MEGABYTE = 1e6
@@ -156,7 +157,7 @@ def pin(graph: Graph, samples: int) -> Callable[[], object]:
 def ends(graph: Graph) -> Callable[[], object]:
     """Return the work of one sample's spectrum."""
     X = inputs(graph, 1, np.float64)
-    return lambda: spectrum_ends(graph, X, tolerance=1e-3)
+    return lambda: spectrum_ends(linearize(graph, X))
 
 
 class Row(NamedTuple):

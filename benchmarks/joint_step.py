@@ -114,7 +114,7 @@ class Plain:
 
 def arrays_of(session: HeatSession) -> list[np.ndarray]:
     """Return the same of a session, in the same order."""
-    network, stalks = session.network(), session.cochain().stalks()
+    network, stalks = session.network(), session.stalks()
     named = {kind: [view for name, view in stalks.items() if name[0] == kind] for kind in "za"}
     return [*network.weights, *network.biases, *named["z"], *named["a"]]
 

@@ -39,7 +39,7 @@ import pandas as pd
 from rich.progress import track
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.training.backprop import gradient
+from sheafcli.core.chain.training.backprop import gradient
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import train
 from sheafcli.core.training.optimizers import Adam

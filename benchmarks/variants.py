@@ -33,13 +33,13 @@ from rich.progress import track
 from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.newton import Problem
+from sheafcli.core.chain.training.backprop import BackpropRule
+from sheafcli.core.chain.training.equilibrium import EquilibriumRule
+from sheafcli.core.chain.training.layers import Batch, Parameters, pull_back
 from sheafcli.core.edge import affine_edge
 from sheafcli.core.outputs import output_named
-from sheafcli.core.training.backprop import BackpropRule
+from sheafcli.core.relaxation import relax
 from sheafcli.core.training.descent import Descent, DescentSession, Rule
-from sheafcli.core.training.equilibrium import EquilibriumRule
-from sheafcli.core.training.layers import Batch, Parameters, pull_back
 from sheafcli.core.training.optimizers import SGD, Adam, Momentum, Optimizer
 from sheafcli.core.training.protocol import Diverged
 from sheafcli.core.types import Array
@@ -184,17 +184,17 @@ class OneRound(EquilibriumRule):
     ) -> None:
         """Replace what the edges hold in some samples by the second solve's."""
         X, y = batch.a[0][:-1, moved].T, batch.y[:, moved].T
-        problem = Problem.of(parameters.network(), X, y, self.gamma, squared=False, pins=())
-        a = [edge.a[:-1, moved].T for edge in held[1:]]
-        z = (parameters.H[-1] @ held[-1].a[:, moved] + held[-1].v[:, moved]).T
-        at = problem.point(a, z, [R[:, moved].T.astype(np.int8) for R in batch.R])
-        *a, z = problem.newton(at)
-        h = problem.h1
-        for i, layer in enumerate(problem.layers):
-            held[i].v[:, moved] = (layer.z(h, a[i], at.states[i]) - h).T
-            held[i + 1].a[:-1, moved] = a[i].T
-            h = problem.onward(a[i], i + 1)
-        held[-1].v[:, moved] = (z - h).T
+        start = {}
+        for layer, (edge, H) in enumerate(zip(held, parameters.H, strict=True), start=1):
+            start[f"z{layer}"] = (H @ edge.a[:, moved] + edge.v[:, moved]).T
+            if layer < len(held):
+                start[f"a{layer}"] = held[layer].a[:-1, moved].T
+        network = parameters.network()
+        again = relax(network, X, target=y, stiffness=self.gamma, start=start, max_iterations=1)
+        for layer, (edge, H) in enumerate(zip(held, parameters.H, strict=True), start=1):
+            edge.v[:, moved] = again.stalks[f"z{layer}"].T - H @ edge.a[:, moved]
+            if layer < len(held):
+                held[layer].a[:-1, moved] = again.stalks[f"a{layer}"].T
 
 
 def sensitivities(parameters: Parameters, batch: Batch) -> list[Array]:

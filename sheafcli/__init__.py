@@ -7,6 +7,7 @@ fit = sc.train(network, X, y, sc.Equilibrium(steps=10_000, optimizer=sc.Adam(0.0
 flow = sc.train(network, X, y, sc.Heat(time=500, dt="auto"))
 settled = sc.extend(fit.network, X, target=y, pins=[sc.Pin("z1", 3, 0.5)])
 sc.discord(fit.network, X, settled.cochain)
+network = sc.load("resnet.onnx")                # or a run directory, or sc.from_torch(model, example)
 sc.NeuralSheaf(fit.network).laplacian(pattern, block="free")
 """
 
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from sheafcli.core.chain.cochain import Cochain
     from sheafcli.core.chain.diffusion import diffuse
     from sheafcli.core.chain.extension import extend
-    from sheafcli.core.chain.integrators import Chebyshev, Euler, Stiff
     from sheafcli.core.chain.network import Network
     from sheafcli.core.chain.sheaf import NeuralSheaf
+    from sheafcli.core.integrators import Chebyshev, Euler, Stiff
+    from sheafcli.core.network import GraphNetwork
     from sheafcli.core.pins import Pin
     from sheafcli.core.training.backprop import Backprop
     from sheafcli.core.training.descent import StopWhen
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from sheafcli.core.training.implicit import Implicit
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.discord import discord_table as discord
+    from sheafcli.runs.loading import from_torch, load
 
 __all__ = [
     "SGD",
@@ -38,6 +41,7 @@ __all__ = [
     "Cochain",
     "Equilibrium",
     "Euler",
+    "GraphNetwork",
     "Heat",
     "Implicit",
     "Momentum",
@@ -49,6 +53,8 @@ __all__ = [
     "diffuse",
     "discord",
     "extend",
+    "from_torch",
+    "load",
     "train",
 ]
 
@@ -57,8 +63,9 @@ _PLACES = {
     "core.chain.cochain": ("Cochain",),
     "core.chain.diffusion": ("diffuse",),
     "core.chain.extension": ("extend",),
-    "core.chain.integrators": ("Chebyshev", "Euler", "Stiff"),
+    "core.integrators": ("Chebyshev", "Euler", "Stiff"),
     "core.chain.network": ("Network",),
+    "core.network": ("GraphNetwork",),
     "core.pins": ("Pin",),
     "core.chain.sheaf": ("NeuralSheaf",),
     "core.training.backprop": ("Backprop",),
@@ -69,6 +76,7 @@ _PLACES = {
     "core.training.implicit": ("Implicit",),
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
+    "runs.loading": ("from_torch", "load"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 _NAMES = {"discord": "discord_table"}

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from relaxation import Case, distances
 
-from sheafcli.core.chain.trace import Recorder
+from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import crossings_table, trace_table
 from sheafcli.render.palette import CLASS_COLOURS, OPERATION_COLOURS
 from sheafcli.render.style import INK, add_legend, new_figure

@@ -25,8 +25,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.spectrum import spectrum
 from sheafcli.core.outputs import Identity
+from sheafcli.core.spectrum import spectrum
 from sheafcli.core.types import Array
 from sheafcli.render.palette import CLASS_COLOURS
 from sheafcli.render.style import INK, add_legend, new_figure

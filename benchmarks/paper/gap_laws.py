@@ -9,8 +9,8 @@ import pandas as pd
 from power_law import Line, fit_line, fit_power
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.spectrum import spectrum
 from sheafcli.core.outputs import Identity
+from sheafcli.core.spectrum import spectrum
 from sheafcli.core.types import Array
 
 

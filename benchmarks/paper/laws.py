@@ -28,7 +28,7 @@ from gap_laws import depth_laws, gaps_table, path_gap, path_network
 from laws_figures import depth_figure, time_figure
 from power_law import fit_power
 
-from sheafcli.core.chain.spectrum import spectrum
+from sheafcli.core.spectrum import spectrum
 
 TIMED = {"depths": range(1, 7), "widths": (8, 16, 32), "draws": 4}
 QUICK_TIMED = {"depths": range(1, 4), "widths": (8, 16), "draws": 3}

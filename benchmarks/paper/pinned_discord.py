@@ -213,8 +213,8 @@ def pinned_figure(diagnoses: dict[str, Diagnosis], known: dict[str, Any] | None)
 
 def text(sheaf: Diagnosis, iterations: int, *, quick: bool) -> str:
     """Return the paragraphs above the table."""
-    kinks = int(sum((states == 2).sum() for states in sheaf.extension.states))
-    inputs = int((sheaf.extension.states[0] == 2).any(axis=1).sum())
+    kinks = int(sum((states == 2).sum() for states in sheaf.equilibrium.states))
+    inputs = int((sheaf.equilibrium.states[0] == 2).any(axis=1).sum())
     unsettled = len(sheaf.unsettled)
     solved = "every input" if unsettled == 0 else f"{N_INPUTS - unsettled} of {N_INPUTS} inputs"
     shortened = (

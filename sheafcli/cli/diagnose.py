@@ -12,12 +12,18 @@ from matplotlib.figure import Figure
 
 from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, RunArgument
-from sheafcli.diagnostics.examination import Examination, examine_run
+from sheafcli.core.chain.extension import Extension
+from sheafcli.core.chain.network import Network
+from sheafcli.core.network import GraphNetwork
+from sheafcli.core.pinned import Pinned
+from sheafcli.diagnostics.examination import Examination, examine_run, parts
 from sheafcli.diagnostics.findings.finding import SEVERITIES
 from sheafcli.render.console import print_notes, say, stdout, write_out
 from sheafcli.render.diagnosis import neurons_figure, resistance_figure
 from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
 from sheafcli.render.edge_scatter import edges_figure
+from sheafcli.render.graph_figure import graph_figure
+from sheafcli.render.numbers import percent
 from sheafcli.render.progress import working
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import discord_tables, json_records, neurons_table, show_frame
@@ -62,7 +68,7 @@ def diagnose(
     network = directory.network()
     samples = Samples.choose(directory, network, data, limit)
     print_notes(changed_data(directory))
-    with working(network.depth + 5) as advance:
+    with working(parts(network) + 1) as advance:
         found = examine_run(directory, network, samples, advance)
         unwritten = attempt(lambda: _write(directory, found, advance))
     if format_ == "csv":
@@ -95,17 +101,26 @@ def _write(directory: RunDirectory, found: Examination, advance: Callable[[str],
     diagnosis, title = found.diagnosis, directory.path.resolve().name
     figures: dict[str, Callable[[], Figure]] = {
         "neurons": lambda: neurons_figure(diagnosis.neurons, title),
-        "edges": lambda: edges_figure(found.network, found.samples.X, diagnosis.extension, title),
+        **_edge_figures(found, title),
         "resistance": lambda: resistance_figure(diagnosis.edges, diagnosis.layers, title),
-        "tension": lambda: tension_figure(diagnosis.samples, title),
+        "tension": lambda: tension_figure(diagnosis.samples, diagnosis.edges, title),
     }
     directory.make_figures()
     for name, draw in figures.items():
         save_figure(draw(), directory.figures / f"{name}.png")
 
 
+def _edge_figures(found: Examination, title: str) -> dict[str, Callable[[], Figure]]:
+    """Return what shows the edges: of a plain chain the stalks on both ends, of others the graph."""
+    network, equilibrium = found.network, found.diagnosis.equilibrium
+    if not isinstance(network, Network) or not isinstance(equilibrium, Extension):
+        assert isinstance(network, GraphNetwork)
+        return {"network": lambda: graph_figure(network, found.diagnosis.edges, title)}
+    return {"edges": lambda: edges_figure(network, found.samples.X, equilibrium, title)}
+
+
 def _print_json(directory: RunDirectory, found: Examination) -> None:
-    tables = found.tables()
+    tables, equilibrium = found.tables(), found.diagnosis.equilibrium
     neurons, samples = (
         tables[name].sort_values("discord", ascending=False, kind="stable").head(most)
         for name, most in (("neurons", MOST_NEURONS), ("samples", MOST_SAMPLES))
@@ -125,6 +140,8 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
             for finding in json_records(tables["findings"])
         ],
     }
+    if isinstance(equilibrium, Pinned):
+        told["leaving"] = float(equilibrium.leaving.mean())
     write_out(json.dumps(told, indent=2, allow_nan=False) + "\n")
 
 
@@ -134,6 +151,11 @@ def _print_tables(found: Examination) -> None:
         f"Pinned discord of {len(found.samples.X)} samples ({found.samples.part}): "
         "input and true output pinned"
     )
+    if isinstance(diagnosis.equilibrium, Pinned):
+        leaving = diagnosis.equilibrium.leaving
+        say("on the pattern of the forward pass, so to first order: of the activations")
+        mean, most = percent(float(leaving.mean())), percent(float(leaving.max()))
+        say(f"{mean} would leave it, of a sample's {most} at most")
     trained_on = found.samples.other_part if found.samples.part == "test" else found.samples.part
     shown = [blame_table(found.layers, trained_on)]
     if found.findings:
@@ -141,7 +163,10 @@ def _print_tables(found: Examination) -> None:
     shown += discord_tables(diagnosis.edges)
     if diagnosis.classes is not None:
         shown.append(class_table(diagnosis.classes))
-    shown += [neurons_table(diagnosis.neurons, MOST_NEURONS), samples_table(diagnosis.samples, MOST_SAMPLES)]
+    shown += [
+        neurons_table(diagnosis.neurons, MOST_NEURONS),
+        samples_table(diagnosis.samples, diagnosis.edges, MOST_SAMPLES),
+    ]
     for table in shown:
         console.print()
         console.print(table)

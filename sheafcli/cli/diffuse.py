@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -14,15 +14,19 @@ from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import diffuse as diffuse_stalks
-from sheafcli.core.chain.extension import extend
-from sheafcli.core.chain.integrators import Chebyshev, Euler, Integrator, Stiff
+from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.trace import Recorder
-from sheafcli.core.pins import Pin, check_pins
+from sheafcli.core.diffusion import State, diffuse_graph
+from sheafcli.core.following import Diffusion
+from sheafcli.core.integrators import Chebyshev, Euler, Integrator, Stiff
+from sheafcli.core.network import AnyNetwork
+from sheafcli.core.pins import Pin, check_pins, parse_pin
+from sheafcli.core.relaxation import Relaxed, relax
+from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import crossings_table, decay_bound, trace_table
 from sheafcli.errors import InputError
-from sheafcli.render.console import print_notes, say, stdout
+from sheafcli.render.console import print_notes, remark, say, stdout
 from sheafcli.render.diffusion import LiveTrace, diffusion_figures, diffusion_table
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import show_frame
@@ -40,15 +44,17 @@ IntegratorName = Literal["euler", "chebyshev", "bdf", "radau"]
 Start = Literal["random", "zeros", "forward"]
 # Where the gap is small, stalks are still far from equilibrium when they hardly move.
 REST = 1e-12
-HARD = re.compile(r"([a-z]+\d*)\[(\d+)\]=(.+)")
-SOFT = re.compile(r"([a-z]+\d*)\[(\d+)\]=(.+)@(.+)")
 
 
 def diffuse(
     subject: SubjectArgument,
     pin: Annotated[
         list[str] | None,
-        typer.Option("--pin", metavar="z1[3]=0.5", help="Hold a coordinate at a value; may be given again."),
+        typer.Option(
+            "--pin",
+            metavar="z1[3]=0.5",
+            help="Hold a coordinate at a value, such as conv_1[3,4,4]=0.5; may be given again.",
+        ),
     ] = None,
     soft_pin: Annotated[
         list[str] | None,
@@ -95,63 +101,38 @@ def diffuse(
     network, X = studied.network, studied.task.X_test[:samples]
     target = studied.task.y_test[:samples] if output_pin else None
     pins = _pins(network, X, pin or [], soft_pin or [])
-    last = f"z{network.depth + 1}"
+    last = list(network.stalks)[-1]
     if output_pin and not network.has_output_vertex and any(p.hard and p.stalk == last for p in pins):
         raise InputError(f"--output-pin holds all of {last} already; leave out --pin {last}[...]")
-    method = _method(integrator, dt, samples=len(X))
+    method = _method(integrator, dt, network, samples=len(X))
     if tolerance is not None and not 0.0 < tolerance < np.inf:
         raise InputError(f"--tolerance must be above 0 and finite, got {tolerance}")
-    goal = extend(network, X, target=target, pins=pins)
-    if not goal.converged.all():
-        raise RunFailed(
-            f"the equilibrium of {_samples(~goal.converged)} was not found to tolerance "
-            f"(certificate {goal.certificate.max():.1e}), so there is nothing to measure against"
-        )
+    goal = _equilibrium(network, X, target, pins)
     if tolerance is None:
-        tolerance = REST * max(1.0, float(np.max(np.abs(goal.cochain.data))))
-    recorder = Recorder(reference=goal.cochain, watch=_watched(network))
-    try:
-        # A step that is too large overflows; what is left then is not finite, and said below.
-        with (
-            LiveTrace(recorder, quiet=format_ != "table") as observer,
-            np.errstate(over="ignore", invalid="ignore"),
-        ):
-            flow = diffuse_stalks(
-                network,
-                X,
-                start=start,
-                seed=seed,
-                target=target,
-                pins=pins,
-                integrator=method,
-                steps=steps,
-                tolerance=tolerance,
-                recorder=observer,
-            )
-    except ArithmeticError as error:
-        raise RunFailed(f"{error}; another --integrator may get further") from error
-    if not np.isfinite(flow.rate).all():
-        raise RunFailed(
-            f"the diffusion diverged within {flow.steps:,} steps: {method} steps too far; "
-            "leave out --dt, and nothing is written"
-        )
+        tolerance = REST * max(1.0, 0.0 if goal is None else float(np.max(np.abs(goal.data))))
+    recorder = Recorder(reference=goal, watch=_watched(network) if isinstance(network, Network) else ())
+    options: dict[str, Any] = {"start": start, "seed": seed, "target": target, "pins": pins}
+    options |= {"integrator": method, "steps": steps, "tolerance": tolerance}
+    with LiveTrace(recorder, quiet=format_ != "table") as observer:
+        flow = _follow(network, X, observer, options)
     folder = output or (
         studied.run.path if studied.run is not None else Path("results") / f"{studied.name}-diffusion"
     )
     trace, crossings = trace_table(recorder), crossings_table(recorder)
+    goal = goal or flow.cochain
 
     def write() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         RunDirectory(folder).make_figures()
         write_text(folder / "diffusion.csv", trace.to_csv(index=False))
         write_text(folder / "crossings.csv", crossings.to_csv(index=False))
-        for stem, figure in diffusion_figures(trace, crossings, goal.cochain, studied.name).items():
+        for stem, figure in diffusion_figures(trace, crossings, goal, studied.name).items():
             save_figure(figure, folder / "figures" / f"diffusion_{stem}.png")
 
     unwritten = attempt(write)
     if unwritten is not None and output is not None:
         raise unwritten
-    bound = decay_bound(network, recorder)
+    bound = decay_bound(network, recorder, X, goal)
     if format_ == "table":
         stdout().print(diffusion_table(flow, recorder, bound))
         if unwritten is None:
@@ -167,11 +148,13 @@ def diffuse(
         )
 
 
-def _method(name: IntegratorName, dt: float | None, *, samples: int) -> Integrator:
+def _method(name: IntegratorName, dt: float | None, network: AnyNetwork, *, samples: int) -> Integrator:
     """Return the integrator that --integrator and --dt ask for."""
     method = INTEGRATORS[name]
     if isinstance(method, Stiff) and samples > 1:
         raise InputError(f"--integrator {name} takes a single sample; leave out --samples {samples}")
+    if isinstance(method, Stiff) and not isinstance(network, Network):
+        raise InputError(f"--integrator {name} is for plain chains; choose euler or chebyshev")
     if dt is None:
         return method
     if name != "euler":
@@ -181,32 +164,72 @@ def _method(name: IntegratorName, dt: float | None, *, samples: int) -> Integrat
     return Euler(dt)
 
 
-def _pins(network: Network, X: Array, hard: list[str], soft: list[str]) -> list[Pin]:
+def _follow(network: AnyNetwork, X: Array, recorder: Recorder, options: dict[str, Any]) -> Diffusion:
+    """Follow the heat equation; RunFailed where it diverges."""
+    try:
+        # A step that is too large overflows; what is left then is not finite, and said below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if isinstance(network, Network):
+                flow = diffuse_stalks(network, X, recorder=recorder, **options)
+            else:
+                flow = diffuse_graph(network, X, recorder=recorder, **options)
+    except ArithmeticError as error:
+        raise RunFailed(f"{error}; another --integrator may get further") from error
+    if not np.isfinite(flow.rate).all():
+        raise RunFailed(
+            f"the diffusion diverged within {flow.steps:,} steps: {options['integrator']} steps too far; "
+            "leave out --dt, and nothing is written"
+        )
+    return flow
+
+
+def _equilibrium(
+    network: AnyNetwork, X: Array, target: Array | None, pins: Sequence[Pin]
+) -> Cochain | State | None:
+    """Return the stalks that the flow should reach, found beforehand without it.
+
+    Where they are not found to tolerance it is RunFailed of a plain chain, None of any other network: then
+    there are no distances from it.
+    """
+    found: Extension | Relaxed
+    goal: Cochain | State
+    if isinstance(network, Network):
+        found = extend(network, X, target=target, pins=pins)
+        goal = found.cochain
+    else:
+        found = relax(network, X, target=target, pins=pins)
+        goal = State.of(network, found.stalks)
+    if not found.converged.all() and not isinstance(network, Network):
+        remark(
+            f"note: the equilibrium of {_samples(~found.converged)} was not found beforehand, so that "
+            "distances from it are left out"
+        )
+        return None
+    if not found.converged.all():
+        raise RunFailed(
+            f"the equilibrium of {_samples(~found.converged)} was not found to tolerance "
+            f"(certificate {found.certificate.max():.1e}), so there is nothing to measure against"
+        )
+    return goal
+
+
+def _pins(network: AnyNetwork, X: Array, hard: list[str], soft: list[str]) -> list[Pin]:
     """Read --pin and --soft-pin; InputError names what exists."""
+    options = [(f"--pin {text}", text, False) for text in hard]
+    options += [(f"--soft-pin {text}", text, True) for text in soft]
     pins = []
-    for text in hard:
-        found = HARD.fullmatch(text)
-        if found is None or "@" in text:
-            raise InputError(f"--pin {text}: write it as STALK[COORDINATE]=VALUE, such as z1[3]=0.5")
-        pins.append(_pin(f"--pin {text}", found[1], found[2], found[3], None))
-    for text in soft:
-        found = SOFT.fullmatch(text)
-        if found is None:
-            raise InputError(f"--soft-pin {text}: write it as STALK[COORDINATE]=VALUE@STIFFNESS")
-        pins.append(_pin(f"--soft-pin {text}", found[1], found[2], found[3], found[4]))
-    stalks = Cochain(network.widths, len(X)).stalks()  # the output vertex is held by --output-pin alone
+    for option, text, is_soft in options:
+        try:
+            pins.append(parse_pin(text, soft=is_soft))
+        except ValueError as error:
+            raise InputError(f"{option}: {error}") from error
+    # The output vertex is held by --output-pin alone.
+    stalks = {name: np.zeros((len(X), *shape)) for name, shape in network.stalks.items()}
     try:
         check_pins(pins, stalks)
     except ValueError as error:
         raise InputError(str(error)) from error
     return pins
-
-
-def _pin(option: str, stalk: str, coordinate: str, value: str, stiffness: str | None) -> Pin:
-    try:
-        return Pin(stalk, int(coordinate), float(value), None if stiffness is None else float(stiffness))
-    except ValueError as error:
-        raise InputError(f"{option}: {error}") from error
 
 
 def _samples(chosen: NDArray[np.bool_]) -> str:

@@ -15,8 +15,7 @@ from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.tables import frame_table
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.imported import DataSource, Imported
-from sheafcli.runs.manifest import sizes
-from sheafcli.tasks.data import OutputName
+from sheafcli.runs.manifest import form, sizes
 
 
 def import_(
@@ -47,9 +46,12 @@ def import_(
         ),
     ] = None,
     ending: Annotated[
-        OutputName | None,
+        str | None,
         typer.Option(
-            "--ending", help="The output function that ends the network, where the file does not say it."
+            "--ending",
+            metavar="NAME",
+            help="The output function that ends the network, identity, sigmoid or softmax, where the file "
+            "does not say it; or the name of the output to read, of an ONNX file that has several.",
         ),
     ] = None,
     order: Annotated[
@@ -61,6 +63,14 @@ def import_(
             "commas between. A name that others lie below stands for all of these. The rest is left out.",
         ),
     ] = None,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold",
+            help="Fold batch normalisations and scales into the layers beside them: the same function, with "
+            "fewer edges. Those of dense layers with ReLUs alone are always folded.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
 ) -> None:
     """Make a run of a network trained elsewhere.
@@ -75,7 +85,7 @@ def import_(
     names = [] if order is None else [name.strip() for name in order.split(",")]
     if not all(names):
         raise typer.BadParameter("--order takes names with commas between, such as fc1,fc2")
-    imported = Imported.read(model, directory, source, ending, names)
+    imported = Imported.read(model, directory, source, ending, names, fold=fold)
     imported.write(directory, overwrite=overwrite)
     print_notes(imported.notes)
     _show(imported)
@@ -97,10 +107,15 @@ def _show(imported: Imported) -> None:
     facts = {
         "file": imported.source["file"],
         "format": imported.source["format"],
-        "widths": "-".join(map(str, network.widths)),
+        "widths": form(network),
         "parameters": f"{sizes(network, None)['parameters']:,}",
         "output": network.output.name,
     }
+    if (difference := imported.difference) is not None:
+        kind = "random samples" if imported.task is None else "samples"
+        facts["ONNX Runtime"] = (
+            f"differs by {difference.relative:.1e} of the largest output, on {difference.n_samples} {kind}"
+        )
     console.print(frame_table(pd.DataFrame({"network": facts.keys(), "": facts.values()})))
     if imported.task is None:
         return

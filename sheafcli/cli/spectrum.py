@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import pandas as pd
@@ -10,8 +11,10 @@ from matplotlib.figure import Figure
 
 from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, SubjectArgument
-from sheafcli.core.chain.spectrum import Spectrum
-from sheafcli.core.chain.spectrum import spectrum as spectrum_of
+from sheafcli.core.network import AnyNetwork
+from sheafcli.core.spectrum import Spectrum
+from sheafcli.core.spectrum import spectrum as spectrum_of
+from sheafcli.core.types import Shape
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary, spectrum_table, stability_table
 from sheafcli.render.console import print_notes, say, stdout
 from sheafcli.render.spectrum import modes_table, spectrum_figure
@@ -21,12 +24,22 @@ from sheafcli.runs import RunDirectory
 from sheafcli.runs.files import write_text
 from sheafcli.runs.subject import Subject
 
+# Of so many samples the spectrum is found, or of fewer that have so many coordinates together: some seconds.
+MOST_SAMPLES, COORDINATES = 50, 1_500_000
+
 
 def spectrum(
     subject: SubjectArgument,
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="Use the first N test samples only.")
-    ] = 50,
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=1,
+            help="Use the first N test samples only.",
+            show_default="50, of large networks fewer",
+        ),
+    ] = None,
     format_: FormatOption = "table",
 ) -> None:
     """Show how fast stalks settle, and where the bottleneck sits.
@@ -36,14 +49,15 @@ def spectrum(
     """
     studied = Subject.load(subject)
     print_notes(studied.notes)
-    found = spectrum_of(studied.network, studied.task.X_test[:limit])
+    count = limit or _affordable(studied.network)
+    found = spectrum_of(studied.network, studied.task.X_test[:count])
     table = spectrum_table(found)
     run = studied.run
     unwritten = (
         None if run is None else attempt(lambda: _write(run, table, spectrum_figure(found, studied.name)))
     )
     if format_ == "table":
-        _show(found)
+        _show(found, studied.network.stalks)
         if run is not None and unwritten is None:
             say(f"\nWritten: {run / 'spectrum.csv'}")
     else:
@@ -58,10 +72,16 @@ def _write(run: RunDirectory, table: pd.DataFrame, figure: Figure) -> None:
     save_figure(figure, run.figures / "spectrum.png")
 
 
-def _show(found: Spectrum) -> None:
+def _affordable(network: AnyNetwork) -> int:
+    """Return of how many samples the eigenvectors are looked at unless --limit says it."""
+    coordinates = network.graph.dimension
+    return int(min(MOST_SAMPLES, max(1, COORDINATES // coordinates)))
+
+
+def _show(found: Spectrum, stalks: Mapping[str, Shape]) -> None:
     console = stdout()
     console.print(frame_table(spectrum_summary(found), f"Spectrum of {len(found.gap)} samples"))
     console.print()
-    console.print(modes_table(bottleneck_table(found)))
+    console.print(modes_table(bottleneck_table(found, stalks)))
     console.print()
     console.print(frame_table(stability_table(found), "How alike they are between samples"))

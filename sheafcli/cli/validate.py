@@ -10,9 +10,11 @@ import typer
 from sheafcli.cli.options import SetOption
 from sheafcli.config import load_sweep
 from sheafcli.config.load import is_sweep, read_document
+from sheafcli.core.chain.network import Network
 from sheafcli.render.console import print_notes, say
 from sheafcli.runs import Experiment
 from sheafcli.runs.experiment import load_data
+from sheafcli.runs.manifest import form
 
 
 def validate(
@@ -37,10 +39,10 @@ def _of_one(path: Path, overrides: list[str]) -> str:
     experiment = Experiment.load(path, overrides)
     task, network = experiment.task, experiment.network
     print_notes(task.notes)
-    widths = ", ".join(str(n) for n in network.widths)
+    made = list(network.widths) if isinstance(network, Network) else form(network)
     return (
         f"Task {experiment.config.task.kind}: {task.n_train} training and "
-        f"{len(task.X_test)} test samples; network [{widths}], output {network.output.name}."
+        f"{len(task.X_test)} test samples; network {made}, output {network.output.name}."
     )
 
 

@@ -18,7 +18,7 @@ import yaml
 
 KeyPath = tuple[str | int, ...]
 
-_MAX_DEPTH = 8
+_MAX_DEPTH = 24
 _MAX_NODES = 10_000
 _PREFIX = "tag:yaml.org,2002:"
 _NULL, _BOOL, _INT, _FLOAT = (_PREFIX + kind for kind in ("null", "bool", "int", "float"))

@@ -11,6 +11,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from sheafcli.config.architecture import layer_problems
 from sheafcli.config.document import (
     Document,
     DocumentError,
@@ -23,7 +24,7 @@ from sheafcli.config.document import (
 from sheafcli.config.naming import LONGEST, name_from
 from sheafcli.config.problems import did_you_mean, found_problems, input_error, problem_at
 from sheafcli.config.schema import Config, StartKeyword
-from sheafcli.config.training import StalksKeyword
+from sheafcli.core.training.heat import Start
 from sheafcli.errors import InputError
 
 MAX_BYTES = 2**20
@@ -32,7 +33,7 @@ MAX_BYTES = 2**20
 FILE_KEYS: dict[KeyPath, tuple[str, ...]] = {
     ("task", "path"): (),
     ("network", "start"): get_args(StartKeyword),
-    ("training", "stalks"): get_args(StalksKeyword),
+    ("training", "stalks"): get_args(Start),
 }
 """Keys that hold the path of a file, with the words that may stand there instead."""
 
@@ -84,7 +85,8 @@ def validated(document: Document, path: Path) -> Config | list[Problem]:
         problems = {}
     except ValidationError as error:
         problems = found_problems(error.errors(include_url=False), document)
-    return [*document.problems, *{**missing_files, **problems}.values()] or config
+    layers = layer_problems(document)
+    return [*document.problems, *layers, *{**missing_files, **problems}.values()] or config
 
 
 def error_at(key: KeyPath, message: str, path: Path | str, overrides: Sequence[str] = ()) -> InputError:

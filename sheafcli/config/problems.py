@@ -35,7 +35,10 @@ def found_problems(errors: Iterable[ErrorDetails], document: Document) -> dict[K
     for error in errors:
         place = _find(error)
         # A union complains once for each of its alternatives, and each time in the same words.
-        problems[place.path] = _problem(error, place, document.origin(place.path))
+        origin = document.origin(place.path)
+        # What stands nowhere is missing under the key that should hold it.
+        is_given = place.path in document.origins
+        problems[place.path] = _problem(error, place, origin if is_given else origin.of_key())
     return problems
 
 

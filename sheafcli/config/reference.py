@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from pydantic.fields import FieldInfo
 
+from sheafcli.config.layers import LAYERS, PLAIN
 from sheafcli.config.schema import Config
 from sheafcli.config.words import (
     Model,
@@ -35,7 +36,27 @@ def reference() -> str:
                 ]
         else:
             parts += [_table(model) for model in models_of(field.annotation)]
+        if key == "network":
+            parts += _layers()
     return "\n\n".join(parts) + "\n"
+
+
+def _layers() -> list[str]:
+    """Describe the layers of a network: those without options in a line, the others with a table each."""
+    without = ", ".join(f"`{name}`" for name in PLAIN)
+    parts = [
+        "### `network.layers`",
+        "Each item is one layer: its name, or its name with options. Where one option is marked as the main "
+        "one, its value may stand alone: `dense: 64` is `dense: {units: 64}`. Activations without options: "
+        f"{without}.",
+    ]
+    for name, model in LAYERS.items():
+        if name not in PLAIN:
+            main = getattr(model, "main", None)
+            alone = f" Its main option is `{main}`." if main else ""
+            parts.append(f"#### `{name}`\n\n{_summary(model)}{alone}")
+            parts += [_table(model)] if fields_of(model) else []
+    return parts
 
 
 def _is_section(field: FieldInfo) -> bool:

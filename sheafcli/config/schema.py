@@ -6,7 +6,7 @@ The descriptions below are what a user reads in ``docs/configuration.md`` and in
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,16 +20,32 @@ StartKeyword = Literal["he"]
 MAX_HIDDEN = 64
 """The most hidden layers of a network."""
 
+MAX_LAYERS = 1000
+"""The most layers that a configuration lists."""
+
+Length = Annotated[int, Field(ge=1, le=2**20)]
 Width = Annotated[int, Field(ge=1, le=65536)]
 
 
 class NetworkSpec(Section):
-    """The ReLU network: how wide, how deep, and from which weights it starts."""
+    """The network: dense layers and ReLUs of some widths, or other layers, and the weights it starts from."""
 
     # A tuple, so that the specification is immutable through and through; YAML knows lists only.
-    hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=MAX_HIDDEN)] = Field(
-        description="Widths of the hidden layers from input to output: wider or deeper fits more, "
-        "and deeper diffuses more slowly; [] is a linear model."
+    hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=MAX_HIDDEN)] | None = Field(
+        default=None,
+        description="Widths of the hidden layers of a ReLU network from input to output: wider or deeper "
+        "fits more, and deeper diffuses more slowly; [] is a linear model. Give hidden or layers.",
+    )
+    layers: Annotated[tuple[Any, ...], Field(strict=False, max_length=MAX_LAYERS)] | None = Field(
+        default=None,
+        json_schema_extra={"allowed": "a list of layers (see below), or null"},
+        description="Instead of hidden, the layers of any network from input to output, without the last: a "
+        "dense layer to the outputs that the task needs is added, as after hidden.",
+    )
+    input: Annotated[tuple[Length, ...], Field(strict=False, min_length=1, max_length=4)] | None = Field(
+        default=None,
+        description="With layers, the shape of a sample where the data does not say it, channels x rows x "
+        "columns: [1, 28, 28] for rows of 784 numbers; null takes what the data says.",
     )
     output: Literal["identity", "sigmoid", "softmax"] | None = Field(
         default=None,
@@ -39,8 +55,22 @@ class NetworkSpec(Section):
     start: StartKeyword | FilePath = Field(
         default="he",
         description="The weights training starts from: drawn He-normal from the seed, or a .npz "
-        "file of W1, b1, W2, ... to start where another network stands.",
+        "file of W1, b1, W2, ... or of any network of a run to start where another network stands; then "
+        "hidden and layers may be left out.",
     )
+
+    @model_validator(mode="after")
+    def _one_architecture(self) -> Self:
+        if self.hidden is not None and self.layers is not None:
+            raise conflict("layers", "hidden is given too; give one of the two")
+        if self.hidden is None and self.layers is None and self.start == "he":
+            raise conflict(
+                "hidden",
+                "missing; must be the widths of a ReLU network, as in [30], unless layers lists others",
+            )
+        if self.input is not None and self.layers is None:
+            raise conflict("input", "belongs to layers, which are not given")
+        return self
 
 
 class DiagnosticsSpec(Section):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -18,6 +19,12 @@ class Section(BaseModel):
     """A mapping of the configuration: immutable, no unknown keys, no conversions, no NaN."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def option(method: type, name: str, description: str) -> Any:
+    """Make the field of an option of a training method: its default is the method's own."""
+    (default,) = (field.default for field in fields(method) if field.name == name)
+    return Field(default=default, description=description)
 
 
 def conflict(key: str, message: str) -> PydanticCustomError:

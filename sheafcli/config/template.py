@@ -59,7 +59,7 @@ def _section(model: Model, kind: str, variants: str) -> list[str]:
     placeholders = {"path": f"data.{kind}", "target": "y", "hidden": [30]}
     lines: list[str] = []
     for key, field in fields_of(model).items():
-        value = placeholders[key] if field.is_required() else default_value(field)
+        value = placeholders[key] if field.is_required() or key == "hidden" else default_value(field)
         words = variants if key in DISCRIMINATORS else allowed(field)
         lines += [*_comment(_explained(field, words)), f"{key}: {write_value(value)}"]
     return lines

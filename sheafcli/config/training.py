@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from sheafcli.config.section import FilePath, PositiveFloat, PositiveInt, Section, conflict
-from sheafcli.core.training.implicit import CYCLE, DEFAULT_STEPS
+from sheafcli.config.section import FilePath, PositiveFloat, PositiveInt, Section, conflict, option
+from sheafcli.core.training.descent import DEFAULT_EPOCHS, Descent, Precision, Schedule, StopWhen
+from sheafcli.core.training.equilibrium import Equilibrium
+from sheafcli.core.training.heat import Heat, Start
+from sheafcli.core.training.implicit import CYCLE, Implicit
 from sheafcli.core.training.protocol import MOST_STEPS
-
-StalksKeyword = Literal["random", "zeros", "forward"]
 
 # With log_every: auto, a row of history every so many steps, unless there are mini-batches.
 DEFAULT_LOG_EVERY = 1000
@@ -30,39 +31,46 @@ class HeatSpec(Section):
         description="How many Euler steps to take: more steps train longer; null (or left out) "
         "when `time` is given.",
     )
-    time: PositiveFloat | None = Field(
-        default=None,
-        description="The integration time to reach, steps times dt, in place of `steps`: give it "
+    time: PositiveFloat | None = option(
+        Heat,
+        "time",
+        "The integration time to reach, steps times dt, in place of `steps`: give it "
         "to compare step sizes on the same stretch of the flow.",
     )
-    dt: PositiveFloat | Literal["auto"] = Field(
-        default="auto",
-        description="The Euler step size: auto follows an estimate of the largest eigenvalue and "
+    dt: PositiveFloat | Literal["auto"] = option(
+        Heat,
+        "dt",
+        "The Euler step size: auto follows an estimate of the largest eigenvalue and "
         "does not diverge; fix it to repeat a published experiment.",
     )
-    alpha: PositiveFloat = Field(
-        default=1.0,
-        description="The diffusion rate of the stalks: larger lets them settle faster relative to "
+    alpha: PositiveFloat = option(
+        Heat,
+        "alpha",
+        "The diffusion rate of the stalks: larger lets them settle faster relative to "
         "the weights, and needs a smaller dt.",
     )
-    beta: PositiveFloat | Literal["auto"] = Field(
-        default="auto",
-        description="The diffusion rate of the weights: auto is one over the number of training "
+    beta: PositiveFloat | Literal["auto"] = option(
+        Heat,
+        "beta",
+        "The diffusion rate of the weights: auto is one over the number of training "
         "samples; larger learns faster until weights outrun the stalks.",
     )
-    stalks: StalksKeyword | FilePath = Field(
-        default="random",
-        description="The stalks training starts from: drawn at random from the seed, zeros, the "
+    stalks: Start | FilePath = option(
+        Heat,
+        "stalks",
+        "The stalks training starts from: drawn at random from the seed, zeros, the "
         "forward pass, or a .npz file of z1, a1, z2, ... with one row a training sample.",
     )
-    reset_every: PositiveInt | None = Field(
-        default=None,
-        description="Restart the stalks every so many steps, as published for classification; "
+    reset_every: PositiveInt | None = option(
+        Heat,
+        "reset_every",
+        "Restart the stalks every so many steps, as published for classification; "
         "null keeps them for the whole run.",
     )
-    reset_time: PositiveFloat | None = Field(
-        default=None,
-        description="Restart the stalks after every so much integration time, in place of "
+    reset_time: PositiveFloat | None = option(
+        Heat,
+        "reset_time",
+        "Restart the stalks after every so much integration time, in place of "
         "`reset_every`: give it when dt is auto or step sizes are compared.",
     )
     log_every: PositiveInt = Field(
@@ -119,11 +127,11 @@ class HeatSpec(Section):
 class StopSpec(Section):
     """Conditions to end a training before its last step."""
 
-    train_loss: PositiveFloat | None = Field(
-        default=None, description="End at a row of history whose train_loss is this or less."
+    train_loss: PositiveFloat | None = option(
+        StopWhen, "train_loss", "End at a row of history whose train_loss is this or less."
     )
-    seconds: PositiveFloat | None = Field(
-        default=None, description="End after so many seconds of steps, rows and files not counted."
+    seconds: PositiveFloat | None = option(
+        StopWhen, "seconds", "End after so many seconds of steps, rows and files not counted."
     )
 
 
@@ -140,28 +148,32 @@ class DescentSpec(Section):
         description="The step size of the optimizer: larger learns faster until the loss "
         "oscillates or diverges.",
     )
-    schedule: Literal["constant", "linear", "cosine"] = Field(
-        default="constant",
-        description="What becomes of the learning rate on the way to the last step: cosine and linear "
+    schedule: Schedule = option(
+        Descent,
+        "schedule",
+        "What becomes of the learning rate on the way to the last step: cosine and linear "
         "end at zero, which lowers the final loss; constant leaves it.",
     )
     epochs: PositiveInt | None = Field(
-        default=10_000,
+        default=DEFAULT_EPOCHS,
         description="How many times to go through the training data: more train longer; null (or "
         "left out) when `steps` is given.",
     )
-    steps: PositiveInt | None = Field(
-        default=None,
-        description="How many updates to take, in place of `epochs`: without mini-batches they are the same.",
+    steps: PositiveInt | None = option(
+        Descent,
+        "steps",
+        "How many updates to take, in place of `epochs`: without mini-batches they are the same.",
     )
-    batch_size: PositiveInt | None = Field(
-        default=None,
-        description="How many samples an update reads: null reads all; 32 to 512 suit large data, whose "
+    batch_size: PositiveInt | None = option(
+        Descent,
+        "batch_size",
+        "How many samples an update reads: null reads all; 32 to 512 suit large data, whose "
         "memory is then bounded by the batch.",
     )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
-        default=0.0,
-        description="By how much of the learning rate weights (not biases) shrink at each step: 0.01 is "
+    weight_decay: Annotated[float, Field(ge=0)] = option(
+        Descent,
+        "weight_decay",
+        "By how much of the learning rate weights (not biases) shrink at each step: 0.01 is "
         "a usual value against overfitting.",
     )
     stop_when: StopSpec = Field(
@@ -172,10 +184,12 @@ class DescentSpec(Section):
             "allowed": "a mapping of train_loss and seconds, each a finite number above 0 or null"
         },
     )
-    precision: Literal["double", "single"] = Field(
-        default="double",
-        description="The precision of the arithmetic: single halves the time of wide networks, with "
-        "about 7 digits; results are always stored in double.",
+    precision: Precision = option(
+        Descent,
+        "precision",
+        "The precision of the arithmetic: single halves the time of wide networks, with "
+        "about 7 digits; auto is double for a plain chain of dense layers and ReLUs, single for every other "
+        "network. Results are always stored in double.",
     )
     log_every: PositiveInt | Literal["auto"] = Field(
         default="auto",
@@ -223,9 +237,10 @@ class EquilibriumSpec(DescentSpec):
         description="The way to train: equilibrium solves for the stalks at each step and lets each edge "
         "follow its own gradient.",
     )
-    gamma: PositiveFloat = Field(
-        default=0.00001,
-        description="The stiffness of the output edge: 1 is the energy of heat; towards 0 the updates "
+    gamma: PositiveFloat = option(
+        Equilibrium,
+        "gamma",
+        "The stiffness of the output edge: 1 is the energy of heat; towards 0 the updates "
         "become those of back-propagation, which trains fastest.",
     )
     optimizer: Literal["sgd", "momentum", "adam"] = Field(
@@ -248,18 +263,21 @@ class ImplicitSpec(Section):
         description="The way to train: implicit relaxes stalks and weights together in each step, which "
         "trains small and middling networks fastest and needs no learning rate.",
     )
-    steps: PositiveInt = Field(
-        default=DEFAULT_STEPS,
-        description=f"How many steps to take, {CYCLE} a cycle: more cycles find lower minima.",
+    steps: PositiveInt = option(
+        Implicit,
+        "steps",
+        f"How many steps to take, {CYCLE} a cycle: more cycles find lower minima.",
     )
-    kappa: Annotated[float, Field(ge=0)] = Field(
-        default=0.0,
-        description="How far the inner edges give way: 0 makes them rigid, which trains fastest; 1 is the "
-        "energy of heat.",
+    kappa: Annotated[float, Field(ge=0)] = option(
+        Implicit,
+        "kappa",
+        "How far the inner edges give way: 0 makes them rigid, which trains fastest; 1 is the energy of "
+        "heat.",
     )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
-        default=0.0,
-        description="Half of this times the squared norm of all weights (not biases) is added to the loss: "
+    weight_decay: Annotated[float, Field(ge=0)] = option(
+        Implicit,
+        "weight_decay",
+        "Half of this times the squared norm of all weights (not biases) is added to the loss: "
         "0.0001 to 0.01 are usual values against overfitting.",
     )
     stop_when: StopSpec = Field(

@@ -13,6 +13,7 @@ reads them. For a chain of dense layers and ReLUs this is the sheaf of Bosca & G
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,8 @@ from sheafcli.core.operations.parameters import as_parameter
 from sheafcli.core.types import Array, Shape
 
 INPUT = "x"
+# The most entries that one stalk may have: 2 GB in double precision.
+MOST_ENTRIES = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class Vertex:
     @property
     def size(self) -> int:
         """The dimension of the stalk."""
-        return int(np.prod(self.shape, dtype=int))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,8 @@ class Graph:
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
         object.__setattr__(self, "nodes", tuple(self.nodes))
+        if math.prod(self.input_shape) > MOST_ENTRIES:
+            raise ValueError(f"an input of shape {self.input_shape} has more than {MOST_ENTRIES:,} entries")
         if not self.nodes or min(self.input_shape, default=1) < 1:
             raise ValueError(
                 f"a graph needs an input of a shape with entries and at least one operation, got the shape "
@@ -164,14 +169,16 @@ class Graph:
         return {v.index: slice(first, end) for v, first, end in zip(self.heads, ends, ends[1:], strict=False)}
 
     def split(self, coordinates: Array) -> dict[int, Array]:
-        """Return free coordinates, samples x dimension, as stalks by the index of their head."""
-        heads = zip(self.heads, self.places.values(), strict=True)
-        return {v.index: coordinates[:, place].reshape(-1, *v.shape) for v, place in heads}
+        """Return free coordinates, (...) x samples x dimension, as stalks by the index of their head."""
+        heads, before = zip(self.heads, self.places.values(), strict=True), coordinates.shape[:-1]
+        return {v.index: coordinates[..., place].reshape(*before, *v.shape) for v, place in heads}
 
     def join(self, stalks: Mapping[int, Array]) -> Array:
-        """Return stalks by the index of their head as free coordinates, samples x dimension."""
-        parts = [stalks[vertex.index] for vertex in self.heads]
-        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+        """Return stalks by the index of their head as free coordinates, (...) x samples x dimension."""
+        parts = ((stalks[vertex.index], vertex.shape) for vertex in self.heads)
+        return np.concatenate(
+            [part.reshape(*part.shape[: part.ndim - len(shape)], -1) for part, shape in parts], axis=-1
+        )
 
     @property
     def parameters(self) -> dict[str, dict[str, Array]]:
@@ -205,6 +212,10 @@ def _vertex(index: int, node: Node, parents: tuple[Vertex, ...], layer: int) -> 
     except ValueError as error:
         read = ", ".join(f"{parent.name} of shape {parent.shape}" for parent in parents)
         raise ValueError(f"{node.name} ({type(operation).__name__}) reads {read}: {error}") from None
+    if math.prod(shape) > MOST_ENTRIES:
+        raise ValueError(
+            f"{node.name} has {math.prod(shape):.1e} entries a sample, more than {MOST_ENTRIES:,}"
+        )
     edge = None if operation.kind == "exact" else Edge(node.name, operation.kind, layer)
     return Vertex(index, node.name, shape, operation, places, edge)
 

@@ -28,9 +28,10 @@ def beyond(array: Array) -> tuple[int, ...] | None:
 
     Needs no memory of its size where all is well.
     """
-    # A NaN makes both comparisons false.
-    if array.min() >= -LARGEST and array.max() <= LARGEST:
+    # A NaN makes both comparisons false. In single precision the bounds themselves would overflow.
+    if float(array.min()) >= -LARGEST and float(array.max()) <= LARGEST:
         return None
+    array = array.astype(np.float64)
     sound = (array >= -LARGEST) & (array <= LARGEST)
     return tuple(int(i) for i in np.argwhere(~sound)[0])
 

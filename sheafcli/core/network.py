@@ -6,6 +6,7 @@ equilibria; every other graph is a `GraphNetwork`. `network_of` says which; both
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,11 +14,13 @@ import numpy as np
 
 from sheafcli.core.blocks import blocks
 from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.reach import check_reach
 from sheafcli.core.edge import Edge
 from sheafcli.core.graph import Graph
+from sheafcli.core.magnitude import LARGEST, beyond, check_magnitude
 from sheafcli.core.operations import Dense, ReLU
 from sheafcli.core.outputs import Identity, Output
-from sheafcli.core.sweep import output
+from sheafcli.core.sweep import forward, output
 from sheafcli.core.types import Array, Shape
 
 
@@ -55,11 +58,17 @@ class GraphNetwork:
         """The edges of the sheaf in topological order; the output edge last where phi has a vertex."""
         return (*self.graph.edges, self.graph.output_edge) if self.has_output_vertex else self.graph.edges
 
+    @property
+    def stalks(self) -> dict[str, Shape]:
+        """The shapes of the free stalks by name, in topological order: pins and spectra name them so."""
+        return {vertex.name: vertex.shape for vertex in self.graph.heads}
+
     def logits(self, X: Array) -> Array:
         """Return the value of the last vertex, samples x n_outputs, in the precision of X.
 
-        Blocks of samples bound the memory, however many there are.
+        X is as `as_inputs` takes it. Blocks of samples bound the memory, however many there are.
         """
+        X = as_inputs(self, X)
         entries = sum(vertex.size for vertex in self.graph.vertices)
         return np.concatenate([output(self.graph, X[block]) for block in blocks(len(X), entries)])
 
@@ -84,3 +93,61 @@ def network_of(graph: Graph, output: Output) -> AnyNetwork:
         return GraphNetwork(graph, output)
     biases = tuple(np.zeros(len(layer.weight)) if layer.bias is None else layer.bias for layer in layers)
     return Network(tuple(layer.weight for layer in layers), biases, output)
+
+
+def as_inputs(network: AnyNetwork, X: Array) -> Array:
+    """Return X as samples x input shape, or raise ValueError where it does not fit or is out of range.
+
+    X may come flattened, samples x entries in C order. Single precision stays, but for a plain chain;
+    everything else becomes float64.
+    """
+    X = np.asarray(X)
+    if isinstance(network, Network) or X.dtype != np.float32:
+        X = X.astype(np.float64, copy=False)
+    shape = network.input_shape
+    flat = (math.prod(shape),)
+    if X.ndim == 0 or X.shape[1:] not in (shape, flat) or len(X) == 0:
+        wanted = dict.fromkeys(" x ".join(map(str, ("samples", *fitting))) for fitting in (flat, shape))
+        raise ValueError(f"X must be {' or '.join(wanted)}, at least one, got shape {X.shape}")
+    check_magnitude("X", X)
+    return X.reshape(len(X), *shape)
+
+
+def as_targets(network: AnyNetwork, y: Array, n_samples: int) -> Array:
+    """Return y as float64, samples x outputs (one output may come flat), or raise ValueError likewise."""
+    y = np.asarray(y, dtype=np.float64)
+    y = y[:, None] if y.ndim == 1 else y
+    if y.shape != (n_samples, network.n_outputs):
+        raise ValueError(f"the target must have shape {(n_samples, network.n_outputs)}, got {y.shape}")
+    check_magnitude("y", y)
+    return y
+
+
+def check_samples(network: AnyNetwork, X: Array, y: Array) -> None:
+    """Raise ValueError where samples with targets do not fit a network, or grow out of range in it.
+
+    In a graph the sample with the largest entry is followed, without its target.
+    """
+    as_targets(network, y, len(as_inputs(network, X)))
+    if isinstance(network, Network):
+        check_reach(network, X, y)
+        return
+    largest = int(np.argmax(np.max(np.abs(X).reshape(len(X), -1), axis=1)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in forward(network.graph, as_inputs(network, X[largest : largest + 1])):
+            if beyond(step.value) is not None:
+                raise ValueError(
+                    f"the values of {step.vertex.name} grow beyond {LARGEST:g} at sample {largest}: squares "
+                    "and products of such numbers overflow; scale the weights or the inputs down"
+                )
+
+
+def plain_chain(network: AnyNetwork, what: str) -> Network:
+    """Return a network that is a plain chain as it is; ValueError says that `what` needs one."""
+    if isinstance(network, Network):
+        return network
+    other = next(
+        (v for v in network.graph.vertices if not isinstance(v.operation, Dense | ReLU | None)), None
+    )
+    why = "" if other is None else f"; this one has {other.name} ({type(other.operation).__name__})"
+    raise ValueError(f"{what} needs a plain chain of dense layers and ReLUs{why}")

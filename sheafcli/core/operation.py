@@ -109,6 +109,9 @@ class Designed(Learnable, Protocol):
         groups x outputs a group x positions.
         """
 
+    def by_group(self, v: Array) -> Array:
+        """Return v, directions x samples x own stalk, with the stalk laid out like that product."""
+
 
 @runtime_checkable
 class Patterned(Protocol):
@@ -119,7 +122,7 @@ class Patterned(Protocol):
 
 
 @runtime_checkable
-class Kinked(Patterned, Protocol):
+class Kinked(Patterned, Operation, Protocol):
     """An activation, entry by entry, whose pieces meet at kinks, along which an equilibrium may slide."""
 
     @property

@@ -177,7 +177,7 @@ def _multipliers(
         return multipliers(output, f, y, gamma, product, tolerance=tolerance)[0]
     give = 0.0 if gamma is None else 1.0 / gamma
     if S is None:
-        return conjugate_gradients(lambda v: product(v) + give * v, y - f, tolerance).astype(np.float64)
+        return conjugate_gradients(lambda v, _: product(v) + give * v, y - f, tolerance).astype(np.float64)
     try:
         return np.asarray(np.linalg.solve(S + give * np.eye(len(S[0])), (y - f)[:, :, None])[:, :, 0])
     except np.linalg.LinAlgError:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from sheafcli.core.types import Array
+from sheafcli.core.types import Array, Shape
 
 
 @dataclass(frozen=True, eq=False)
 class Pin:
     """Hold one coordinate of a free stalk at a value.
 
-    `stalk` is a name such as "z1" or "a2", `coordinate` counts from 0, and `value` is one number for
-    all samples or one a sample. With `stiffness` None the pin is hard: the coordinate is overwritten.
-    Otherwise it is soft, an edge of that stiffness gamma > 0 to a fixed vertex: it adds the force
-    -gamma (v - value).
+    `stalk` is a name such as "z1" or "a2", and `value` is one number for all samples or one a sample.
+    `coordinate` counts from 0; in a stalk of several axes, such as an image, it is one number an axis. With
+    `stiffness` None the pin is hard: the coordinate is overwritten. Otherwise it is soft, an edge of that
+    stiffness gamma > 0 to a fixed vertex: it adds the force -gamma (v - value).
     """
 
     stalk: str
-    coordinate: int
+    coordinate: int | tuple[int, ...]
     value: float | Array
     stiffness: float | None = None
 
@@ -33,12 +34,22 @@ class Pin:
             raise ValueError(f"the soft pin on {self} needs a finite stiffness above 0, got {self.stiffness}")
 
     def __str__(self) -> str:
-        return f"{self.stalk}[{self.coordinate}]"
+        return f"{self.stalk}[{', '.join(map(str, self.place))}]"
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """The coordinate as one number an axis."""
+        return self.coordinate if isinstance(self.coordinate, tuple) else (self.coordinate,)
 
     @property
     def hard(self) -> bool:
         """Whether the coordinate is overwritten."""
         return self.stiffness is None
+
+    @property
+    def index(self) -> tuple[Any, ...]:
+        """What picks the coordinate out of a stalk, samples x stalk."""
+        return (slice(None), *self.place)
 
     def column(self, stalks: Mapping[str, Array]) -> Array:
         """Return this pin's coordinate, a view of shape (samples,), of a cochain's free stalks."""
@@ -46,16 +57,22 @@ class Pin:
             hint = " (the input a0 is always pinned)" if re.fullmatch("a0|x", self.stalk) else ""
             raise ValueError(f"no free stalk {self.stalk!r}{hint}; there are {', '.join(stalks)}")
         stalk = stalks[self.stalk]
-        if not 0 <= self.coordinate < stalk.shape[1]:
-            raise ValueError(
-                f"stalk {self.stalk} has coordinates 0 to {stalk.shape[1] - 1}, got {self.coordinate}"
-            )
+        self.check(stalk.shape[1:])
         if np.ndim(self.value) > 0 and np.shape(self.value) != (stalk.shape[0],):
             raise ValueError(
                 f"the pin on {self} needs one value or {stalk.shape[0]}, one a sample, "
                 f"got shape {np.shape(self.value)}"
             )
-        return stalk[:, self.coordinate]
+        return np.asarray(stalk[self.index])
+
+    def check(self, shape: Shape) -> None:
+        """Raise ValueError unless the coordinate is one of a stalk of this shape."""
+        if len(self.place) != len(shape):
+            lengths = " x ".join(map(str, shape))
+            raise ValueError(f"stalk {self.stalk} is {lengths}: give one number an axis, got {self}")
+        for place, length in zip(self.place, shape, strict=True):
+            if not 0 <= place < length:
+                raise ValueError(f"stalk {self.stalk} has coordinates 0 to {length - 1}, got {place}")
 
 
 def check_pins(pins: Sequence[Pin], stalks: Mapping[str, Array], held: str | None = None) -> None:
@@ -72,3 +89,17 @@ def check_pins(pins: Sequence[Pin], stalks: Mapping[str, Array], held: str | Non
             values = f"{seen[str(pin)].value} and {pin.value}"
             raise ValueError(f"{pin} is pinned twice, to {values}; pin a coordinate once")
         seen[str(pin)] = pin
+
+
+def parse_pin(text: str, *, soft: bool = False) -> Pin:
+    """Return the pin that a text such as z1[3]=0.5 or conv1[3,4,4]=0.5 writes; raise ValueError otherwise.
+
+    A soft one ends with its stiffness: a1[0]=0@2.0. Whether there is such a stalk is for `check_pins` to say.
+    """
+    match = re.fullmatch(r"(.+)\[([\d,\s]+)\]=([^=@]+)(?:@([^=@]+))?", text)
+    if match is None or soft != (match[4] is not None):
+        wanted = "STALK[COORDINATE]=VALUE" + ("@STIFFNESS" if soft else "")
+        raise ValueError(f"write it as {wanted}, such as z1[3]=0.5{'@2.0' if soft else ''}")
+    place = tuple(int(number) for number in match[2].split(","))
+    stiffness = None if match[4] is None else float(match[4])
+    return Pin(match[1], place if len(place) > 1 else place[0], float(match[3]), stiffness)

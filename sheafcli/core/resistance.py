@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sheafcli.core.sweep import Linearization, pull_back
+from sheafcli.core.blocks import blocks
+from sheafcli.core.graph import Graph
+from sheafcli.core.sweep import Linearization, linearize, pull_back
 from sheafcli.core.types import Array
 
 # Up to so many outputs S itself is formed.
@@ -58,28 +60,47 @@ def effective_resistance(at: Linearization, seed: int = 0) -> Resistance:
     return Resistance(np.stack(traces[::-1], axis=1), S)
 
 
-def conjugate_gradients(product: Callable[[Array], Array], b: Array, tolerance: float) -> Array:
+def resistance_traces(graph: Graph, X: Array) -> Array:
+    """Return the traces of the edges' parts of S on the forward pattern, samples x edges, block by block."""
+    adjoints = graph.output.size if graph.output.size <= FEW else 1
+    entries = (adjoints + 1) * graph.dimension
+    parts = (
+        effective_resistance(linearize(graph, X[block]), block.start) for block in blocks(len(X), entries)
+    )
+    return np.concatenate([part.traces for part in parts])
+
+
+def conjugate_gradients(
+    product: Callable[[Array, Array], Array],
+    b: Array,
+    tolerance: float,
+    metric: Callable[[Array], Array] = lambda v: v,
+) -> Array:
     """Return x with A x = b, samples x n, from products with A, a positive definite matrix a sample.
 
-    What is left of b is at most `tolerance` |b|, sample by sample, or what 2 n products can do.
+    A may be self-adjoint in the inner product u^T M v instead: `metric` is v -> M v, and `product` is given v
+    and M v, for A v. What is left of b is at most `tolerance` |b| in that norm, sample by sample, or what 2 n
+    products can do.
     """
-    x, left = np.zeros_like(b), b
-    direction, size = b, _squares(b)
+    x, left, bent = np.zeros_like(b), b, metric(b)
+    direction, bent_direction, size = left, bent, _dots(left, bent)
     goal = tolerance * tolerance * size
     for _ in range(2 * b.shape[1]):
         if not (size > goal).any():
             break
-        met = product(direction)
-        length = _quotient(size, np.einsum("ij,ij->i", direction, met)[:, None])
+        met = product(direction, bent_direction)
+        length = _quotient(size, _dots(bent_direction, met))
         x += length * direction
         left = left - length * met
-        before, size = size, _squares(left)
-        direction = left + _quotient(size, before) * direction
+        bent = metric(left)
+        before, size = size, _dots(left, bent)
+        share = _quotient(size, before)
+        direction, bent_direction = left + share * direction, bent + share * bent_direction
     return x
 
 
-def _squares(v: Array) -> Array:
-    return np.asarray(np.einsum("ij,ij->i", v, v)[:, None])
+def _dots(u: Array, v: Array) -> Array:
+    return np.asarray(np.einsum("ij,ij->i", u, v)[:, None])
 
 
 def _quotient(above: Array, below: Array) -> Array:

@@ -19,8 +19,8 @@ the samples, the same number in all: many directions at once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -49,13 +49,23 @@ class Linearization:
     """A graph at given values: the restriction of every vertex's operation there, and the output.
 
     `restrictions` are by the index of the vertex, None on the boundary; `output` is samples x stalk.
-    `residuals` are g_v(x_pa(v)) - x_v of the vertices that were held.
+    `residuals` are g_v(x_pa(v)) - x_v of the vertices that were held, `inputs` the values that operations of
+    one parent read, of the vertices where they were to be kept.
     """
 
     graph: Graph
     restrictions: tuple[Restriction | None, ...]
     output: Array
     residuals: Stalks
+    inputs: Stalks = field(default_factory=dict)
+
+
+class Response(NamedTuple):
+    """What a pull v on the output does at an equilibrium: see `respond`."""
+
+    u: dict[int, Array]
+    inputs: dict[int, Array]
+    output: Array
 
 
 def as_samples(graph: Graph, X: Array) -> Array:
@@ -95,16 +105,18 @@ def output(graph: Graph, X: Array) -> Array:
     return _last(forward(graph, X)).value
 
 
-def linearize(graph: Graph, X: Array, held: Stalks = NOTHING) -> Linearization:
-    """Return the restrictions at the forward pass of X, or at the values held."""
+def linearize(graph: Graph, X: Array, held: Stalks = NOTHING, keep: Collection[int] = ()) -> Linearization:
+    """Return the restrictions at the forward pass of X, or at the values held; keep some vertices' inputs."""
     restrictions: list[Restriction | None] = [None] * len(graph.vertices)
-    residuals = {}
+    residuals, inputs = {}, {}
     for vertex, parents, value in forward(graph, X, held):
         assert vertex.operation is not None
         restrictions[vertex.index] = vertex.operation.at(*parents)
         if vertex.index in held:
             residuals[vertex.index] = value - held[vertex.index]
-    return Linearization(graph, tuple(restrictions), value, residuals)
+        if vertex.index in keep:
+            (inputs[vertex.index],) = parents
+    return Linearization(graph, tuple(restrictions), value, residuals, inputs)
 
 
 def pull_back(
@@ -163,13 +175,24 @@ def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> 
         _let_go(graph, vertex, moved)
 
 
-def resist(at: Linearization, v: Array) -> Array:
-    """Return S v, (...) x samples x output stalk, S = sum over edges of J J^T the effective resistance.
+def respond(at: Linearization, v: Array, keep: Collection[int] = ()) -> Response:
+    """Return how an equilibrium responds to a pull v on the output, (...) x samples x output stalk.
 
-    J is the derivative of the output in the edge's head: a pull-back, then a push-forward of what it found.
+    `u` is J_w^T v for the head w of every edge, J_w the derivative of the output in it: a pull-back. `output`
+    is S v, S = sum over edges of J_w J_w^T the effective resistance: a push-forward of u. `inputs` are how
+    far the inputs of some operations of one parent move on that, those of the vertices in `keep`.
     """
-    pulls = {vertex.index: w for vertex, w in pull_back(at, {at.graph.output.index: v}) if vertex.edge}
-    return _last(push_forward(at, pulls)).value
+    u = {vertex.index: w for vertex, w in pull_back(at, {at.graph.output.index: v}) if vertex.edge}
+    inputs = {}
+    for step in push_forward(at, u):
+        if step.vertex.index in keep:
+            (inputs[step.vertex.index],) = step.parents
+    return Response(u, inputs, step.value)
+
+
+def resist(at: Linearization, v: Array) -> Array:
+    """Return S v, (...) x samples x output stalk, S the effective resistance."""
+    return respond(at, v).output
 
 
 def coboundary(at: Linearization, x: Stalks) -> dict[int, Array]:
@@ -203,6 +226,21 @@ def assemble(at: Linearization, sample: int) -> sp.csr_array:
             rows.append(parts[vertex.index] - own)
             parts[vertex.index] = own
     return sp.csr_array(sp.vstack(rows))
+
+
+def block_norms(at: Linearization) -> tuple[Array, Array]:
+    """Return bounds of the blocks of I + delta_Omega, edges x heads, and of how vertices depend on heads.
+
+    The latter are vertices x heads: a head depends on itself, an exact vertex on what it is composed of.
+    """
+    heads = [vertex.index for vertex in at.graph.heads]
+    made = np.zeros((len(at.graph.vertices), len(heads)))
+    read = np.zeros_like(made)
+    for vertex, restriction in zip(at.graph.vertices, at.restrictions, strict=True):
+        if restriction is not None:
+            made[vertex.index] = restriction.norm() @ read[list(vertex.parents)]
+        read[vertex.index] = made[vertex.index] if vertex.edge is None else np.equal(heads, vertex.index)
+    return made[heads], read
 
 
 def _last(steps: Iterator[Step]) -> Step:

@@ -21,6 +21,7 @@ from sheafcli.core.sweep import (
     Linearization,
     as_samples,
     assemble,
+    coboundary,
     coboundary_transposed,
     forward,
     linearize,
@@ -48,6 +49,44 @@ class Descent(NamedTuple):
     force: float
     distance: float
     steps: int
+
+
+def sampled_triangularity(at: Linearization, columns: int = 64, seed: int = 0) -> Triangularity:
+    """Return the same figures from so many columns of delta_Omega, drawn anew for every sample.
+
+    A column is a sweep forwards from a unit vector, so that a graph of any size can be looked at: entries of
+    it above its diagonal are at the heads before. All columns are looked at where there are no more.
+    """
+    graph, n, size = at.graph, len(at.output), at.graph.dimension
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(size)[:columns] for _ in range(n)]
+    above, diagonal = 0.0, 0.0
+    for chosen in np.array(drawn).T:
+        units = (np.arange(size) == chosen[:, None]).astype(at.output.dtype)
+        column = graph.join(coboundary(at, graph.split(units)))
+        diagonal = max(diagonal, float(np.max(np.abs(column[range(n), chosen] + 1.0))))
+        before = np.arange(size) < chosen[:, None]
+        above = max(above, float(np.max(np.abs(column), where=before, initial=0.0)))
+    return Triangularity(size, above, diagonal)
+
+
+def relaxes(graph: Graph, X: Array, starts: int = 1, seed: int = 0) -> list[Descent]:
+    """Return where descent ends from random stalks, so many starts for every sample of X.
+
+    The stalks lie around the forward pass as far as every stalk's own root mean square there, or 1 where that
+    is 0. That all end at the forward pass says that it is the only stationary point.
+    """
+    X = as_samples(graph, X).astype(np.float64)
+    passed = forward_coordinates(graph, X)
+    sizes = {i: np.sqrt(np.mean(stalk**2)) or 1.0 for i, stalk in graph.split(passed).items()}
+    spread = np.concatenate([np.full(v.size, sizes[v.index]) for v in graph.heads])
+    rng = np.random.default_rng(seed)
+    begun = [
+        (x, rest + spread * rng.normal(size=len(spread)))
+        for x, rest in zip(X, passed, strict=True)
+        for _ in range(starts)
+    ]
+    return [descend(graph, x, start) for x, start in begun]
 
 
 def triangularity(at: Linearization, sample: int = 0) -> Triangularity:

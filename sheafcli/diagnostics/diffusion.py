@@ -6,9 +6,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.spectrum import pattern_spectra
-from sheafcli.core.chain.trace import Crossing, Recorder
+from sheafcli.core.diffusion import State
+from sheafcli.core.lanczos import largest_inverse
+from sheafcli.core.network import AnyNetwork, as_inputs
+from sheafcli.core.spectrum import pattern_gaps
+from sheafcli.core.sweep import linearize
+from sheafcli.core.trace import Crossing, Recorder
+from sheafcli.core.types import Array
 
 # The bound is the smallest gap over the patterns met, the last state's first: over 200 at most, and over
 # fewer where their Laplacians are large.
@@ -51,15 +57,19 @@ def crossings_table(recorder: Recorder) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"active": int})
 
 
-def decay_bound(network: Network, recorder: Recorder) -> float:
+def decay_bound(network: AnyNetwork, recorder: Recorder, X: Array, goal: Cochain | State) -> float:
     """Return the rate at which the flow decays at least, from the smallest eigenvalue g met.
 
-    That is of L_Omega over the patterns that the diffusion went through; pins can only raise it. With an
-    output vertex the flow is that of L_Omega and an output edge with the map K, K^2 the Jacobian of phi,
-    ||K||^2 <= c: it decays at least as fast as the smallest eigenvalue of [[g + c, -sqrt c], [-sqrt c, 1]].
+    Of a graph it is that at the equilibrium, `goal`, of inputs X: towards the end the flow is linear. Of a
+    plain chain it is of L_Omega over the patterns that the diffusion went through; pins can only raise it.
+    With an output vertex the flow is that of L_Omega and an output edge with the map K, K^2 the Jacobian of
+    phi, ||K||^2 <= c: it decays at least as fast as the smallest eigenvalue of
+    [[g + c, -sqrt c], [-sqrt c, 1]].
     """
-    gap, _, _, _ = pattern_spectra(network, patterns_for_bound(recorder))
-    smallest = float(gap.min())
+    if not isinstance(network, Network):
+        at = linearize(network.graph, as_inputs(network, X), network.graph.split(goal.data))
+        return 1.0 / float(largest_inverse(at)[0].max())
+    smallest = float(pattern_gaps(network, patterns_for_bound(recorder)).min())
     if not network.has_output_vertex:
         return smallest
     edge = np.sqrt(network.output.curvature)

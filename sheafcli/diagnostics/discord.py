@@ -7,6 +7,7 @@ A sample's discord on an edge is the squared 2-norm of its residual there. In ev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,10 @@ EDGE_COLUMNS = ["layer", "operation", "edge", *STATISTICS, "share"]
 NEURON_COLUMNS = ["layer", "operation", "edge", "neuron", *STATISTICS, "share", "active"]
 
 SquaredResiduals = Mapping[Edge, Array]
-"""The discord of every edge, sample by sample, in path order: the squared 2-norms of its residuals."""
+"""The discord of every edge, sample by sample, in order: the squared 2-norms of its residuals."""
+
+Statistics = Mapping[str, Any]
+"""Statistics over samples by their names, as far as they are known; `discord`, the mean, always is."""
 
 
 def squared_residuals(residual: Mapping[Edge, Array]) -> dict[Edge, Array]:
@@ -38,7 +42,7 @@ def discord_table(network: Network, X: Array, cochain: Cochain) -> pd.DataFrame:
 
 
 def edge_table(squared: SquaredResiduals) -> pd.DataFrame:
-    """Return a row an edge, in path order: layer, operation, edge, statistics, share."""
+    """Return a row an edge, in order: layer, operation, edge, statistics, share."""
     rows = [_edge_columns(edge) | _statistics(values) for edge, values in squared.items()]
     return with_share(pd.DataFrame(rows))[EDGE_COLUMNS]
 
@@ -54,28 +58,37 @@ def operation_table(squared: SquaredResiduals) -> pd.DataFrame:
 
 
 def neuron_table(network: Network, X: Array, cochain: Cochain) -> pd.DataFrame:
-    """Return the discord of every coordinate of every edge, in path order.
+    """Return the discord of every coordinate of every edge of a cochain, in path order."""
+    units = {edge: _statistics(r * r) for edge, r in residuals(network, X, cochain).items()}
+    active = {
+        edge: pattern_of(cochain.z[edge.layer]).mean(axis=0) for edge in units if edge.layer in cochain.a
+    }
+    return unit_table(units, active)
 
-    `discord` is the mean of the squared coordinate of the residual, so that an edge's neurons sum to
-    the edge; `active` is the share of samples with z >= 0 there, for hidden neurons.
+
+def unit_table(units: Mapping[Edge, Statistics], active: Mapping[Edge, Array]) -> pd.DataFrame:
+    """Return a row a unit of every edge, in order: a neuron of a vector, a channel of an image.
+
+    `units` are the statistics of the squared residual, summed over a unit's positions, so that an edge's
+    units sum to the edge; those that are not known are NaN. `active` is the share of samples and positions
+    with z >= 0 there, of edges for which that means something.
     """
-    tables = []
-    for edge, r in residuals(network, X, cochain).items():
-        hidden = edge.layer <= network.depth
-        table = pd.DataFrame(
+    tables = [
+        pd.DataFrame(
             _edge_columns(edge)
-            | {"neuron": np.arange(r.shape[1])}
-            | _statistics(r * r)
-            | {"active": pattern_of(cochain.z[edge.layer]).mean(axis=0) if hidden else np.nan}
+            | {"neuron": np.arange(len(statistics["discord"]))}
+            | dict(statistics)
+            | {"active": active.get(edge, np.nan)}
         )
-        tables.append(table)
-    return with_share(pd.concat(tables, ignore_index=True))[NEURON_COLUMNS]
+        for edge, statistics in units.items()
+    ]
+    return with_share(pd.concat(tables, ignore_index=True)).reindex(columns=NEURON_COLUMNS)
 
 
 def sample_table(squared: SquaredResiduals) -> pd.DataFrame:
     """Return a row a sample: its discord, its share of all, the edge that carries most, and each edge's.
 
-    The last columns are `discord_EDGE`, one an edge in path order.
+    The last columns are `discord_EDGE`, one an edge in order.
     """
     by_edge = pd.DataFrame({f"discord_{edge.name}": values for edge, values in squared.items()})
     names = np.array([edge.name for edge in squared])
@@ -115,7 +128,7 @@ def _grouped(squared: SquaredResiduals, by: str) -> pd.DataFrame:
     return with_share(pd.DataFrame(rows))
 
 
-def _statistics(values: Array) -> dict[str, object]:
+def _statistics(values: Array) -> dict[str, Any]:
     """Return mean, standard deviation, median and maximum over the samples, the first axis."""
     return {
         "discord": values.mean(axis=0),

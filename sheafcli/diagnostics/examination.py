@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,9 +12,11 @@ import pandas as pd
 from sheafcli.config.load import load_config
 from sheafcli.config.training import TrainingSpec
 from sheafcli.core.chain.network import Network
-from sheafcli.diagnostics.fault import fault_table
+from sheafcli.core.network import AnyNetwork
+from sheafcli.core.operation import Learnable
+from sheafcli.diagnostics.fault import edge_faults, fault_table, layers_of
 from sheafcli.diagnostics.findings import Examined, Finding, examine, findings_frame, leading_cause
-from sheafcli.diagnostics.pinned import Diagnosis, diagnose
+from sheafcli.diagnostics.pinned import Diagnosis, bytes_of_sample, diagnose
 from sheafcli.errors import InputError
 from sheafcli.records.logged import read_log
 from sheafcli.runs import RunDirectory, RunFailed
@@ -24,7 +27,7 @@ from sheafcli.runs.samples import Samples
 class Examination:
     """A diagnosis with what it means: `layers` says which of them is at fault, `findings` what is wrong."""
 
-    network: Network
+    network: AnyNetwork
     samples: Samples
     diagnosis: Diagnosis
     layers: pd.DataFrame
@@ -44,15 +47,16 @@ class Examination:
 
 
 def examine_run(
-    run: RunDirectory, network: Network, samples: Samples, advance: Callable[[str], object]
+    run: RunDirectory, network: AnyNetwork, samples: Samples, advance: Callable[[str], object]
 ) -> Examination:
     """Diagnose samples, ask every layer whether it is at fault, and apply the rules.
 
-    `advance` is called with what is done next, before each of the depth + 4 parts of the work. Samples that
+    `advance` is called with what is done next, before each of the `parts` of the work. Samples that
     did not reach the tolerance are left out, since their discord would say nothing, and a finding says
     which. RunFailed if they are more than half; it says what else is the matter, as far as that shows
     without discord.
     """
+    check_memory(network)
     advance("pinned equilibrium")
     diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
     unsettled = tuple(diagnosis.unsettled)
@@ -64,19 +68,57 @@ def examine_run(
             + (f". {lead.rule}: {lead.evidence} {lead.advice}" if lead else "")
         )
     if unsettled:
-        rows = np.flatnonzero(diagnosis.extension.converged)
+        rows = np.flatnonzero(diagnosis.settled)
         samples = replace(samples, X=samples.X[rows], y=samples.y[rows])
         diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
         diagnosis = replace(diagnosis, samples=diagnosis.samples.assign(sample=rows))
     advance("repairs")
-    fault = fault_table(network, *samples.trained_on, lambda: advance("repairs"))
+    diagnosis, fault = _blamed(network, samples, diagnosis, lambda: advance("repairs"))
     advance("findings")
     examined = _examined(run, network, samples, diagnosis)
     findings = examine(replace(examined, fault=fault, unsettled=unsettled))
-    return Examination(network, samples, diagnosis, diagnosis.layers.merge(fault, on="layer"), findings)
+    return Examination(
+        network, samples, diagnosis, diagnosis.layers.merge(fault, on="layer", how="left"), findings
+    )
 
 
-def _examined(run: RunDirectory, network: Network, samples: Samples, diagnosis: Diagnosis) -> Examined:
+def parts(network: AnyNetwork) -> int:
+    """Return how many parts the work of `examine_run` has."""
+    learnable = sum(isinstance(node.operation, Learnable) for node in network.graph.nodes)
+    return 3 + learnable
+
+
+def check_memory(network: AnyNetwork) -> None:
+    """Raise InputError where the work on one sample takes more memory than the machine has.
+
+    Blocks of samples bound it, but a sample is whole: all its stalks, and the largest for every output.
+    """
+    needed, there = bytes_of_sample(network.graph), total_memory()
+    if needed > there:
+        raise InputError(
+            f"the network has {network.graph.dimension:,} coordinates a sample, for which a diagnosis needs "
+            f"{needed / 1e9:,.1f} GB, and this machine has {there / 1e9:,.1f} GB; --limit does not help, "
+            "since that is for one sample: give smaller images, or use a larger machine"
+        )
+
+
+def total_memory() -> int:
+    """Return the memory of this machine in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _blamed(
+    network: AnyNetwork, samples: Samples, diagnosis: Diagnosis, advance: Callable[[], object]
+) -> tuple[Diagnosis, pd.DataFrame]:
+    """Return the table of faults by layer; of a graph's edges the evidence and blame stand beside discord."""
+    if isinstance(network, Network):
+        return diagnosis, fault_table(network, *samples.trained_on, advance)
+    faults = edge_faults(network, *samples.trained_on, advance)
+    by_edge = diagnosis.edges.merge(faults[["edge", "evidence", "blame"]], on="edge", how="left")
+    return replace(diagnosis, edges=by_edge), layers_of(faults)
+
+
+def _examined(run: RunDirectory, network: AnyNetwork, samples: Samples, diagnosis: Diagnosis) -> Examined:
     return Examined(
         network,
         samples.X,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.discord import residuals
-from sheafcli.core.chain.equilibrium import resistances
 from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.edge import Edge, edges
+from sheafcli.core.edge import Edge
+from sheafcli.core.graph import Graph
+from sheafcli.core.network import AnyNetwork, GraphNetwork, as_inputs
+from sheafcli.core.pinned import Pinned, pinned
+from sheafcli.core.resistance import FEW, resistance_traces
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.discord import (
+    Statistics,
     class_table,
     edge_table,
     layer_table,
@@ -24,10 +27,14 @@ from sheafcli.diagnostics.discord import (
     operation_table,
     sample_table,
     squared_residuals,
+    unit_table,
 )
+from sheafcli.diagnostics.units import active_shares, positions, unit_axes
 
-# The effective resistance has work arrays of this many entries at most.
-BLOCK_ENTRIES = 1 << 22
+# The sweeps of larger graphs are in single precision, which halves time and memory: tables show fewer digits.
+DOUBLE = 4_000
+# What the balance at the output of a graph may lack, as a share of it.
+BALANCED = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +43,19 @@ class Diagnosis:
 
     Attributes
     ----------
-    extension : the equilibrium itself, with its certificate.
-    edges, layers : a row each in path order: the statistics and the share of the discord; `resistance`,
+    equilibrium : the equilibrium itself, with its certificate: the exact one of a plain chain, that on the
+        forward pattern of any other network.
+    edges, layers : a row each in order: the statistics and the share of the discord; `resistance`,
         the share of the effective resistance, which is where a prediction error settles if nothing
         is the matter; and `excess`, discord share / resistance share, NaN where there is no resistance.
     operations, neurons : a row each: the statistics and the share of the discord.
     samples : a row a sample: discord, share, worst edge, loss, target and prediction (where a number or a
-        class says them), the discord of every edge.
+        class says them), for a graph `leaving`, the share of its neurons that would leave the piece of their
+        activation that the forward pass is on, and the discord of every edge.
     classes : a row a class: samples, statistics, share, loss, accuracy; None for a regression.
     """
 
-    extension: Extension
+    equilibrium: Extension | Pinned
     edges: pd.DataFrame
     layers: pd.DataFrame
     operations: pd.DataFrame
@@ -55,20 +64,36 @@ class Diagnosis:
     classes: pd.DataFrame | None
 
     @property
+    def settled(self) -> NDArray[np.bool_]:
+        """Which samples reached the tolerance."""
+        if isinstance(self.equilibrium, Extension):
+            return self.equilibrium.converged
+        return np.asarray(self.equilibrium.left <= BALANCED)
+
+    @property
     def unsettled(self) -> list[int]:
         """Which samples did not reach the tolerance."""
-        return np.flatnonzero(~self.extension.converged).tolist()
+        return np.flatnonzero(~self.settled).tolist()
 
 
-def diagnose(network: Network, X: Array, y: Array, classes: Sequence[str] = ()) -> Diagnosis:
+def diagnose(network: AnyNetwork, X: Array, y: Array, classes: Sequence[str] = ()) -> Diagnosis:
     """Pin the input to X and the output to the true y, solve, and read the discord of every edge.
 
-    X is samples x n_0, y is samples x n_{k+1}; `classes` are the names of the classes, their codes unless
-    given.
+    X is samples x features, y is samples x outputs; `classes` are the names of the classes, their codes
+    unless given.
     """
-    extension = extend(network, X, target=y)
-    squared = squared_residuals(residuals(network, X, extension.cochain))
-    resistance = resistance_shares(network, X)
+    equilibrium: Extension | Pinned
+    if isinstance(network, Network):
+        equilibrium = extend(network, X, target=y)
+        squared = squared_residuals(residuals(network, X, equilibrium.cochain))
+        resistance, neurons = resistance_shares(network, X), neuron_table(network, X, equilibrium.cochain)
+    else:
+        equilibrium = settled_graph(network, X, y)
+        squared = squares_by_edge(equilibrium)
+        resistance = equilibrium.resistance_shares
+        neurons = unit_table(
+            _units(network, equilibrium), active_shares(network.graph, as_inputs(network, X))
+        )
     by_edge = edge_table(squared)
     by_layer = layer_table(squared)
     z = network.logits(X)
@@ -86,17 +111,58 @@ def diagnose(network: Network, X: Array, y: Array, classes: Sequence[str] = ()) 
         by_class = class_table(squared, codes, names).join(means, on="class")
     elif z.shape[1] == 1:
         samples = samples.assign(target=y[:, 0], predicted=network.output.value(z)[:, 0])
+    if isinstance(equilibrium, Pinned):
+        samples = samples.assign(leaving=equilibrium.leaving)
     by_edge_columns = [f"discord_{edge.name}" for edge in squared]
     samples = samples[[*samples.columns.difference(by_edge_columns, sort=False), *by_edge_columns]]
     return Diagnosis(
-        extension,
+        equilibrium,
         _with_excess(by_edge, [resistance[edge] for edge in squared]),
         _with_excess(by_layer, [_layer_sum(resistance, layer) for layer in by_layer["layer"]]),
         operation_table(squared),
-        neuron_table(network, X, extension.cochain),
+        neurons,
         samples,
         by_class,
     )
+
+
+def settled_graph(network: GraphNetwork, X: Array, y: Array) -> Pinned:
+    """Return the pinned equilibrium on the forward pattern, of inputs samples x features."""
+    return pinned(network.graph, network.output, as_inputs(network, affordable(network, X)), y)
+
+
+def affordable(network: AnyNetwork, X: Array) -> Array:
+    """Return inputs in the precision in which sweeps through a network are affordable."""
+    return X if network.graph.dimension <= DOUBLE else X.astype(np.float32)
+
+
+def bytes_of_sample(graph: Graph) -> int:
+    """Return how much memory the equilibrium and the evidence of one sample take, about.
+
+    All stalks and what their restrictions keep, and three of the largest for as many outputs as are pulled
+    at once.
+    """
+    sizes = [vertex.size for vertex in graph.vertices]
+    outputs = min(graph.output.size, FEW)
+    return (8 if graph.dimension <= DOUBLE else 4) * (3 * sum(sizes) + 3 * outputs * max(sizes))
+
+
+def squares_by_edge(equilibrium: Pinned) -> dict[Edge, Array]:
+    """Return the discord of every edge, sample by sample."""
+    return dict(zip(equilibrium.edges, equilibrium.squares.T, strict=True))
+
+
+def _units(network: GraphNetwork, equilibrium: Pinned) -> Mapping[Edge, Statistics]:
+    """Return the means of the squared residuals, summed over the positions of every unit."""
+    axes = unit_axes(network.graph)
+    units: dict[Edge, Statistics] = {}
+    for vertex in network.graph.heads:
+        assert vertex.edge is not None
+        along = positions(vertex, axes[vertex.index])
+        units[vertex.edge] = {"discord": equilibrium.units[vertex.edge][None].sum(axis=along)}
+    if network.has_output_vertex:
+        units[network.graph.output_edge] = {"discord": np.mean(equilibrium.multipliers**2, axis=0)}
+    return units
 
 
 def resistance_shares(network: Network, X: Array) -> dict[Edge, float]:
@@ -107,22 +173,14 @@ def resistance_shares(network: Network, X: Array) -> dict[Edge, float]:
     if the pull lambda has no preferred direction. An output edge, whose residual is lambda itself, has
     the part I.
     """
-    path = edges(network.depth, output=network.has_output_vertex)
-    total = dict.fromkeys(path, 0.0)
-    block = max(1, BLOCK_ENTRIES // (max(network.widths[1:]) * network.widths[-1]))
-    for first in range(0, len(X), block):
-        part = X[first : first + block]
-        R = [pattern_of(z) for z in network.pre_activations(part)[:-1]]
-        for edge, blocks in resistances(network, R, len(part)):
-            traces = np.trace(blocks, axis1=1, axis2=2)
-            total[edge] += float(np.broadcast_to(traces, len(part)).sum())
+    total = dict(zip(network.edges, resistance_traces(network.graph, X).sum(axis=0).tolist(), strict=False))
     if network.has_output_vertex:
-        total[path[-1]] = float(len(X) * network.widths[-1])
+        total[network.edges[-1]] = float(len(X) * network.n_outputs)
     everything = sum(total.values())
     return {edge: value / everything for edge, value in total.items()}
 
 
-def class_codes(network: Network, y: Array) -> NDArray[np.intp] | None:
+def class_codes(network: AnyNetwork, y: Array) -> NDArray[np.intp] | None:
     """Return the class of every target, 0, 1, ...; None for a regression, or several yes-or-no outputs."""
     if not network.output.classifies or (network.output.name == "sigmoid" and y.shape[1] > 1):
         return None

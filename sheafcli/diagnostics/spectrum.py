@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from sheafcli.core.chain.spectrum import Spectrum, stability
+from sheafcli.core.spectrum import Spectrum, stability
+from sheafcli.core.types import Array, Shape
 
 
 def spectrum_table(found: Spectrum) -> pd.DataFrame:
@@ -25,10 +28,11 @@ def spectrum_summary(found: Spectrum) -> pd.DataFrame:
     return values.agg(["min", "median", "max"]).rename_axis("samples").reset_index()
 
 
-def bottleneck_table(found: Spectrum) -> pd.DataFrame:
+def bottleneck_table(found: Spectrum, stalks: Mapping[str, Shape]) -> pd.DataFrame:
     """Return a row a block: the mean share of the Fiedler vector and of the top eigenvector there.
 
-    The coordinate that carries most of each, as a mean over samples, stands beside it with its share.
+    The coordinate that carries most of each, as a mean over samples, stands beside it with its share; it has
+    one number an axis of its stalk, whose shapes are `stalks`.
     """
     fiedler, top = (np.mean(vectors**2, axis=0) for vectors in (found.fiedler, found.top))
     rows, first = [], 0
@@ -38,15 +42,20 @@ def bottleneck_table(found: Spectrum) -> pd.DataFrame:
             {
                 "stalk": name,
                 "fiedler": fiedler[part].sum(),
-                "at": f"{name}[{np.argmax(fiedler[part])}]",
+                "at": _coordinate(name, stalks[name], fiedler[part]),
                 "share": fiedler[part].max(),
                 "top": top[part].sum(),
-                "top_at": f"{name}[{np.argmax(top[part])}]",
+                "top_at": _coordinate(name, stalks[name], top[part]),
                 "top_share": top[part].max(),
             }
         )
         first += size
     return pd.DataFrame(rows)
+
+
+def _coordinate(name: str, shape: Shape, shares: Array) -> str:
+    place = np.unravel_index(np.argmax(shares), shape)
+    return f"{name}[{','.join(map(str, place))}]"
 
 
 def stability_table(found: Spectrum) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,13 +12,16 @@ from scipy.sparse.linalg import splu
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import diffuse
 from sheafcli.core.chain.extension import extend
-from sheafcli.core.chain.integrators import Euler
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, Pattern, pattern_of
-from sheafcli.core.chain.spectrum import pattern_spectra, spectrum
+from sheafcli.core.integrators import Euler
+from sheafcli.core.network import AnyNetwork
 from sheafcli.core.outputs import Identity
 from sheafcli.core.pins import Pin
+from sheafcli.core.spectrum import pattern_gaps, spectrum
 from sheafcli.core.types import Array
+from sheafcli.diagnostics.check import Check, one_stationary_point
+from sheafcli.diagnostics.graph_verification import verify_graph
 
 # All patterns are tried while there are so many at most, or else a sample, smaller for large matrices.
 MOST_PATTERNS = 1 << 14
@@ -31,22 +33,14 @@ NO_ROOM = 1e-4
 Forward = Callable[[Array], list[Array]]
 
 
-@dataclass(frozen=True)
-class Check:
-    """A theorem on this network: what was measured, what the theorem demands of it, whether it holds."""
+def verify(network: AnyNetwork, X: Array, *, seed: int = 0, forward: Forward | None = None) -> list[Check]:
+    """Check every theorem on a network and some inputs, samples x features.
 
-    theorem: str
-    measured: str
-    figure: float
-    demand: str
-    holds: bool
-
-
-def verify(network: Network, X: Array, *, seed: int = 0, forward: Forward | None = None) -> list[Check]:
-    """Check every theorem on a network and some inputs, samples x n_0.
-
-    `forward` is the forward pass under test: it returns z_1, ..., z_{k+1}; the network's own by default.
+    `forward` is the forward pass under test, of a plain chain: it returns z_1, ..., z_{k+1}; the network's
+    own by default.
     """
+    if not isinstance(network, Network):
+        return verify_graph(network, X, seed)
     X = X[:MOST_SAMPLES]
     stalks = (forward or network.pre_activations)(X)
     sheaf = NeuralSheaf(network)
@@ -56,6 +50,7 @@ def verify(network: Network, X: Array, *, seed: int = 0, forward: Forward | None
         _determinant(sheaf, patterns),
         _positive_definite(network, seed),
         _forward_pass(sheaf, patterns, X, stalks),
+        one_stationary_point(network.graph, X, seed),
         _decay(network, X, seed),
         _backward_information(network, X),
     ]
@@ -104,7 +99,7 @@ def _positive_definite(network: Network, seed: int) -> Check:
         count = int(np.clip(PATTERN_WORK / dimension**3, 8, 1024))
         patterns = np.random.default_rng(seed).integers(0, 2, size=(count, neurons)).astype(bool)
         which = f"{count:,} patterns drawn"
-    smallest = float(pattern_spectra(network, patterns)[0].min())
+    smallest = float(pattern_gaps(network, patterns).min())
     return Check(
         f"L_Omega positive definite: {which}", "smallest eigenvalue", smallest, "> 0", smallest > 0.0
     )

@@ -16,6 +16,10 @@ MAX_ENTRIES = 2**28
 """The most entries (2 GB) of a matrix that the file itself does not hold: a product or an identity."""
 
 
+class NotAChain(ValueError):
+    """What a chain of layers and ReLU does not have, and a graph of operations may."""
+
+
 @dataclass(frozen=True, eq=False)
 class Affine:
     """x -> W x + b, with W of shape n_out x n_in; `name` is what the file calls it."""
@@ -50,6 +54,21 @@ class Ending:
 Step = Affine | Scale | Relu | Ending
 
 
+@dataclass(frozen=True)
+class Interface:
+    """What the program that a file is written for gives it, and what it gets: the names, and the function.
+
+    `shape` is that of the input, with the size SAMPLES of `onnx_sizes` along the samples. What comes out is
+    the `function` of the network's last value, or that itself; or the logarithm.
+    """
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    function: str | None = None
+    logarithm: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Chain:
     """What a file holds: its steps in order, the output it states beside them, what reading it assumed.
@@ -58,7 +77,7 @@ class Chain:
     it has none; of two classes and one output the second is the one whose probability the output is.
     `scales_inputs` and `scales_targets` say that the steps take data as it is, and predict targets as
     they are: a scaler of them is among the steps.
-    `beside` are the other files that it was read from.
+    `beside` are the other files that it was read from, `interface` is how it is run elsewhere, if it can be.
     `assumed` tells that the file does not record the steps between its layers, or their order.
     """
 
@@ -71,11 +90,12 @@ class Chain:
     scales_targets: bool = False
     assumed: bool = False
     beside: tuple[Path, ...] = ()
+    interface: Interface | None = None
 
     def __post_init__(self) -> None:
         endings = [step for step in self.steps if isinstance(step, Ending)]
         if endings and endings != [self.steps[-1]]:
-            raise ValueError(
+            raise NotAChain(
                 f"{endings[0].name} stands before other layers; sheafcli has {endings[0].output} "
                 "at the end of a network only"
             )

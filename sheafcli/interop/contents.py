@@ -26,6 +26,11 @@ FORMATS = {
 STATE_DICT_SNIPPET = 'torch.save(model.state_dict(), "model.pt")'
 """The line of PyTorch that writes what `read_model` reads."""
 
+ONNX_SNIPPET = """\
+model.eval()
+torch.onnx.export(model, (X[:1],), "model.onnx", dynamo=False)  # X: samples as a tensor"""
+"""Two lines of PyTorch that write a model with all of its steps."""
+
 SKLEARN_SNIPPET = """\
 layers = enumerate(zip(model.coefs_, model.intercepts_), 1)
 np.savez("model.npz", output=model.out_activation_.replace("logistic", "sigmoid"),

@@ -1,4 +1,7 @@
-"""Networks and stalks as arrays by name: W1, b1, W2, ..., output; z1, a1, z2, ..."""
+"""Networks and stalks as arrays by name: a plain chain is W1, b1, W2, ..., output; stalks are z1, a1, z2, ...
+
+Any other network is the arrays of its graph (`graph_arrays.py`) and output.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +15,52 @@ from numpy.typing import NDArray
 
 from sheafcli.core.chain.network import Network
 from sheafcli.core.magnitude import LARGEST, check_magnitude
+from sheafcli.core.network import AnyNetwork, network_of
 from sheafcli.core.outputs import OUTPUTS, output_named
 from sheafcli.core.types import Array
 from sheafcli.errors import InputError
+from sheafcli.interop.graph_arrays import GRAPH, graph_arrays, graph_from
 from sheafcli.interop.npz import read_npz
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def network_arrays(network: Network) -> dict[str, NDArray[Any]]:
-    """Return a network as the arrays W1, b1, W2, ..., and the name of its output."""
+def network_arrays(network: AnyNetwork) -> dict[str, NDArray[Any]]:
+    """Return a network as arrays by name, with the name of its output."""
+    named = {"output": np.array(network.output.name)}
+    if not isinstance(network, Network):
+        return graph_arrays(network.graph) | named
     arrays: dict[str, NDArray[Any]] = {}
     for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
         arrays |= {f"W{layer}": W, f"b{layer}": b}
-    return arrays | {"output": np.array(network.output.name)}
+    return arrays | named
 
 
-def read_network(path: Path, output: str | None = None) -> Network:
-    """Read a network from an .npz file of W1, b1, ..., and `output` unless that is given.
+def read_network(path: Path, output: str | None = None) -> AnyNetwork:
+    """Read a network from an .npz file of W1, b1, ..., or of a graph, and `output` unless that is given.
 
-    Missing biases are zero. InputError says what is wrong with the file.
+    Missing biases of a chain are zero. InputError says what is wrong with the file.
     """
     return network_from(read_npz(path), path, output)
 
 
-def network_from(arrays: Arrays, path: Path, output: str | None = None) -> Network:
-    """Return the network of arrays W1, b1, ..., that were read from `path`; see `read_network`."""
+def network_from(arrays: Arrays, path: Path, output: str | None = None) -> AnyNetwork:
+    """Return the network of arrays by name that were read from `path`; see `read_network`."""
     name = output or str(arrays.get("output", "identity"))
-    weights = numbered(arrays, "W", path)
     if name not in OUTPUTS:
         raise InputError(f"unknown output {name!r}; known: {', '.join(OUTPUTS)}", path=path)
+    if GRAPH not in arrays:
+        return chain_from(arrays, path, name)
+    graph = graph_from(arrays, path)
+    try:
+        return network_of(graph, output_named(name))
+    except ValueError as error:
+        raise InputError(str(error), path=path) from error
+
+
+def chain_from(arrays: Arrays, path: Path, output: str) -> Network:
+    """Return the plain chain of arrays W1, b1, ... that were read from `path`."""
+    weights = numbered(arrays, "W", path)
     known = {"output", *(f"{letter}{i}" for letter in "Wb" for i in range(1, len(weights) + 1))}
     # Other arrays may stand beside a network, but a misspelt bias must not pass for none.
     if misspelt := sorted(name for name in set(arrays) - known if re.match("[bw]", name, re.IGNORECASE)):
@@ -57,7 +76,7 @@ def network_from(arrays: Arrays, path: Path, output: str | None = None) -> Netwo
             if array.dtype.kind != "f":
                 raise InputError(f"{letter}{i} must hold real numbers, not {array.dtype}", path=path)
     try:
-        network = Network(tuple(weights), tuple(biases), output_named(name))
+        network = Network(tuple(weights), tuple(biases), output_named(output))
     except ValueError as error:
         raise InputError(str(error), path=path) from error
     check_range(network, path)

@@ -25,7 +25,21 @@ MOVING = ("Identity", "Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Resh
 
 ENTRYWISE = (
     *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "DequantizeLinear", "Div", "Equal", "Exp"),
-    *("Floor", "Greater", "Less", "Log", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pow", "QuantizeLinear"),
+    *(
+        "Floor",
+        "Greater",
+        "Less",
+        "Log",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "Pow",
+        "QuantizeLinear",
+    ),
     *("Reciprocal", "Round", "Sign", "Sqrt", "Sub", "Where"),
 )
 """Operators that work entry by entry, on arrays that are broadcast against each other."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sheafcli.core.chain.network import Network
-from sheafcli.interop.chain import Chain
+from sheafcli.interop.chain import Chain, NotAChain
 from sheafcli.interop.contents import library
+from sheafcli.interop.graph_file import GraphFile
+from sheafcli.interop.onnx_draft import Draft, Made, Site
 from sheafcli.interop.onnx_graph import Graph
 from sheafcli.interop.onnx_model import load_model
+from sheafcli.interop.onnx_network import graph_of
+from sheafcli.interop.onnx_operators import OPERATORS
 from sheafcli.interop.onnx_outputs import network_of
 from sheafcli.interop.onnx_sizes import SAMPLES, Shape, Sizes
 from sheafcli.interop.onnx_tensors import Tensors
@@ -19,28 +24,54 @@ from sheafcli.interop.onnx_values import Values, known_values
 OPSET, IR_VERSION = 17, 8
 """The operator set and file version that are written: onnxruntime reads them from 1.12 (2022) on."""
 
+File = TypeVar("File", Chain, GraphFile)
+
 MAX_AXES = 64
 """The most axes of an input, as NumPy has it."""
 
 
-def read_onnx(path: Path) -> Chain:
-    """Read the chain of a graph from its input to its output.
+def read_onnx(path: Path, wanted: str | None = None) -> Chain | GraphFile:
+    """Read the network of a graph from its input to its output, or to the one that is wanted.
 
     Constants are folded, and what only makes sizes, before the way is walked; what the output does not
-    depend on is left away. Raises InputError or ValueError with what is wrong with the file.
+    depend on is left away. A chain of layers and ReLU is read as one, everything else as a graph of
+    operations. Raises InputError or ValueError with what is wrong with the file.
     """
     onnx = library("onnx", "onnx", "reading .onnx files")
     graph = Graph(load_model(path, onnx), onnx)
+    if wanted is not None:
+        graph.choose(wanted)
     tensors = Tensors(path.parent, onnx)
+
+    def read_chain(shapes: dict[str, Shape], sizes: Sizes) -> Chain:
+        values = _settled(graph, tensors, onnx, shapes, sizes)[0]
+        return network_of(graph, values, tensors.held, path.name)
+
+    def read_graph(shapes: dict[str, Shape], sizes: Sizes) -> GraphFile:
+        sizes.merged = True
+        values, draft = _settled(graph, tensors, onnx, shapes, sizes, OPERATORS)
+        assert draft is not None
+        return graph_of(graph, values, draft)
+
+    try:
+        file: Chain | GraphFile = _read(graph, read_chain)
+    except NotAChain:
+        file = _read(graph, read_graph)
+    return replace(file, beside=tensors.external.files)
+
+
+def _read(graph: Graph, reader: Callable[[dict[str, Shape], Sizes], File]) -> File:
+    """Return what a reader makes of the graph, with an axis of samples in its inputs or, failing that, none.
+
+    ValueError if neither can be read, with what is wrong with the first.
+    """
     refusal: ValueError | None = None
     for one_sample in (False, True):
         shapes, sizes = _inputs(graph, one_sample=one_sample)
         if one_sample and any(size < 0 for shape in shapes.values() for size in shape):
             break
         try:
-            values = _settled(graph, tensors, onnx, shapes, sizes)
-            chain = network_of(graph, values, tensors.held, path.name)
-            return replace(chain, beside=tensors.external.files)
+            return reader(shapes, sizes)
         except ValueError as error:
             refusal = refusal or error
     assert refusal is not None
@@ -73,15 +104,31 @@ def _inputs(graph: Graph, *, one_sample: bool) -> tuple[dict[str, Shape], Sizes]
     return shapes, sizes
 
 
-def _settled(graph: Graph, tensors: Tensors, onnx: Any, shapes: dict[str, Shape], sizes: Sizes) -> Values:
-    """Return the values of a graph, with sizes of inputs that it leaves open settled by its weights."""
+def _settled(
+    graph: Graph,
+    tensors: Tensors,
+    onnx: Any,
+    shapes: dict[str, Shape],
+    sizes: Sizes,
+    operators: Mapping[str, Callable[[Site], Made]] | None = None,
+) -> tuple[Values, Draft | None]:
+    """Return the values of a graph, with sizes of inputs that it leaves open settled by its weights.
+
+    With `operators` the others become vertices on the way.
+    """
     while True:
-        values = known_values(graph, tensors, onnx, shapes, sizes)
+        draft = None if operators is None else Draft(sizes, graph.types, graph.opset, operators)
+        if draft is None:
+            values = known_values(graph, tensors, onnx, shapes, sizes)
+        else:
+            for name, shape in shapes.items():
+                draft.begin(name, shape, graph.inputs[name].tensor_type.elem_type)
+            values = known_values(graph, tensors, onnx, shapes, sizes, draft.add)
         settled = {
             name: tuple(sizes.known.get(size, size) for size in shape) for name, shape in shapes.items()
         }
         if settled == shapes:
-            return values
+            return values, draft
         shapes = settled
 
 

@@ -135,6 +135,13 @@ class Graph:
         self.makers: dict[str, Node] = {}
         self.nodes = self._ordered([_node(i, proto, value_of) for i, proto in enumerate(graph.node)])
 
+    def choose(self, output: str) -> None:
+        """Leave out all outputs but one; ValueError if there is none of that name."""
+        if output not in self.outputs:
+            names = ", ".join(printable(name) for name in self.outputs[:9]) or "none"
+            raise ValueError(f"the graph has no output {printable(output)!r}; its outputs are {names}")
+        self.outputs = (output,)
+
     def ancestors(self, value: str) -> list[Node]:
         """Return the nodes that a value is computed by, in order."""
         wanted, kept = {value}, []

@@ -30,7 +30,8 @@ def network_of(graph: Graph, values: Values, entries: int, file: str) -> Chain:
     best = max(readings.values(), key=lambda reading: (len(reading.layers), -len(reading.behind)))
     for output in graph.outputs:
         if output in refusals:
-            raise ValueError(f"{refusals[output]} (in {output!r}){_alone(best, file)}")
+            kind = type(refusals[output])
+            raise kind(f"{refusals[output]} (in {output!r}){_alone(best, file)}")
         layers = readings[output].layers
         if best.layers[: len(layers)] != layers:
             raise ValueError(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from sheafcli.interop.chain import NotAChain
 from sheafcli.interop.onnx_classes import shown
 from sheafcli.interop.onnx_graph import Node, printable
 from sheafcli.interop.onnx_sizes import SAMPLES, Shape
@@ -63,7 +64,7 @@ def left_out(behind: Sequence[Node], shape: Shape) -> Iterator[str]:
     known = READOUTS | BEHIND | ({"Sub", "Concat"} if concat else {"Slice"})
     for node in behind:
         if node.kind not in known:
-            raise ValueError(
+            raise NotAChain(
                 f"{behind[0].label} stands before {node.label}; it is read at the end of a network only"
             )
     for node in concat:

@@ -60,6 +60,11 @@ def shape_after(application: Application) -> Shape | None:
         return None
 
 
+def shapes_after(application: Application) -> list[Shape | None]:
+    """Return the shape of the first output, all that the rules here tell."""
+    return [shape_after(application)]
+
+
 def whole_numbers(node: Node, array: NDArray[Any] | None) -> Shape:
     """Return a constant of an integer type, a shape, as a tuple."""
     if array is None:
@@ -226,7 +231,7 @@ UNCHANGED = (
 
 RULES: dict[str, Callable[[Application], Shape]] = {
     **dict.fromkeys(UNCHANGED, _same),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu"), _broadcast),
+    **dict.fromkeys(("Add", "Sub", "Sum", "Mul", "Div", "Max", "Min", "PRelu"), _broadcast),
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Flatten": _flatten,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 Shape = tuple[int, ...]
@@ -47,6 +47,10 @@ class Product:
             return None
         return Product(self.number // other.number, self.open - other.open)
 
+    def __mul__(self, other: Product) -> Product:
+        """Return the product."""
+        return Product(self.number * other.number, self.open + other.open)
+
 
 @dataclass
 class Sizes:
@@ -58,12 +62,20 @@ class Sizes:
     names : what the file calls the open sizes.
     products : open sizes that are products of others, such as of rows and columns once they stand flat.
     known : open sizes that turned out to be fixed, by the arrays that they are multiplied with.
+    merged : whether samples may share an axis with features, as they do with the heads of attention.
+    outer : for such axes, over how many features the samples are repeated; where it says nothing, one.
     """
 
     batch: int | None = None
     names: dict[str, int] = field(default_factory=dict)
     products: dict[int, Product] = field(default_factory=dict)
     known: dict[int, int] = field(default_factory=dict)
+    merged: bool = False
+    outer: dict[int, Product] = field(default_factory=dict)
+
+    def holds_samples(self, size: int) -> bool:
+        """Return whether an axis of this size holds the samples, alone or with features."""
+        return size == SAMPLES or (size in self.products and SAMPLES in self.products[size].open)
 
     def named(self, name: str) -> int:
         """Return the open size of a name."""
@@ -88,7 +100,7 @@ class Sizes:
             return product.number
         if product.number == 1 and product.open.total() == 1:
             return next(iter(product.open))
-        if SAMPLES in product.open:
+        if SAMPLES in product.open and not (self.merged and product.open.total() == 1):
             return None
         factors = sorted(product.open.elements(), reverse=True)
         size = self.named("*".join(map(str, [product.number, *factors])))
@@ -113,13 +125,14 @@ class Sizes:
         """
         for source, goal in self._readings(shape, target):
             filled = self._filled(source, goal)
-            if filled is not None and self._apart(source, filled):
-                return filled
+            made = None if filled is None else self._apart(source, filled)
+            if made is not None:
+                return made
         return None
 
     def _readings(self, shape: Shape, target: Shape) -> Iterator[tuple[Shape, Shape]]:
         yield shape, target
-        if SAMPLES not in shape:
+        if not any(map(self.holds_samples, shape)):
             return
         for axis, size in enumerate(target):
             if size == self.batch:
@@ -139,17 +152,26 @@ class Sizes:
             return None
         return tuple(left if size == -1 else size for size in target)
 
-    def _apart(self, shape: Shape, made: Shape) -> bool:
-        """Return whether each sample keeps its own numbers: as many stand before the sample axis as did."""
-        if SAMPLES not in shape:
-            return SAMPLES not in made
-        return made.count(SAMPLES) == 1 and self.product(self._before(shape)) == self.product(
-            self._before(made)
-        )
+    def _apart(self, shape: Shape, made: Shape) -> Shape | None:
+        """Return a shape made of another if each sample keeps its own numbers; None if it does not.
 
-    @staticmethod
-    def _before(shape: Shape) -> Sequence[int]:
-        return shape[: shape.index(SAMPLES)]
+        That is so if as many numbers stand before the samples as did, within their axis or before it.
+        """
+        places = [[axis for axis, size in enumerate(s) if self.holds_samples(size)] for s in (shape, made)]
+        if not places[0]:
+            return None if places[1] else made
+        if len(places[1]) != 1:
+            return None
+        (old, *_), (new,) = places
+        one = Product(1, Counter())
+        outer = (self.product(shape[:old]) * self.outer.get(shape[old], one)) / self.product(made[:new])
+        if made[new] == SAMPLES or outer is None or outer == one:
+            return made if outer == one else None
+        if outer.open or self.products[made[new]].number % outer.number:
+            return None
+        merged = self.named(f"{outer.number} outside of {made[new]}")
+        self.products[merged], self.outer[merged] = self.products[made[new]], outer
+        return (*made[:new], merged, *made[new + 1 :])
 
 
 def one_sample(shape: Shape) -> Shape:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from sheafcli.core.types import Array
-from sheafcli.interop.chain import Affine, Ending, Relu, Scale, Step, batch_norm
+from sheafcli.interop.chain import Affine, Ending, NotAChain, Relu, Scale, Step, batch_norm
 from sheafcli.interop.onnx_constants import FREE_ENTRIES, Constant
+from sheafcli.interop.onnx_draft import SHORT
 from sheafcli.interop.onnx_graph import Graph, Node
 from sheafcli.interop.onnx_refusals import not_covered
 from sheafcli.interop.onnx_shapes import in_range, permutation
@@ -18,9 +19,6 @@ from sheafcli.interop.onnx_values import Values
 
 NO_BOUND, NO_HALF_BOUND = 3.3e38, 6.5e4
 """Bounds of Clip that are larger, or larger in 16 bits, bound nothing: they are the ends of the type."""
-
-
-SHORT = "the graph computes in 16 bits, at least in part; the network computes in 64"
 
 
 class Steps:
@@ -50,17 +48,17 @@ class Steps:
         """Add the steps of one node; return whether there are any."""
         operator = OPERATORS.get(node.kind)
         if operator is None or (node.kind == "Log" and not self.ended):
-            raise ValueError(not_covered(node, OPERATORS))
+            raise NotAChain(not_covered(node, OPERATORS))
         for other, name in enumerate(node.inputs):
             if name and other != slot and name not in self.values.constants:
-                raise ValueError(self._no_constant(node, other))
+                raise self._no_constant(node, other)
         if slot != 0 and node.kind not in EITHER_SIDE:
-            raise ValueError(f"{node.label} takes the values of the network as a parameter")
+            raise NotAChain(f"{node.label} takes the values of the network as a parameter")
         name = node.outputs[0]
         if name in self.values.refusals:
-            raise ValueError(self.values.refusals[name])
+            raise NotAChain(self.values.refusals[name])
         if name not in self.values.shapes:
-            raise ValueError(f"the shape of what {node.label} gives cannot be told; export the model again")
+            raise NotAChain(f"the shape of what {node.label} gives cannot be told; export the model again")
         self.before, self.after = self.values.shapes[node.inputs[slot]], self.values.shapes[name]
         if SAMPLES in self.before and SAMPLES not in self.after and self.values.sizes.batch is None:
             self.notes.append(f"{node.label} is made for one sample at a time: the graph is read for one")
@@ -73,9 +71,13 @@ class Steps:
         if kind in self.graph.types.half_floats and SHORT not in self.notes:
             self.notes.append(SHORT)
 
-    def _no_constant(self, node: Node, slot: int) -> str:
+    def _no_constant(self, node: Node, slot: int) -> ValueError:
         """Return why an input of a node is no constant."""
         name = node.inputs[slot]
+        kind = NotAChain if name in self.values.varying else ValueError
+        return kind(self._open(node, name))
+
+    def _open(self, node: Node, name: str) -> str:
         if name in self.values.refusals:
             return self.values.refusals[name]
         maker = self.graph.makers.get(name)
@@ -131,7 +133,7 @@ class Steps:
             )
         sizes = tuple(n if is_open(size) else size for size, n in zip(sizes, c.shape, strict=True))
         if any(n not in (1, size) for size, n in zip(sizes, c.shape, strict=True)):
-            raise ValueError(f"{node.label} has {c.size} numbers for the {math.prod(sizes)} of a sample")
+            raise NotAChain(f"{node.label} has {c.size} numbers for the {math.prod(sizes)} of a sample")
         self._spend(node, math.prod(sizes))
         return np.broadcast_to(c, sizes).reshape(-1)
 
@@ -159,7 +161,7 @@ class Steps:
         """Add the layer x B, or A x."""
         factor = self.numbers(node, 1 - slot)
         if any(size != 1 for size in factor.shape[:-2]):
-            raise ValueError(f"{node.label} has several matrices, {factor.shape}; a layer has one")
+            raise NotAChain(f"{node.label} has several matrices, {factor.shape}; a layer has one")
         if factor.ndim == 1:
             factor = factor[:, None] if slot == 0 else factor[None, :]
         factor = factor.reshape(factor.shape[-2:])
@@ -173,7 +175,7 @@ class Steps:
         self._on_floats(node)
         others = self.before[:axis] + self.before[axis + 1 :]
         if any(size not in (1, SAMPLES) for size in others):
-            raise ValueError(
+            raise NotAChain(
                 f"{node.label} works on one of {len(features(self.before))} axes of a sample; "
                 "a layer takes all its numbers in a row: put Flatten before it"
             )
@@ -200,7 +202,7 @@ class Steps:
     def divide(self, node: Node, slot: int) -> None:
         """Divide x by c."""
         if slot != 0:
-            raise ValueError(f"{node.label} divides by the values of the network; no layer does")
+            raise NotAChain(f"{node.label} divides by the values of the network; no layer does")
         self._scale(node, 1.0 / self.numbers(node, 1), np.zeros(1))
 
     def negative(self, node: Node, slot: int) -> None:
@@ -228,7 +230,7 @@ class Steps:
         self._on_floats(node)
         sizes = [count(shape) for shape in (self.before, self.after)]
         if None not in sizes and sizes[0] != sizes[1]:
-            raise ValueError(f"{node.label} makes {sizes[1]} numbers of {sizes[0]}; only a layer may do that")
+            raise NotAChain(f"{node.label} makes {sizes[1]} numbers of {sizes[0]}; only a layer may do that")
         one, other = (self._each_feature(node, array) for array in np.broadcast_arrays(scale, shift))
         last = self.steps[-1] if self.steps else None
         if isinstance(last, Affine) and np.all(one == 1.0) and other.shape == last.b.shape:
@@ -261,7 +263,7 @@ class Steps:
         """Add a ReLU if the slope below zero is zero: all others are no ReLU."""
         slopes = self.numbers(node, 1) if node.op == "PRelu" else np.array(node.number("alpha", 0.01))
         if np.any(slopes != 0.0):
-            raise ValueError(not_covered(node, OPERATORS))
+            raise NotAChain(not_covered(node, OPERATORS))
         self.relu(node, slot)
 
     def bounded(self, node: Node, slot: int) -> None:
@@ -311,7 +313,7 @@ class Steps:
         first = in_range(node, node.integer("axis", -1 if self.graph.opset >= 13 else 1), rank)
         over = range(first, rank) if self.graph.opset < 13 else (first,)
         if any((size == SAMPLES) == (axis in over) for axis, size in enumerate(self.before) if size != 1):
-            raise ValueError(f"{node.label} goes over axis {first}; it must go over all features of a sample")
+            raise NotAChain(f"{node.label} goes over axis {first}; it must go over all features of a sample")
         self.steps.append(Ending(node.label, "softmax"))
 
     def log_softmax(self, node: Node, slot: int) -> None:
@@ -348,7 +350,7 @@ class Steps:
             return
         sizes, n = features(self.before), count(self.before)
         if n is None or n * n > self.room:
-            raise ValueError(f"{node.label} changes the order of too many features; flatten them before it")
+            raise NotAChain(f"{node.label} changes the order of too many features; flatten them before it")
         self._spend(node, n * n)
         axes = [axis for axis in range(len(self.before)) if self.before[axis] != SAMPLES]
         order = [axes.index(a) for a in permutation(node, len(self.before)) if self.before[a] != SAMPLES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from sheafcli.interop.onnx_constants import EVALUATED, MOVING, Constant, Evaluator
 from sheafcli.interop.onnx_graph import Graph, Node
-from sheafcli.interop.onnx_shapes import Application, shape_after
+from sheafcli.interop.onnx_shapes import Application, shapes_after
 from sheafcli.interop.onnx_sizes import SAMPLES, Shape, Sizes
 from sheafcli.interop.onnx_tensors import Tensors
 
@@ -43,14 +44,21 @@ class Values:
         return self.shapes.get(name)
 
 
-def known_values(graph: Graph, tensors: Tensors, onnx: Any, inputs: dict[str, Shape], sizes: Sizes) -> Values:
+def known_values(
+    graph: Graph,
+    tensors: Tensors,
+    onnx: Any,
+    inputs: dict[str, Shape],
+    sizes: Sizes,
+    shapes: Callable[[Application], list[Shape | None]] = shapes_after,
+) -> Values:
     """Return what is known of all values of a graph, its inputs having the given shapes.
 
     Each node is evaluated if it can be; a constant that is only an ingredient of others is let go as soon as
-    they are made.
+    they are made. Of the others `shapes` says which shapes their outputs have.
     """
     values = Values(sizes, shapes=dict(inputs), varying=set(graph.inputs))
-    pass_ = _Pass(graph, tensors, values, Evaluator(graph.opset, tensors, onnx))
+    pass_ = _Pass(graph, tensors, values, Evaluator(graph.opset, tensors, onnx), shapes)
     for node in graph.nodes:
         pass_.visit(node)
     return values
@@ -64,6 +72,7 @@ class _Pass:
     tensors: Tensors
     values: Values
     evaluator: Evaluator
+    shapes: Callable[[Application], list[Shape | None]]
     uses: Counter[str] = field(init=False)
     computed: set[str] = field(default_factory=set)
 
@@ -83,14 +92,14 @@ class _Pass:
             if made is not None:
                 self._keep(node, made)
                 return
-            shape = shape_after(self._application(node))
+            shapes = self.shapes(self._application(node))
         except ValueError as error:
             values.refusals |= dict.fromkeys(node.outputs, str(error))
-            shape = None
+            shapes = []
         if any(name in values.varying or name in values.with_open_sizes for name in node.inputs):
             values.varying.update(filter(None, node.outputs))
-        if shape is not None and node.outputs:
-            values.shapes[node.outputs[0]] = shape
+        pairs = zip(node.outputs, shapes, strict=False)
+        values.shapes |= {name: shape for name, shape in pairs if shape is not None}
 
     def _check(self, node: Node) -> None:
         """Raise ValueError with the reason if an input has been refused."""
@@ -125,7 +134,7 @@ class _Pass:
         if node.kind not in EVALUATED or not all(name in constants for name in names):
             return None
         if any(name in open_sizes for name in names) and not self._moves(node):
-            return None
+            return self._multiplied(node) if node.kind == "Mul" else None
         return self.evaluator.results(node, [constants.get(name) for name in node.inputs])
 
     def _moves(self, node: Node) -> bool:
@@ -133,8 +142,26 @@ class _Pass:
         types = self.evaluator.onnx.TensorProto
         if node.op == "Cast":
             return node.integer("to", 0) in (types.INT64, types.INT32)
+        if node.op == "Shape":
+            return True
+        if node.op == "Equal":  # with what is no size: none is below 1
+            numbers = [
+                self.values.constants[name] for name in node.inputs if name not in self.values.with_open_sizes
+            ]
+            return len(numbers) == 1 and bool(np.all(numbers[0] < 1))
+        if node.op == "Where":
+            return node.inputs[0] not in self.values.with_open_sizes
         beside = node.inputs if node.op != "Concat" else ()
         return node.op in MOVING and self.values.with_open_sizes.isdisjoint(beside[1:])
+
+    def _multiplied(self, node: Node) -> list[Constant] | None:
+        """Return a product of two sizes, of which one is open; None where no size can stand for it."""
+        one, other = (self.values.constants[name] for name in node.inputs)
+        sizes = self.values.sizes
+        if one.size != 1 or other.size != 1 or other.dtype.kind != "i" or one.dtype.kind != "i":
+            return None
+        size = sizes.single(sizes.product([int(one.reshape(())), int(other.reshape(()))]))
+        return None if size is None else [np.full(np.broadcast_shapes(one.shape, other.shape), size)]
 
     def _keep(self, node: Node, made: list[Constant]) -> None:
         """Keep what a node makes, and let go of what only it needed."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sheafcli.interop.chain import Chain, Ending
+from sheafcli.interop.chain import Chain, Ending, Interface, NotAChain
 from sheafcli.interop.onnx_classes import Naming, naming
 from sheafcli.interop.onnx_graph import Graph, Node
 from sheafcli.interop.onnx_readouts import complement, is_readout, left_out
@@ -52,13 +52,13 @@ class Walk:
 
     def reading(self, entries: int) -> Reading:
         """Return the chain to the output, of a file of so many numbers; ValueError where it is none."""
-        first = at = self._input()
+        first = at = self.input()
         steps, layers, behind = self._steps(first, entries), list[Node](), tuple[Node, ...]()
         way: list[tuple[Node, int]] = []
         while at in self.users:
             found = self.users[at]
             if (steps.ended and complement(found, self.users, self.values)) or is_readout(found, steps.ended):
-                behind = self._behind(at)
+                behind = self.behind(at)
                 steps.notes += left_out(behind, self.values.shapes[at])
                 break
             node, slot = self._only(at)
@@ -71,10 +71,14 @@ class Walk:
             steps.notes.append("the axes of an output stand flat, in C order")
         scaled = scales_inputs(way, self.values)
         chain = Chain(tuple(steps.steps), None, tuple(steps.notes), scales_inputs=scaled)
+        if not behind:
+            logarithm = any(node.kind in ("Log", "LogSoftmax") for node, _ in way)
+            shape = self.values.shapes[first]
+            chain = replace(chain, interface=Interface(first, self.output, shape, chain.says, logarithm))
         names = naming(behind, at, chain.n_outputs, self.graph, self.values)
         return Reading(self.output, chain, first, at, tuple(layers), behind, names)
 
-    def _input(self) -> str:
+    def input(self) -> str:
         """Return the one input of the graph that the output depends on."""
         names = [name for name in self.graph.inputs if name in self.users or name == self.output]
         if not names:
@@ -110,17 +114,15 @@ class Walk:
         node, slot = found[0]
         if len(found) > 1 or at == self.output:
             where = ", ".join(node.label for node, _ in found[:9]) + ", ..." * (len(found) > 9)
-            raise ValueError(
+            raise NotAChain(
                 f"the graph is no chain: {at!r} goes to {where}; "
                 "sheafcli reads networks whose layers stand one behind the other"
             )
         if not node.outputs or any(name in self.users or name == self.output for name in node.outputs[1:]):
-            raise ValueError(
-                f"the graph is no chain: it does not go on with the first output of {node.label}"
-            )
+            raise NotAChain(f"the graph is no chain: it does not go on with the first output of {node.label}")
         return node, slot
 
-    def _behind(self, value: str) -> tuple[Node, ...]:
+    def behind(self, value: str) -> tuple[Node, ...]:
         """Return the nodes that a value goes into, and those behind them."""
         reached, nodes = {value}, []
         for node in self.nodes:

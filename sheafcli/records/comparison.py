@@ -18,10 +18,12 @@ from sheafcli.runs import RunDirectory
 
 LOSSES = ("train_loss", "test_loss")
 ACCURACIES = ("train_accuracy", "test_accuracy")
+# Operations that only some networks have: their columns are there if a run has them, after all others.
+RARE = ("pool", "normalisation", "multiply")
 COLUMNS = [
     *("run", "directory", "task", "method", "status", "steps", "seconds"),
     *(*LOSSES, *ACCURACIES),
-    *(*(f"discord_{operation}" for operation in OPERATIONS), "discord_total"),
+    *(*(f"discord_{operation}" for operation in OPERATIONS if operation not in RARE), "discord_total"),
 ]
 # Options of a task that say on which samples a loss is measured, from which inputs, and how a file is
 # written; all others say of what it is a loss.
@@ -43,6 +45,11 @@ class Comparison:
     table: pd.DataFrame
     histories: tuple[pd.DataFrame, ...]
     tasks: tuple[str, ...]
+
+    @property
+    def operations(self) -> list[str]:
+        """The operations that the runs have, in the order in which they are told."""
+        return [name for name in OPERATIONS if f"discord_{name}" in self.table]
 
     def best(self, column: str) -> list[bool]:
         """Say of each row whether its loss or accuracy is the best among the finished trainings.
@@ -118,8 +125,10 @@ def compare(paths: Sequence[Path]) -> Comparison:
         for source, label in zip(sources, _labels(sources), strict=True)
         for training in source.trainings(label)
     ]
+    rows = [row for row, _ in trainings]
+    rare = [column for column in map("discord_{}".format, RARE) if any(column in row for row in rows)]
     return Comparison(
-        pd.DataFrame([row for row, _ in trainings], columns=COLUMNS),
+        pd.DataFrame(rows, columns=[*COLUMNS, *rare]),
         tuple(history for _, history in trainings),
         tuple(dict.fromkeys(source.task for source in sources)),
     )
@@ -168,6 +177,7 @@ def _discord(run: RunDirectory) -> dict[str, object]:
     found: dict[str, object] = {
         f"discord_{name}": discord.loc[discord["operation"] == name, "discord"].sum(skipna=False)
         for name in OPERATIONS
+        if name not in RARE or name in set(discord["operation"])
     }
     return found | {"discord_total": discord["discord"].sum(skipna=False)}
 

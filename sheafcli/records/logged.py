@@ -11,7 +11,8 @@ import pandas as pd
 from sheafcli.errors import InputError
 from sheafcli.runs import RunDirectory
 
-OPERATIONS = ("affine", "activation", "output")
+OPERATIONS = ("affine", "activation", "pool", "normalisation", "multiply", "output")
+"""What an edge may do, in the order in which it is told."""
 WORDS = ("operation", "edge")
 """The columns that do not hold numbers."""
 

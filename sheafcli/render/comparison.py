@@ -26,7 +26,6 @@ from rich.text import Text
 from sheafcli.core.types import Array
 from sheafcli.printable import printable
 from sheafcli.records.comparison import ACCURACIES, LOSSES, Comparison
-from sheafcli.records.logged import OPERATIONS
 from sheafcli.render.axes import fit_scale
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING, aligned
@@ -88,7 +87,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
     if rows["run"].duplicated().any():
         handles.append(Line2D([], [], color=INK, label="baseline", linestyle="--", **TEST_LINE))
     add_legend(losses, handles, "below")
-    _draw_discord(figure, discord, rows, styles)
+    _draw_discord(figure, discord, rows, comparison.operations, styles)
     return figure
 
 
@@ -138,13 +137,14 @@ def _discord_table(comparison: Comparison) -> Table:
     What has diverged has no bar: it would dwarf all others.
     """
     rows = comparison.table[comparison.table["discord_total"].notna()]
-    bars = _bars(rows)
+    operations = comparison.operations
+    bars = _bars(rows, operations)
     longest = float(bars.sum(axis=1).max())
-    colours = [OPERATION_COLOURS[name] for name in OPERATIONS]
+    colours = [OPERATION_COLOURS[name] for name in operations]
     table = house_table("Discord by operation")
     table.add_column("run", overflow="fold")
-    heads = [*map(Text, OPERATIONS, colours), Text("total")]
-    columns = _alike(rows[[f"discord_{name}" for name in (*OPERATIONS, "total")]], 4)
+    heads = [*map(Text, operations, colours), Text("total")]
+    columns = _alike(rows[[f"discord_{name}" for name in (*operations, "total")]], 4)
     cells = [_add_numbers(table, head, texts) for head, texts in zip(heads, columns, strict=True)]
     table.add_column("")
     for run, bar, *row in zip(rows["run"], bars.tolist(), *cells, strict=True):
@@ -188,9 +188,9 @@ def _starred(texts: Sequence[str], best: Sequence[bool]) -> list[str]:
     ]
 
 
-def _bars(rows: pd.DataFrame) -> Array:
+def _bars(rows: pd.DataFrame, operations: Sequence[str]) -> Array:
     """Return rows x operations, as they are drawn: 0 where nothing is logged or the run diverged."""
-    values = rows[[f"discord_{name}" for name in OPERATIONS]].to_numpy(dtype=np.float64)
+    values = rows[[f"discord_{name}" for name in operations]].to_numpy(dtype=np.float64)
     drawn = np.isfinite(values) & (rows[["status"]] != "diverged").to_numpy()
     return np.where(drawn, values, 0.0)
 
@@ -231,12 +231,18 @@ def _fit_seconds(axes: Axes, histories: Sequence[pd.DataFrame]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
 
 
-def _draw_discord(figure: Figure, axes: Axes, rows: pd.DataFrame, styles: Sequence[dict[str, Any]]) -> None:
+def _draw_discord(
+    figure: Figure,
+    axes: Axes,
+    rows: pd.DataFrame,
+    operations: Sequence[str],
+    styles: Sequence[dict[str, Any]],
+) -> None:
     """Draw a bar a run, stacked from the operations, with its total; beside each row its line and name."""
     at = np.arange(len(rows))
-    bars = _bars(rows)
+    bars = _bars(rows, operations)
     ends = bars.cumsum(axis=1)
-    for i, name in enumerate(OPERATIONS):
+    for i, name in enumerate(operations):
         axes.barh(at, bars[:, i], 0.62, left=ends[:, i] - bars[:, i], color=OPERATION_COLOURS[name])
     for place, end, total in zip(at, ends[:, -1], rows["discord_total"], strict=True):
         if not np.isnan(total):
@@ -268,7 +274,7 @@ def _draw_discord(figure: Figure, axes: Axes, rows: pd.DataFrame, styles: Sequen
     axes.xaxis.get_offset_text().set(color=INK, fontsize=9)
     axes.grid(False, axis="y")
     axes.set_xlabel("discord")
-    add_legend(axes, [Patch(color=OPERATION_COLOURS[name], label=name) for name in OPERATIONS], "below")
+    add_legend(axes, [Patch(color=OPERATION_COLOURS[name], label=name) for name in operations], "below")
 
 
 def _points_from_left(figure: Figure, axes: Axes) -> Transform:

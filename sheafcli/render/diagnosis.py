@@ -42,7 +42,8 @@ def neurons_figure(neurons: pd.DataFrame, title: str) -> Figure:
         n = of_layer["neuron"].max() + 1
         base = np.zeros(n)
         for operation, part in of_layer.groupby("operation", sort=False):
-            top = base + part["discord"].to_numpy(dtype=np.float64)
+            by_neuron = part.groupby("neuron")["discord"].sum().reindex(range(n), fill_value=0.0)
+            top = base + by_neuron.to_numpy(dtype=np.float64)
             _draw_bars(axes, base, top, OPERATION_COLOURS[str(operation)])
             base = top
         sleeping = of_layer.loc[of_layer["active"] == 0.0, "neuron"].unique()

@@ -19,14 +19,22 @@ BLAME_STYLE = "red"
 MOST_NEURONS = 12
 
 
+def blame_title(layers: pd.DataFrame) -> str:
+    """Return the question that blame answers; of a graph, whose evidence is of first order, no more."""
+    if layers["fitted_loss"].isna().all():
+        return "What a change of one layer alone explains, to first order"
+    return "Which layer is at fault, if one alone is"
+
+
 def blame_table(layers: pd.DataFrame, part: str) -> Table:
     """Return a row a layer: how likely the fault is there, in which part of it, and what repairs would do.
 
     `layers` has the columns of `sheafcli.diagnostics.fault`, measured on samples of a part such as train; the
     last row is for no fault at all.
     """
+    layers = layers[layers["evidence"].notna()]  # layers without parameters have none
     samples = int(layers["samples"].iloc[0])
-    table = house_table(f"Which layer is at fault, if one alone is (on {samples} {part} samples)")
+    table = house_table(f"{blame_title(layers)} (on {samples} {part} samples)")
     table.add_column("layer", no_wrap=True)
     for header in ("blame", "evidence"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -94,8 +102,12 @@ def class_table(classes: pd.DataFrame) -> Table:
     return table
 
 
-def samples_table(samples: pd.DataFrame, limit: int) -> Table:
-    """Return the `limit` samples of the largest discord, the largest first."""
+def samples_table(samples: pd.DataFrame, edges: pd.DataFrame, limit: int) -> Table:
+    """Return the `limit` samples of the largest discord, the largest first.
+
+    `edges` is the table of the edges. Where it is known, the share of neurons that would leave their piece
+    stands beside.
+    """
     worst = samples.sort_values("discord", ascending=False, kind="stable").head(limit)
     table = house_table(f"Samples that carry most ({len(worst)} of {len(samples)})")
     table.add_column("sample", justify="right", no_wrap=True)
@@ -105,16 +117,25 @@ def samples_table(samples: pd.DataFrame, limit: int) -> Table:
             numbers = pd.api.types.is_float_dtype(worst[name])
             columns[name] = aligned(worst[name].tolist(), 4) if numbers else [str(v) for v in worst[name]]
     columns["share"] = [percent(share) for share in worst["share"]]
+    if "leaving" in worst:
+        columns["leaving"] = [percent(share) for share in worst["leaving"]]
     for header in columns:
         # Names of classes may be long; a number is never broken.
         names = header in ("target", "predicted") and not pd.api.types.is_float_dtype(worst[header])
-        table.add_column(header, justify="right", overflow="fold", no_wrap=not names)
+        table.add_column(
+            header,
+            justify="right",
+            overflow="fold",
+            no_wrap=not names,
+            min_width=len(header) if names else None,
+        )
     table.add_column("most at", no_wrap=True)
     table.add_column("")
+    operations = dict(zip(edges["edge"], edges["operation"], strict=True))
     longest = float(worst["share"].max())
     rows = zip(worst["sample"], worst["worst_edge"], worst["share"], *columns.values(), strict=True)
     for sample, edge, share, *cells in rows:
-        colour = OPERATION_COLOURS[str(edge).split("_")[0]]
+        colour = OPERATION_COLOURS[operations[edge]]
         bar = ShareBar(((float(share), colour),), longest)
         table.add_row(str(sample), *cells, Text(str(edge), colour), bar)
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import Diffusion
-from sheafcli.core.chain.trace import Recorder
+from sheafcli.core.following import Diffusion
+from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import patterns_for_bound
 from sheafcli.render.console import live_view, stderr
@@ -96,6 +96,13 @@ class LiveTrace:
         return table
 
 
+class Stalks(Protocol):
+    """Where a diffusion should end: stalks by name, samples x stalk."""
+
+    def stalks(self) -> dict[str, Array]:
+        """Return them in topological order."""
+
+
 def diffusion_table(flow: Diffusion, recorder: Recorder, bound: float) -> Table:
     """Return what came of a diffusion.
 
@@ -140,7 +147,7 @@ def diffusion_table(flow: Diffusion, recorder: Recorder, bound: float) -> Table:
 
 
 def diffusion_figures(
-    trace: pd.DataFrame, crossings: pd.DataFrame, goal: Cochain, title: str
+    trace: pd.DataFrame, crossings: pd.DataFrame, goal: Stalks, title: str
 ) -> dict[str, Figure]:
     """Return the pictures of a diffusion by name: energy, output and, where two neurons were watched, phase.
 
@@ -184,12 +191,13 @@ def _energy_figure(trace: pd.DataFrame, crossings: pd.DataFrame, title: str) -> 
     return figure
 
 
-def _output_figure(trace: pd.DataFrame, goal: Cochain, title: str) -> Figure:
+def _output_figure(trace: pd.DataFrame, goal: Stalks, title: str) -> Figure:
     figure, (axes,) = new_figure(title, n_panels=1, size=(8.4, 4.6))
-    last = len(goal.widths) - 1
+    # A vertex of the target stands behind the last stalk.
+    last, values = [(name, stalk[0]) for name, stalk in goal.stalks().items() if name != "y"][-1]
     handles = []
-    for i, value in enumerate(goal.z[last][0]):
-        colour, label = CLASS_COLOURS[i % len(CLASS_COLOURS)], f"z{last}[{i}]"
+    for i, value in enumerate(values):
+        colour, label = CLASS_COLOURS[i % len(CLASS_COLOURS)], f"{last}[{i}]"
         handles += axes.plot(trace["time"], trace[f"output_{i}"], color=colour, linewidth=1.6, label=label)
         axes.axhline(value, color=colour, linewidth=1.2, linestyle="--")
     _fit_log_time(axes, trace["time"].to_numpy(dtype=np.float64))
@@ -200,7 +208,7 @@ def _output_figure(trace: pd.DataFrame, goal: Cochain, title: str) -> Figure:
     return figure
 
 
-def _phase_figure(trace: pd.DataFrame, watched: list[str], goal: Cochain, title: str) -> Figure:
+def _phase_figure(trace: pd.DataFrame, watched: list[str], goal: Stalks, title: str) -> Figure:
     """Draw the path of two coordinates of the first sample, a dot a sighting, coloured by log time."""
     figure, (axes,) = new_figure(title, n_panels=1, size=(7.2, 5.2))
     times = trace["time"].to_numpy(dtype=np.float64)
@@ -247,7 +255,7 @@ def _above_rounding(values: pd.Series, floor: float) -> Array:
     return np.where(known > floor * np.nanmax(known), known, np.nan)
 
 
-def _coordinate(goal: Cochain, name: str) -> float:
+def _coordinate(goal: Stalks, name: str) -> float:
     """Return a coordinate of the first sample by a name such as z1[3]."""
     found = WATCHED.fullmatch(name)
     assert found is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sheafcli.core.chain.network import Network
+from sheafcli.core.network import AnyNetwork
 from sheafcli.core.types import Array
 from sheafcli.render.palette import CLASS_COLOURS
 from sheafcli.render.style import INK, add_legend, new_figure
@@ -26,13 +27,13 @@ PART_MARKERS = {"train": "o", "test": "^"}
 BOTH_PARTS = tuple(PART_MARKERS)
 
 
-def learned_figure(network: Network, task: TaskData, title: str) -> Figure | None:
+def learned_figure(network: AnyNetwork, task: TaskData, title: str) -> Figure | None:
     """Draw what a network has learned over its two inputs; None where inputs or outputs do not suit.
 
     A regression with one output: the surface with the targets in the same colours, beside the
     residuals. Classes: the regions, stronger where the network is surer, their borders, and the samples.
     """
-    n_inputs, n_outputs = network.widths[0], network.widths[-1]
+    n_inputs, n_outputs = math.prod(network.input_shape), network.n_outputs
     if n_inputs != 2:
         return None
     match network.output.name, n_outputs:
@@ -43,7 +44,7 @@ def learned_figure(network: Network, task: TaskData, title: str) -> Figure | Non
     return None
 
 
-def surface_norm(networks: Sequence[Network], task: TaskData) -> Normalize:
+def surface_norm(networks: Sequence[AnyNetwork], task: TaskData) -> Normalize:
     """Return one range of colours for the predictions of several networks and the targets of all samples."""
     _, _, points = _grid(task)
     values = np.concatenate([network.predict(points)[:, 0] for network in networks])
@@ -52,7 +53,7 @@ def surface_norm(networks: Sequence[Network], task: TaskData) -> Normalize:
 
 
 def draw_surface(
-    axes: Axes, network: Network, task: TaskData, norm: Normalize, parts: Sequence[str] = BOTH_PARTS
+    axes: Axes, network: AnyNetwork, task: TaskData, norm: Normalize, parts: Sequence[str] = BOTH_PARTS
 ) -> QuadContourSet:
     """Draw a prediction over two inputs, and the targets of the samples in the same colours."""
     x1, x2, points = _grid(task)
@@ -68,7 +69,7 @@ def draw_surface(
 
 
 def draw_regions(
-    axes: Axes, network: Network, task: TaskData, parts: Sequence[str] = BOTH_PARTS
+    axes: Axes, network: AnyNetwork, task: TaskData, parts: Sequence[str] = BOTH_PARTS
 ) -> list[str]:
     """Draw the likeliest class over two inputs, and the samples; return the colours of the classes.
 
@@ -104,7 +105,7 @@ def add_colour_bar(figure: Figure, drawn: Any, axes: Axes | Sequence[Axes], unit
     bar.ax.tick_params(colors=INK, labelsize=9)
 
 
-def _surface_figure(network: Network, task: TaskData, title: str) -> Figure:
+def _surface_figure(network: AnyNetwork, task: TaskData, title: str) -> Figure:
     figure, (surface, errors) = new_figure(title, n_panels=2, size=(10.8, 5.0))
     surface.set_title("learned surface, targets as dots", color=INK, fontsize=10)
     errors.set_title("residual: prediction minus target", color=INK, fontsize=10)
@@ -123,7 +124,7 @@ def _surface_figure(network: Network, task: TaskData, title: str) -> Figure:
     return figure
 
 
-def _regions_figure(network: Network, task: TaskData, title: str) -> Figure:
+def _regions_figure(network: AnyNetwork, task: TaskData, title: str) -> Figure:
     figure, (axes,) = new_figure(title, n_panels=1, size=(7.2, 5.2))
     colours = draw_regions(axes, network, task)
     named = list(zip(task.classes, colours, strict=True))[:MOST_NAMED_CLASSES]

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-OPERATION_COLOURS: Final = {"affine": "#0077bb", "activation": "#ee7733", "output": "#009988"}
-"""What an edge does, from its operation to its colour."""
+OPERATION_COLOURS: Final = {
+    "affine": "#0077bb",
+    "activation": "#ee7733",
+    "pool": "#aa4499",
+    "normalisation": "#999933",
+    "multiply": "#cc6677",
+    "output": "#009988",
+}
+"""What an edge does, from its operation to its colour, in the order in which they are told."""
 
 PART_COLOURS: Final = {"train": "#44546a", "test": "#ee3377"}
 """The two parts of a task's samples."""

@@ -13,7 +13,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.core.chain.spectrum import Spectrum
+from sheafcli.core.spectrum import Spectrum
+from sheafcli.render.graph_layout import shortened
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import percent
 from sheafcli.render.palette import CLASS_COLOURS
@@ -25,6 +26,8 @@ SLOWEST, FASTEST = CLASS_COLOURS[:2]
 POWERS_FROM = 300.0
 # More stalks than that: only every so-many-th is named.
 MOST_NAMED_STALKS = 16
+# Names of more letters stand upright.
+LONGEST_FLAT, WIDEST_NAME = 3, 16
 
 
 def modes_table(frame: pd.DataFrame) -> Table:
@@ -34,7 +37,10 @@ def modes_table(frame: pd.DataFrame) -> Table:
     is the coordinate that carries most of the stalk's share.
     """
     table = house_table("Where the slowest (Fiedler) and the fastest mode sit")
-    table.add_column("\nstalk", no_wrap=True)
+    # Names that other tools gave may be long; those of a chain are not.
+    short = int(frame["stalk"].str.len().max()) <= LONGEST_FLAT
+    widest = min(WIDEST_NAME, int(frame["stalk"].str.len().max()))
+    table.add_column("\nstalk", overflow="fold", no_wrap=short, min_width=widest)
     cells: list[Iterable[RenderableType]] = [frame["stalk"]]
     for mode, colour, shares, at, most in (
         ("slowest", SLOWEST, "fiedler", "at", "share"),
@@ -44,11 +50,11 @@ def modes_table(frame: pd.DataFrame) -> Table:
         table.add_column("")
         table.add_column("\nmost at", no_wrap=True)
         table.add_column("", justify="right", no_wrap=True)
-        longest = float(frame[shares].max())
+        longest, places = float(frame[shares].max()), (frame["stalk"], frame[at])
         cells += [
             [percent(share) for share in frame[shares]],
             [ShareBar(((float(share), colour),), longest) for share in frame[shares]],
-            [Text(str(place)) for place in frame[at]],
+            [Text(place if short else place[len(stalk) :]) for stalk, place in zip(*places, strict=True)],
             [percent(share) for share in frame[most]],
         ]
     for row in zip(*cells, strict=True):
@@ -64,7 +70,8 @@ def spectrum_figure(found: Spectrum, title: str) -> Figure:
     """
     stalks = [name for name, _ in found.blocks]
     width = 10.8 + 0.12 * max(0, len(stalks) - MOST_NAMED_STALKS)
-    figure, (values, places) = new_figure(title, n_panels=2, size=(width, 4.6))
+    height = 4.6 if max(map(len, stalks)) <= LONGEST_FLAT else 5.6
+    figure, (values, places) = new_figure(title, n_panels=2, size=(width, height))
     ends = (
         ("largest eigenvalue", found.largest, FASTEST),
         ("gap (smallest eigenvalue)", found.gap, SLOWEST),
@@ -105,7 +112,11 @@ def spectrum_figure(found: Spectrum, title: str) -> Figure:
     places.set_ylim(0.0, None)
     places.grid(False, axis="x")
     every = -(-len(stalks) // MOST_NAMED_STALKS)
-    places.set_xticks(at[::every], stalks[::every])
+    long = any(len(stalk) > LONGEST_FLAT for stalk in stalks)
+    shown = [shortened(stalk) for stalk in stalks[::every]]
+    places.set_xticks(at[::every], shown, rotation=90 if long else 0)
+    for label in places.get_xticklabels():
+        label.set_parse_math(False)
     named = [
         Line2D([], [], linestyle="", marker="s", markersize=8, color=colour, label=label)
         for label, _, colour, _ in modes

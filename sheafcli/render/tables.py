@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.core.training.fit import Record
-from sheafcli.diagnostics.verification import Check
+from sheafcli.diagnostics.check import Check
 from sheafcli.printable import printable
 from sheafcli.render.console import stdout, write_out
 from sheafcli.render.house_table import GAP, house_table
@@ -87,23 +87,33 @@ def discord_tables(frame: pd.DataFrame) -> list[Table]:
 def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
     """Return the `limit` neurons of the largest discord, the largest first.
 
-    `frame` has the columns layer, operation, neuron, discord, share, and active: the share of the
+    `frame` has the columns layer, operation, edge, neuron, discord, share, and active: the share of the
     samples on which the neuron is.
     """
     # What differs by rounding alone stays in path order: both edges of an active neuron often tie.
     told_apart = frame["discord"].map(lambda value: float(f"{value:.9e}"))
     top = frame.loc[told_apart.sort_values(ascending=False, kind="stable").index].head(limit)
     table = house_table(f"Neurons that carry most ({len(top)} of {len(frame)})", spare=("", "active"))
-    for header in ("layer", "neuron"):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("operation", no_wrap=True)
+    # A chain's edge is its operation and its layer; where layers have more, only its name tells it.
+    layers = top["layer"].astype(str)
+    by_layer = frame["edge"].eq(frame["operation"] + "_" + frame["layer"].astype(str)) | frame["edge"].eq(
+        "output"
+    )
+    colours = [OPERATION_COLOURS[str(operation)] for operation in top["operation"]]
+    if by_layer.all():
+        table.add_column("layer", justify="right", no_wrap=True)
+        table.add_column("neuron", justify="right", no_wrap=True)
+        table.add_column("operation", no_wrap=True)
+        places = [layers, top["neuron"].astype(str), map(Text, top["operation"], colours)]
+    else:
+        table.add_column("edge", overflow="fold", min_width=12)
+        table.add_column("unit", justify="right", no_wrap=True)
+        places = [map(Text, map(str, top["edge"]), colours), top["neuron"].astype(str)]
     for header in ("active", "discord", "share"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("")
     columns = (
-        top["layer"].astype(str),
-        top["neuron"].astype(str),
-        [Text(str(operation), OPERATION_COLOURS[str(operation)]) for operation in top["operation"]],
+        *places,
         [percent(share) for share in top["active"]],
         aligned(top["discord"].tolist()),
         [percent(share) for share in top["share"]],

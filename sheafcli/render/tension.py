@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,29 +28,25 @@ GOLDEN = (5.0**0.5 - 1.0) / 2.0
 RIGHT, WRONG = CLASS_COLOURS[:2]
 
 
-def tension_figure(samples: pd.DataFrame, title: str) -> Figure:
+def tension_figure(samples: pd.DataFrame, edges: pd.DataFrame, title: str) -> Figure:
     """Draw the discord of every sample, sorted; of the worst few by operation; and of classes, if any.
 
-    `samples` is the table of a diagnosis. A sample has the colour of the edge that carries most of it. Among
-    the classes, worst on top, samples that are classified wrongly have a colour and a marker of their own.
+    `samples` and `edges` are the tables of a diagnosis. A sample has the colour of the edge that carries most
+    of it. Among the classes, worst on top, samples that are classified wrongly have a colour and a marker
+    of their own.
     """
     classes = _classes(samples)
     n_panels = 3 if len(classes) > 0 else 2
     figure, (sorted_, worst, *by_class) = new_figure(title, n_panels=n_panels, size=(5.2 * n_panels, 4.8))
     ranked = samples.sort_values("discord", ascending=False, kind="stable")
-    _draw_ranks(sorted_, ranked)
-    _draw_worst(worst, ranked.iloc[:WORST])
-    handles = operation_handles(_edges_of(samples).values())
+    operations = dict(zip(edges["edge"], edges["operation"], strict=True))
+    _draw_ranks(sorted_, ranked, operations)
+    _draw_worst(worst, ranked.iloc[:WORST], operations)
+    handles = operation_handles(operations.values())
     for axes in by_class:
         handles += _draw_classes(axes, samples, classes)
     add_shared_legend(figure, handles)
     return figure
-
-
-def _edges_of(samples: pd.DataFrame) -> dict[str, str]:
-    """Return the operation of every edge, by the names of the columns with its discord."""
-    columns = [str(name) for name in samples.columns if str(name).startswith("discord_")]
-    return {name: name.removeprefix("discord_").partition("_")[0] for name in columns}
 
 
 def _classes(samples: pd.DataFrame) -> list[str]:
@@ -65,9 +62,9 @@ def _above_rounding(discord: pd.Series) -> pd.Series:
     return discord.where(discord > ROUNDING * discord.max())
 
 
-def _draw_ranks(axes: Axes, ranked: pd.DataFrame) -> None:
+def _draw_ranks(axes: Axes, ranked: pd.DataFrame, operation_of: Mapping[str, str]) -> None:
     drawn = thinned(len(ranked), MOST_SAMPLES)
-    operations = ranked["worst_edge"].str.partition("_")[0].to_numpy()[drawn]
+    operations = ranked["worst_edge"].map(operation_of).to_numpy()[drawn]
     heights = _above_rounding(ranked["discord"]).to_numpy(dtype=np.float64)[drawn]
     for operation, colour in OPERATION_COLOURS.items():
         here = operations == operation
@@ -93,13 +90,13 @@ def _draw_ranks(axes: Axes, ranked: pd.DataFrame) -> None:
     axes.set_xlim(0.5 - 0.02 * len(ranked), 0.5 + 1.02 * len(ranked))
 
 
-def _draw_worst(axes: Axes, worst: pd.DataFrame) -> None:
+def _draw_worst(axes: Axes, worst: pd.DataFrame, operation_of: Mapping[str, str]) -> None:
     """Draw a bar a sample, stacked from the operations, with its outcome at the end."""
     at = np.arange(len(worst))
-    edges = pd.Series(_edges_of(worst))
     left = np.zeros(len(worst))
     for operation, colour in OPERATION_COLOURS.items():
-        width = worst[edges.index[edges == operation]].sum(axis=1).to_numpy(dtype=np.float64)
+        columns = [f"discord_{edge}" for edge, its in operation_of.items() if its == operation]
+        width = worst[columns].sum(axis=1).to_numpy(dtype=np.float64)
         axes.barh(at, width, 0.7, left=left, color=colour)
         left = left + width
     what, texts = _outcomes(worst)

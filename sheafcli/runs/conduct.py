@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sheafcli.config import Config
-from sheafcli.core.chain.spectrum import spectrum
+from sheafcli.core.spectrum import spectrum
 from sheafcli.core.training.fit import Data, Record, record, records
 from sheafcli.core.training.protocol import Diverged, Session
 from sheafcli.errors import InputError

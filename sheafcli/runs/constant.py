@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logit
 
-from sheafcli.core.chain.network import Network
+from sheafcli.core.network import AnyNetwork
 from sheafcli.core.outputs import Output
 from sheafcli.core.types import Array
 from sheafcli.tasks import TaskData
@@ -52,7 +52,7 @@ def best_constant(output: Output, y: Array) -> Array:
     return np.broadcast_to(z, y.shape)
 
 
-def compared(network: Network, X: Array, y: Array) -> Comparison:
+def compared(network: AnyNetwork, X: Array, y: Array) -> Comparison:
     """Compare a network with the best constant on samples X with targets y."""
     output, z = network.output, network.logits(X)
     constant = best_constant(output, y)
@@ -61,7 +61,7 @@ def compared(network: Network, X: Array, y: Array) -> Comparison:
     return Comparison((output.loss(z, y), output.loss(constant, y)), known, len(y))
 
 
-def doubts(network: Network, task: TaskData, assumed: bool) -> list[str]:
+def doubts(network: AnyNetwork, task: TaskData, assumed: bool) -> list[str]:
     """Return notes on how far all samples of a task bear out a network, `assumed` or as its file says it.
 
     A loss above that of a constant is enough to doubt what was assumed: training lowers it at once. What a

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sheafcli.config import Config, dump_config, load_config
-from sheafcli.core.chain.network import Network
+from sheafcli.core.network import AnyNetwork
 from sheafcli.errors import InputError
 from sheafcli.interop.networks import network_arrays, read_network
 from sheafcli.runs.files import temporary_of, write_npz, write_text
@@ -198,13 +198,13 @@ class RunDirectory:
         """Write the manifest whole."""
         write_text(self / "manifest.json", json.dumps(manifest, indent=2, allow_nan=True) + "\n")
 
-    def network(self) -> Network:
+    def network(self) -> AnyNetwork:
         """Return the run's network: the final one, or as it was at the last checkpoint."""
         path = self / "network.npz"
         if not path.exists():
             raise InputError("the run has no network yet; train it first", path=self.path)
         return read_network(path)
 
-    def write_network(self, network: Network) -> None:
+    def write_network(self, network: AnyNetwork) -> None:
         """Write the network whole."""
         write_npz(self / "network.npz", network_arrays(network))

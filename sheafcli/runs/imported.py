@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,10 +18,13 @@ from sheafcli.config.naming import name_from
 from sheafcli.config.problems import did_you_mean, found_problems
 from sheafcli.config.schema import MAX_HIDDEN
 from sheafcli.core.chain.network import Network
-from sheafcli.core.outputs import output_named
+from sheafcli.core.network import AnyNetwork
+from sheafcli.core.outputs import OUTPUTS, output_named
 from sheafcli.errors import InputError
 from sheafcli.interop.models import Model, read_model
 from sheafcli.interop.networks import network_arrays
+from sheafcli.interop.onnx_runtime import Difference, difference, few_samples
+from sheafcli.runs.assumptions import certain
 from sheafcli.runs.constant import doubts
 from sheafcli.runs.data_files import data_hashes, sha256
 from sheafcli.runs.directory import RunDirectory
@@ -50,6 +54,9 @@ NO_TASK = """\
 #
 # or when the network is imported again with --data. `sheaf diagnose RUN --data FILE.npz` needs none.
 """
+
+DOUBTFUL = 1e-3
+"""A larger difference to ONNX Runtime, as a share of the largest prediction, is said aloud."""
 
 UNSAID = "the file does not say which output function ends the network"
 
@@ -120,16 +127,18 @@ class Imported:
     source : the file: its name, its format and its hash, and the hashes of the files beside it that belong
         to it, by name.
     notes : what was assumed, a sentence each.
+    difference : how far its predictions are from ONNX Runtime's; None where that does not run it.
     """
 
     name: str
-    network: Network
+    network: AnyNetwork
     task: TaskData | None
     configuration: str
     kind: str | None
     seed: int
     source: Mapping[str, Any]
     notes: tuple[str, ...]
+    difference: Difference | None
 
     @classmethod
     def read(
@@ -139,24 +148,30 @@ class Imported:
         source: DataSource | None = None,
         ending: str | None = None,
         order: Sequence[str] = (),
+        *,
+        fold: bool = False,
     ) -> Imported:
         """Read a model file for a run in `directory`, without writing anything.
 
-        `ending` is the output function of a file that does not say it, `order` the modules of a state_dict
-        in their order. InputError if the file or the data is unusable, or the network does not fit the data.
+        `ending` is the output function of a file that does not say it, or the output to read of an ONNX graph
+        that has several, `order` the modules of a state_dict in their order, `fold` whether the batch
+        normalisations of a graph go into its layers. InputError if the file or the data is unusable, or the
+        network does not fit the data.
         """
-        model = read_model(path, ending, order)
-        if (n_hidden := len(model.network.widths) - 2) > MAX_HIDDEN:
+        model = certain(read_model(path, ending, order, fold=fold), path, order)
+        chain = model.network if isinstance(model.network, Network) else None
+        if chain is not None and (n_hidden := chain.depth) > MAX_HIDDEN:
             raise InputError(
                 f"the network has {n_hidden:,} hidden layers, and a run has at most {MAX_HIDDEN}", path=path
             )
+        hidden = {} if chain is None else {"hidden": list(chain.widths[1:-1])}
         values: dict[str, Any] = {
             "name": name_from(directory.path.resolve().name) or name_from(path.stem) or "network",
             "seed": 0 if source is None else source.seed,
-            "network": {"hidden": list(model.network.widths[1:-1]), "output": model.network.output.name},
+            "network": hidden | {"output": model.network.output.name},
             "training": TRAINING,
         }
-        asked = model.network.output.name if model.says_output or ending else None
+        asked = model.network.output.name if model.says_output or ending in OUTPUTS else None
         notes, task, network = list(model.notes), None, model.network
         if source is None:
             if asked is None:
@@ -177,6 +192,8 @@ class Imported:
         network = replace(network, output=output_named(values["network"]["output"]))
         if task is not None:
             notes += doubts(network, task, model.assumed)
+        difference, comparing = _compared(path, model, task)
+        notes += comparing
         values["network"]["start"] = START
         config = _checked(values, directory)
         about: dict[str, Any] = {"file": path.name, "format": model.format, "sha256": sha256(path)}
@@ -191,6 +208,7 @@ class Imported:
             seed=values["seed"],
             source=about,
             notes=tuple(notes),
+            difference=difference,
         )
 
     @cached_property
@@ -242,6 +260,23 @@ class Imported:
         }
 
 
+def _compared(path: Path, model: Model, task: TaskData | None) -> tuple[Difference | None, list[str]]:
+    """Return how far the predictions are from ONNX Runtime's, and what to say of that."""
+    if model.interface is None:
+        return None, []
+    X = few_samples(model.network, None if task is None else task.X_train)
+    try:
+        found = difference(path, model.interface, model.network, X)
+    except ValueError as error:
+        return None, [str(error)]
+    if found is not None and found.relative > DOUBTFUL:
+        return found, [
+            f"predictions differ from ONNX Runtime's by {found.relative:.1e} of the largest, more than "
+            "rounding usually does: look at both before you rely on this run"
+        ]
+    return found, []
+
+
 def _column(text: str) -> str | int:
     """Return a column as configurations have it: a position if it is written as an integer."""
     return int(text) if text.removeprefix("-").isdecimal() else text
@@ -272,11 +307,12 @@ def _fitting_task(
     values: dict[str, Any], directory: RunDirectory, model: Model, path: Path, asked: str | None
 ) -> TaskData:
     """Load the data with targets encoded for `asked`, or for what fits the network's number of outputs."""
-    widths = model.network.widths
+    n_inputs, n_outputs = math.prod(model.network.input_shape), model.network.n_outputs
 
     def load(output: str | None) -> TaskData:
         # The start weights are not written yet, and He ones do as well to load the data.
         network = values["network"] | {"output": output, "start": "he"}
+        network.setdefault("hidden", [])
         config = _checked(values | {"network": network}, directory)
         assert config is not None
         return Experiment.prepare(config).task
@@ -293,18 +329,18 @@ def _fitting_task(
             f"give the data that it was trained on{advice}",
             path=path,
         ) from error
-    if asked is None and (task.n_outputs != widths[-1] or (model.classes and not task.classes)):
+    if asked is None and (task.n_outputs != n_outputs or (model.classes and not task.classes)):
         with suppress(InputError):  # two classes as two outputs, or numbers that are classes
-            task = load("softmax" if widths[-1] > 1 else "sigmoid")
-    if widths[0] != task.n_features:
+            task = load("softmax" if n_outputs > 1 else "sigmoid")
+    if n_inputs != task.n_features:
         raise InputError(
-            f"the network takes {widths[0]} inputs, the data has {task.n_features} columns to predict from: "
+            f"the network takes {n_inputs} inputs, the data has {task.n_features} columns to predict from: "
             "give the data that it was trained on",
             path=path,
         )
-    if widths[-1] != task.n_outputs:
+    if n_outputs != task.n_outputs:
         raise InputError(
-            f"the network gives {widths[-1]} outputs, the targets with output {task.output} ask for "
+            f"the network gives {n_outputs} outputs, the targets with output {task.output} ask for "
             f"{task.n_outputs}: give the data that it was trained on",
             path=path,
         )

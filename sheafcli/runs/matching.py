@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from sheafcli.core.chain.network import Network
+from sheafcli.core.network import AnyNetwork
 from sheafcli.errors import InputError
 from sheafcli.interop.models import Model
 from sheafcli.tasks import TaskData
@@ -15,14 +16,14 @@ from sheafcli.tasks import TaskData
 MOST_NAMED = 12
 
 
-def matched(model: Model, task: TaskData) -> tuple[Network, tuple[str, ...]]:
+def matched(model: Model, task: TaskData) -> tuple[AnyNetwork, tuple[str, ...]]:
     """Return a model's network with inputs and outputs in the order of the data's, and what to say of it.
 
     Names that both sides have, in whatever order, are matched. A side whose names are numbers only is taken
     by position: data without names, and classes 0, 1, ... of a file whose data has words for them.
     InputError, without a place, where the names differ.
     """
-    network, notes = model.network, []
+    network, notes = model.network, list[str]()
     if model.features:
         order, note = _order("inputs", model.features, task.features, by_name=task.named)
         network = _with_inputs(network, order)
@@ -38,15 +39,15 @@ def matched(model: Model, task: TaskData) -> tuple[Network, tuple[str, ...]]:
         order, note = _order("classes", of_file, task.classes, by_name=by_name)
         network = _with_classes(network, order)
         notes += note
-        if network.widths[-1] == 1:
+        if network.n_outputs == 1:
             notes += meanings((), task.classes, network)
     return network, tuple(notes)
 
 
-def meanings(features: Sequence[str], classes: Sequence[str], network: Network) -> list[str]:
+def meanings(features: Sequence[str], classes: Sequence[str], network: AnyNetwork) -> list[str]:
     """Say what the inputs and outputs of a network are, where there are names for them."""
     notes = [f"the inputs are {_listed(features)}, in this order"] if features else []
-    if classes and network.widths[-1] == 1:
+    if classes and network.n_outputs == 1:
         notes.append(f"the one output is the probability of class {classes[1]}")
     elif classes:
         notes.append(f"the outputs are the classes {_listed(classes)}, in this order")
@@ -86,19 +87,35 @@ def _difference(what: str, of_file: Sequence[str], of_data: Sequence[str]) -> st
     )
 
 
-def _with_inputs(network: Network, order: list[int]) -> Network:
+def _with_inputs(network: AnyNetwork, order: list[int]) -> AnyNetwork:
+    network = _to_reorder(network, "inputs", order)
+    if not isinstance(network, Network):
+        return network
     first, *rest = network.weights
     return replace(network, weights=(np.ascontiguousarray(first[:, order]), *rest))
 
 
-def _with_classes(network: Network, order: list[int]) -> Network:
+def _with_classes(network: AnyNetwork, order: list[int]) -> AnyNetwork:
     """Put the outputs into an order; of one output for two classes, 1 - sigmoid(z) is sigmoid(-z)."""
+    network = _to_reorder(network, "classes", order)
+    if not isinstance(network, Network):
+        return network
     W, b = network.weights[-1], network.biases[-1]
-    if network.widths[-1] > 1:
+    if network.n_outputs > 1:
         W, b = W[order], b[order]
     elif order == [1, 0]:
         W, b = -W, -b
     return replace(network, weights=(*network.weights[:-1], W), biases=(*network.biases[:-1], b))
+
+
+def _to_reorder(network: AnyNetwork, what: str, order: list[int]) -> AnyNetwork:
+    """Return the network; InputError where it is no plain chain, and `what` would need another order."""
+    if not isinstance(network, Network) and order != sorted(order):
+        raise InputError(
+            f"the file has the {what} in another order than the data, and only those of a plain chain of "
+            "dense layers and ReLUs are put into another order: give the data in the file's order"
+        )
+    return network
 
 
 def _spelt_as(of_data: Sequence[str], of_file: Sequence[str]) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.reach import check_reach
+from sheafcli.core.network import AnyNetwork, check_samples
 from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
@@ -35,7 +35,7 @@ class Samples:
     other_part: str = ""
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
-    start: Network | None = None
+    start: AnyNetwork | None = None
 
     @property
     def trained_on(self) -> tuple[Array, Array]:
@@ -43,7 +43,7 @@ class Samples:
         return self.other if self.other is not None and self.part == "test" else (self.X, self.y)
 
     @classmethod
-    def choose(cls, run: RunDirectory, network: Network, data: str, limit: int | None) -> Samples:
+    def choose(cls, run: RunDirectory, network: AnyNetwork, data: str, limit: int | None) -> Samples:
         """Return the first `limit` samples of `data`: test, train, or the path of an .npz file of X and y."""
         if data in PARTS:
             return cls._of_task(run, network, data, limit)
@@ -56,7 +56,7 @@ class Samples:
         return replace(task, X=X[:limit], y=y[:limit], part=Path(data).name, other=taught, other_part="train")
 
     @classmethod
-    def _of_task(cls, run: RunDirectory, network: Network, part: str, limit: int | None) -> Samples:
+    def _of_task(cls, run: RunDirectory, network: AnyNetwork, part: str, limit: int | None) -> Samples:
         check_data_is_there(run)
         experiment = Experiment.load(run / "config.yaml")
         task = experiment.task
@@ -72,12 +72,12 @@ def _part(task: TaskData, part: str) -> tuple[Array, Array]:
     return (task.X_test, task.y_test) if part == "test" else (task.X_train, task.y_train)
 
 
-def _read(path: Path, network: Network) -> tuple[Array, Array]:
+def _read(path: Path, network: AnyNetwork) -> tuple[Array, Array]:
     arrays = read_npz(path)
     if not {"X", "y"} <= set(arrays):
         found = ", ".join(arrays) or "nothing"
         raise InputError(f"needs the arrays X and y; found {found}", path=path)
-    n_inputs, n_outputs = network.widths[0], network.widths[-1]
+    n_inputs, n_outputs = math.prod(network.input_shape), network.n_outputs
     try:
         X, y = inputs_of(arrays["X"], "X"), targets_of(arrays["y"], "y")
         if X.shape[1] != n_inputs:
@@ -85,7 +85,7 @@ def _read(path: Path, network: Network) -> tuple[Array, Array]:
         if len(X) != len(y):
             raise ValueError(f"X has {len(X)} samples and y has {len(y)}; they must agree")
         y = encoded(y, network.output.name, n_outputs, "y")
-        check_reach(network, X, y)
+        check_samples(network, X, y)
         return X, y
     except ValueError as error:
         raise InputError(str(error), path=path) from error

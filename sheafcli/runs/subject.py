@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sheafcli.core.chain.network import Network
+from sheafcli.core.network import AnyNetwork
 from sheafcli.runs.data_files import changed_data, check_data_is_there
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, check_parts
@@ -20,7 +20,7 @@ class Subject:
     """
 
     name: str
-    network: Network
+    network: AnyNetwork
     task: TaskData
     seed: int
     run: RunDirectory | None

@@ -14,7 +14,14 @@ from sheafcli.interop.npz import read_npz
 from sheafcli.tasks.data import OutputName, TaskData, encoding_of
 from sheafcli.tasks.specification import TaskSpecification, choose_output
 from sheafcli.tasks.table_target import MAX_CLASSES
-from sheafcli.tasks.targets import encoded, inputs_of, note_on_quantities, targets_of
+from sheafcli.tasks.targets import (
+    encoded,
+    inputs_of,
+    note_on_images,
+    note_on_quantities,
+    sample_shape,
+    targets_of,
+)
 
 KEYS = ("X_train", "y_train", "X_test", "y_test")
 
@@ -22,8 +29,9 @@ KEYS = ("X_train", "y_train", "X_test", "y_test")
 class NpzArrays(TaskSpecification):
     """Arrays X_train, y_train, X_test, y_test of an .npz file, taken as they are.
 
-    X is samples x features, y is samples x outputs (or one value a sample). By default the output
-    is read off the targets: one column of 0 and 1 is sigmoid, one-hot rows are softmax, all else
+    X is samples x features, or images: samples x rows x columns, or samples x channels x rows x columns
+    (one to three axes after the channels). y is samples x outputs (or one value a sample). By default the
+    output is read off the targets: one column of 0 and 1 is sigmoid, one-hot rows are softmax, all else
     is identity. With output softmax, whole numbers 0, ..., k - 1, one a sample, are classes, and rows
     may be shares; with output sigmoid, several columns of 0 and 1 are so many yes-or-no targets.
     Other arrays in the file are left alone.
@@ -43,13 +51,19 @@ class NpzArrays(TaskSpecification):
             )
         try:
             # One by one, so that what is converted is let go before the next.
+            shape, image = sample_shape(arrays["X_train"]), note_on_images(arrays["X_train"], "X_train")
+            shape_of_test = sample_shape(arrays["X_test"])
             X_train, X_test = (inputs_of(arrays.pop(key), key) for key in ("X_train", "X_test"))
             y_train, y_test = (targets_of(arrays.pop(key), key) for key in ("y_train", "y_test"))
             _check_agreement("X_train", X_train, "y_train", y_train, axis=0, what="samples")
             _check_agreement("X_test", X_test, "y_test", y_test, axis=0, what="samples")
-            _check_agreement("X_train", X_train, "X_test", X_test, axis=1, what="features")
             _check_agreement("y_train", y_train, "y_test", y_test, axis=1, what="outputs")
-            notes = _constant_columns(y_train)
+            _check_agreement("X_train", X_train, "X_test", X_test, axis=1, what="features")
+            if shape_of_test != shape:
+                raise ValueError(
+                    f"samples of X_train have the shape {shape}, of X_test {shape_of_test}; they must agree"
+                )
+            notes = ([] if image is None else [image]) + _constant_columns(y_train)
             fitting = get_args(OutputName) if output else (_default_output(y_train, y_test),)
             chosen = choose_output(output, fitting, "arrays")
             n_outputs = _n_outputs(chosen, y_train, y_test)
@@ -72,6 +86,7 @@ class NpzArrays(TaskSpecification):
             classes=tuple(str(code) for code in range(n_classes)),
             named=False,
             notes=tuple(notes),
+            shape=shape,
         )
 
     def _error(self, message: str) -> InputError:

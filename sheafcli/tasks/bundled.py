@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from sheafcli.core.types import Shape
 from sheafcli.errors import InputError
 from sheafcli.tasks.data import TaskData, class_outputs, encode_classes
 from sheafcli.tasks.partition import Partition, Standardize, TestFraction
@@ -25,6 +26,7 @@ class BundledTask(TaskSpecification):
     standardize: Standardize = True
 
     target: ClassVar[str]
+    shape: ClassVar[Shape] = ()
 
     def _load(
         self, bunch: Any, classes: tuple[str, ...], seed: np.random.SeedSequence, output: str | None
@@ -44,6 +46,7 @@ class BundledTask(TaskSpecification):
             features=tuple(str(name) for name in bunch.feature_names),
             targets=(self.target,),
             classes=classes,
+            shape=self.shape,
         )
 
 
@@ -52,6 +55,7 @@ class Digits(BundledTask):
 
     kind: Literal["digits"] = Field("digits", description="Handwritten digits of 8 x 8 pixels.")
     target: ClassVar[str] = "digit"
+    shape: ClassVar[Shape] = (1, 8, 8)
 
     def load(self, seed: np.random.SeedSequence, output: str | None) -> TaskData:
         """Load the pictures as rows of 64 pixels, and their digits as classes."""

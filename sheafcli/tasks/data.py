@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.network import is_finite
-from sheafcli.core.types import Array
+from sheafcli.core.types import Array, Shape
 
 OutputName: TypeAlias = Literal["identity", "sigmoid", "softmax"]
 
@@ -35,6 +36,8 @@ class TaskData:
         say (softmax, and sigmoid with one output).
     classes : the name of each class, in the order of the codes 0, 1, ...; empty for identity.
     named : whether the names of features and classes come with the data; else they are numbers only.
+    shape : the shape of a sample where it is an image, channels x rows x columns, which the columns of X hold
+        in C order; (n_features,) otherwise.
     notes : how the data was read where it could be read otherwise, a sentence each, to be said aloud.
     """
 
@@ -48,8 +51,13 @@ class TaskData:
     classes: tuple[str, ...]
     named: bool = True
     notes: tuple[str, ...] = ()
+    shape: Shape = ()
 
     def __post_init__(self) -> None:
+        if not self.shape:
+            object.__setattr__(self, "shape", (self.n_features,))
+        if math.prod(self.shape) != self.n_features:
+            raise ValueError(f"{self.n_features} features do not fill the shape {self.shape}")
         for name in ("X_train", "y_train", "X_test", "y_test"):
             array = getattr(self, name)
             if array.dtype != np.float64 or array.ndim != 2 or array.size == 0:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from sheafcli.core.types import Array
+from sheafcli.core.types import Array, Shape
 from sheafcli.tasks.data import OutputName, TaskData
 
 TestFraction: TypeAlias = Annotated[
@@ -62,6 +62,7 @@ class Partition:
         targets: tuple[str, ...],
         classes: tuple[str, ...],
         notes: tuple[str, ...] = (),
+        shape: Shape = (),
     ) -> TaskData:
         """Cut encoded tables, samples x features and samples x outputs, into a task's data.
 
@@ -83,4 +84,5 @@ class Partition:
             targets=targets,
             classes=classes,
             notes=notes,
+            shape=shape,
         )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.magnitude import check_magnitude
-from sheafcli.core.types import Array
+from sheafcli.core.types import Array, Shape
 from sheafcli.tasks.data import encode_classes
 
 SUM_TOLERANCE = 1e-5
@@ -19,8 +19,36 @@ MAX_DISTINCT = 20
 
 
 def inputs_of(array: NDArray[Any], name: str) -> Array:
-    """Return inputs, samples x features, in float64; ValueError unless they are numbers in range."""
-    return _matrix(array, name, "features")
+    """Return inputs, samples x features, in float64; ValueError unless they are numbers in range.
+
+    Images, samples x (channels x) up to three axes, are flattened in C order; see `sample_shape`.
+    """
+    flat = array.reshape(len(array), -1) if 2 < array.ndim <= 5 and array.size else array
+    return _matrix(flat, name, "features, or samples x (channels x) rows x columns of images")
+
+
+def sample_shape(array: NDArray[Any]) -> Shape:
+    """Return the shape of a sample of inputs: (features,), or channels x rows x columns of an image.
+
+    Images without a channels axis, samples x rows x columns, have one channel.
+    """
+    return (1, *array.shape[1:]) if array.ndim == 3 else array.shape[1:]
+
+
+def note_on_images(array: NDArray[Any], name: str) -> str | None:
+    """Say how an array of images is read where it could be read otherwise; None where it could not."""
+    size = " x ".join(map(str, array.shape[1:]))
+    if array.ndim == 3:
+        return (
+            f"{name} is samples x {size} and is read as images of one channel; if the first length is that "
+            f"of channels, set network.input: [{array.shape[1]}, {array.shape[2]}]"
+        )
+    if array.ndim > 3 and array.shape[-1] in (1, 3, 4) and array.shape[1] == array.shape[2]:
+        return (
+            f"{name} is samples x {size} and is read as images of {array.shape[1]} channels; if the channels "
+            "come last, move them: numpy.moveaxis(X, -1, 1)"
+        )
+    return None
 
 
 def targets_of(array: NDArray[Any], name: str) -> Array:

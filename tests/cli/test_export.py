@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sheafcli.config.architecture import build
 from sheafcli.core.chain.network import Network
 from sheafcli.interop.networks import network_arrays, read_network
+from sheafcli.runs.files import write_npz
 
 OUTPUTS = {"identity": 2, "sigmoid": 1, "softmax": 3}
 
@@ -97,3 +99,41 @@ def test_a_run_without_a_network_is_not_exported(refused, run):
 def test_a_directory_is_no_file_to_replace(refused, run, folder):
     (folder / "out.npz").mkdir()
     refused("export", run, "out.npz", "--overwrite", words="cannot be written")
+
+
+@pytest.fixture
+def graph_run(sheaf, folder):
+    """A run of a small residual network on digits, as it starts."""
+    layers = [
+        {"conv": {"channels": 3, "kernel": 3, "padding": "same"}},
+        {"residual": ["relu", {"conv": {"channels": 4, "kernel": 3, "stride": 2, "padding": "same"}}]},
+        "global_average_pool",
+    ]
+    network = build(layers, (1, 8, 8), 10, "softmax", 0)
+    write_npz(folder / "model.npz", network_arrays(network))
+    assert sheaf("import", "model.npz", "--output", "run").code == 0
+    return network
+
+
+def test_a_graph_goes_through_an_npz_file_to_the_bit(sheaf, graph_run):
+    assert sheaf("export", "run", "out.npz").code == 0
+    X = np.random.default_rng(0).normal(size=(4, 64))
+    assert read_network(Path("out.npz")).predict(X).tobytes() == graph_run.predict(X).tobytes()
+
+
+def test_onnxruntime_predicts_what_a_graph_does_by_the_lines_that_are_shown(sheaf, graph_run):
+    import onnxruntime
+
+    out = sheaf("export", "run", "out.onnx").out.splitlines()
+    assert out[2] == "X is samples x 1 x 8 x 8, of type float32."
+    X = np.random.default_rng(0).normal(size=(20, 1, 8, 8)).astype(np.float32)
+    (found,) = eval(out[1].removeprefix("Load it with: "), {"onnxruntime": onnxruntime, "X": X})
+    np.testing.assert_allclose(found, graph_run.predict(X.astype(np.float64)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_state_dict_of_a_graph_is_refused_with_what_to_write(sheaf, graph_run, suffix):
+    outcome = sheaf("export", "run", f"out{suffix}")
+    assert outcome.code == 2
+    assert "this one has conv_1 (Convolution)" in outcome.err
+    assert "write .onnx or .npz" in " ".join(outcome.err.split())

@@ -283,6 +283,7 @@ def test_ctrl_c_ends_any_command_with_status_1(sheaf, run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sheafcli.cli.diagnose.examine_run", interrupted)
+    before = signal.getsignal(signal.SIGINT)
     outcome = sheaf("diagnose", run)
     assert (outcome.code, outcome.out, outcome.err) == (1, "", "error: interrupted\n")
-    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is before

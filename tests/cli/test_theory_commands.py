@@ -51,6 +51,7 @@ class TestVerify:
         "|det delta_Omega| = 1",
         "positive definite",
         "harmonic extension",
+        "one stationary point",
         "decays",
         "a pin",
     )

@@ -100,7 +100,7 @@ baselines = st.builds(
             "stop_when": st.fixed_dictionaries(
                 {}, optional={"train_loss": st.none() | positive, "seconds": st.none() | positive}
             ),
-            "precision": st.sampled_from(["double", "single"]),
+            "precision": st.sampled_from(["auto", "double", "single"]),
             "log_every": st.just("auto") | counts,
         },
     ).filter(lambda keys: keys.get("weight_decay", 0) * keys.get("learning_rate", 0.01) < 1),
@@ -173,6 +173,8 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "  n_test: 100\n"
         "network:\n"
         "  hidden: [3, 4]\n"
+        "  layers: null\n"
+        "  input: null\n"
         "  output: null\n"
         "  start: he\n"
         "training:\n"
@@ -200,7 +202,7 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "  stop_when:\n"
         "    train_loss: null\n"
         "    seconds: null\n"
-        "  precision: double\n"
+        "  precision: auto\n"
         "  log_every: auto\n"
     )
 

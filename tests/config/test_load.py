@@ -33,7 +33,13 @@ def test_defaults_of_the_shortest_configuration(tmp_path):
     assert config.name == "my-run.2"
     assert config.seed == 0
     assert config.task.kind == "paraboloid"
-    assert config.network.model_dump() == {"hidden": (30,), "output": None, "start": "he"}
+    assert config.network.model_dump() == {
+        "hidden": (30,),
+        "layers": None,
+        "input": None,
+        "output": None,
+        "start": "he",
+    }
     assert config.training.model_dump() == {
         "method": "heat",
         "steps": 100_000,
@@ -59,7 +65,7 @@ DESCENT = {
     "batch_size": None,
     "weight_decay": 0.0,
     "stop_when": {"train_loss": None, "seconds": None},
-    "precision": "double",
+    "precision": "auto",
     "log_every": "auto",
 }
 
@@ -422,7 +428,7 @@ def test_an_option_without_its_section_is_refused_with_its_line(tmp_path):
             "schedule: cosin",
             "schedule: given cosin; must be one of constant, linear, cosine; did you mean cosine?",
         ),
-        ("precision: half", "precision: given half; must be one of double, single"),
+        ("precision: half", "precision: given half; must be one of auto, double, single"),
         ("optimizer: [sgd]", "optimizer: given [sgd]; must be one of sgd, momentum, adam"),
         ("stop_when: 0.1", f"stop_when: given 0.1; must be {STOP_WHEN}"),
         ("stop_when: null", f"stop_when: given null; must be {STOP_WHEN}"),
@@ -485,7 +491,7 @@ def test_discord_that_is_due_beside_the_rows_is_named_with_its_line(tmp_path, me
         ("network: {hidden: 30}", 2, "network.hidden: given 30; must be a list of at most 64 items"),
         ("network: {hidden: {a: 1}}", 2, "network.hidden: given {a: 1}; must be a list"),
         (f"network: {{hidden: [{'1,' * 65}]}}", 2, "must be a list of at most 64 items"),
-        ("network:\n  output: softmax", 2, "network.hidden: missing; must be a list"),
+        ("network:\n  output: softmax", 2, "network.hidden: missing; must be the widths"),
         (
             "network:\n  hidden: [1]\n  output: softmx",
             4,
@@ -494,7 +500,7 @@ def test_discord_that_is_due_beside_the_rows_is_named_with_its_line(tmp_path, me
         ),
         ("network:\n  hidden: [1]\n  start: null", 4, "network.start: given null; must be he, or the"),
         ("network:\n  hidden: [1]\n  start: 3", 4, "network.start: given 3; must be he, or the path"),
-        ("seed: 3", 1, "network: missing; must be a mapping of hidden, output, start"),
+        ("seed: 3", 1, "network: missing; must be a mapping of hidden, layers, input, output, start"),
     ],
 )  # fmt: skip
 def test_wrong_networks_are_named_with_their_line(tmp_path, text, line, message):

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from sheafcli.config import load_config
+from sheafcli.config.layers import LAYERS, PLAIN
 from sheafcli.config.reference import reference
 from sheafcli.config.schema import Config, DiagnosticsSpec, NetworkSpec
 from sheafcli.config.training import (
@@ -52,7 +53,7 @@ def test_every_key_is_described_in_a_sentence(model: type[BaseModel]):
 def test_a_row_says_key_type_default_and_reason():
     rows = reference().splitlines()
     assert (
-        "| `hidden` | a list of at most 64 items, each item an integer from 1 to 65536 | required "
+        "| `hidden` | a list of at most 64 items, each item an integer from 1 to 65536, or null | `null` "
         f"| {NetworkSpec.model_fields['hidden'].description} |"
     ) in rows
     assert any(row.startswith("| `beta` | a finite number above 0, or auto | `auto` |") for row in rows)
@@ -77,6 +78,8 @@ def test_every_section_and_variant_has_its_heading():
         "## `task`",
         *(f"### `kind: {kind}`" for kind in TASKS),
         "## `network`",
+        "### `network.layers`",
+        *(f"#### `{name}`" for name in LAYERS if name not in PLAIN),
         "## `training`",
         "### `method: heat`",
         "### `method: equilibrium`",

@@ -149,7 +149,7 @@ def jacobian(function, v, step=1e-4):
 
 def assert_state(session, plain, tolerance=1e-10):
     """Demand that a session's weights and stalks are those of the plain state."""
-    network, stalks = session.network(), session.cochain().stalks()
+    network, stalks = session.network(), session.stalks()
     for layer, (W, b, z) in enumerate(zip(plain.W, plain.b, plain.z, strict=True), start=1):
         for actual, expected, name in (
             (network.weights[layer - 1], W, f"W{layer}"),

@@ -5,8 +5,9 @@ import pytest
 from oracles import PHI, problem
 
 from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.training.backprop import gradient
 from sheafcli.core.outputs import output_named
-from sheafcli.core.training.backprop import Backprop, gradient
+from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.optimizers import SGD
 
 

@@ -517,7 +517,7 @@ def test_single_precision_is_single_throughout(method, optimizer):
         ({"steps": 2.5}, "steps must be a whole number above 0, got 2.5"),
         ({"batch_size": True}, "batch_size must be a whole number above 0, got True"),
         ({"schedule": "step"}, "schedule must be one of constant, linear, cosine, got 'step'"),
-        ({"precision": "half"}, "precision must be one of double, single, got 'half'"),
+        ({"precision": "half"}, "precision must be one of auto, double, single, got 'half'"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0 and finite, got -0.1"),
         ({"weight_decay": np.nan}, "weight_decay must be at least 0 and finite, got nan"),
     ],

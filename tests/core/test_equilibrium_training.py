@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from closed_form import effective_resistance
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracles import problem
@@ -13,14 +14,14 @@ from strategies import networks, seeds
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import residuals, training_discord, training_energy
-from sheafcli.core.chain.equilibrium import effective_resistance
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.chain.training.backprop import gradient
+from sheafcli.core.chain.training.equilibrium import TOLERANCE, EquilibriumRule
+from sheafcli.core.chain.training.layers import Batch, Parameters
 from sheafcli.core.edge import edges
-from sheafcli.core.training.backprop import gradient
-from sheafcli.core.training.equilibrium import TOLERANCE, Equilibrium, EquilibriumRule
-from sheafcli.core.training.layers import Batch, Parameters
+from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.optimizers import SGD, Adam
 
 EXACT, STEP = 1e-13, 1e-5

@@ -33,7 +33,7 @@ def test_joint_euler_steps_match_the_reference(name):
         session.advance(int(step) - session.step)
         assert session.step == step
         trained = session.network()
-        found = session.cochain().stalks()
+        found = session.stalks()
         found |= {f"W{layer}": W for layer, W in enumerate(trained.weights, start=1)}
         found |= {f"b{layer}": b for layer, b in enumerate(trained.biases, start=1)}
         discords = {

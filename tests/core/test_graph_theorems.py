@@ -8,6 +8,7 @@ from strategies import networks, seeds
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import discord, residuals
+from sheafcli.core.chain.network import Network
 from sheafcli.core.sweep import (
     assemble,
     coboundary,
@@ -17,7 +18,15 @@ from sheafcli.core.sweep import (
     pull_back,
     resist,
 )
-from sheafcli.core.theorems import descend, energy, forward_coordinates, harmonic_extension, triangularity
+from sheafcli.core.theorems import (
+    descend,
+    energy,
+    forward_coordinates,
+    harmonic_extension,
+    relaxes,
+    sampled_triangularity,
+    triangularity,
+)
 
 
 def draw(seed, *shape):
@@ -128,3 +137,38 @@ def test_at_held_stalks_the_energy_is_the_chain_s(network, seed):
             cochain.a[layer][:] = stalks[2 * layer - 1]
     expected = 0.5 * sum(discord(residuals(network, X, cochain)).values())
     assert np.mean(energy(graph, X, coordinates)[0]) == pytest.approx(expected, rel=1e-12)
+
+
+@given(graphs(), seeds)
+def test_sampled_columns_show_the_triangle_too(graph, seed):
+    at = linearize(graph, draw(seed, 2, *graph.input_shape))
+    assert sampled_triangularity(at, columns=5, seed=seed) == (graph.dimension, 0.0, 0.0)
+
+
+def test_a_column_that_is_not_of_a_triangle_is_seen(monkeypatch):
+    """A product that reaches back, and a diagonal that is not -1, are told as what they are."""
+    graph = graph_of(Network.he([2, 3, 1], seed=0))
+    at = linearize(graph, draw(0, 2, 2))
+
+    def bent(at, x):
+        return {i: 0.5 * stalk for i, stalk in x.items()} | {graph.heads[0].index: sum_of(x)}
+
+    def sum_of(x):
+        return np.repeat(0.25 * graph.join(x).sum(axis=1)[:, None], 3, axis=1)
+
+    monkeypatch.setattr("sheafcli.core.theorems.coboundary", bent)
+    figures = sampled_triangularity(at)
+    assert figures.above == 0.25
+    assert figures.diagonal == 1.5
+
+
+@settings(max_examples=10, deadline=None)
+@given(graphs(activations=SMOOTH), seeds)
+def test_from_random_stalks_descent_ends_at_the_forward_pass(graph, seed):
+    X = draw(seed, 2, *graph.input_shape)
+    ended = relaxes(graph, X, starts=2, seed=seed)
+    assert len(ended) == 4
+    for i, one in enumerate(ended):
+        delta = assemble(linearize(graph, X), i // 2).toarray()
+        smallest = np.linalg.svd(delta, compute_uv=False)[-1]
+        assert one.distance <= 4 * np.sqrt(2 * one.energy) / smallest + 1e-9

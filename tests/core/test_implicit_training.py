@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from closed_form import equilibrium
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import problem
@@ -12,16 +13,15 @@ from strategies import seeds
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import training_energy
-from sheafcli.core.chain.equilibrium import equilibrium
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.tail import rectified
+from sheafcli.core.chain.training.backprop import gradient
+from sheafcli.core.chain.training.layers import Parameters
 from sheafcli.core.envelope import Envelope
 from sheafcli.core.outputs import output_named
 from sheafcli.core.training import implicit
-from sheafcli.core.training.backprop import gradient
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.implicit import CYCLE, SOFT_STEPS, Cost, Implicit, balance, revive, softness
-from sheafcli.core.training.layers import Parameters
 from sheafcli.core.training.least_squares import LeastSquares, forward, sensitivities
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]

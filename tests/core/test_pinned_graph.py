@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from closed_form import effective_resistance as chain_resistance
+from closed_form import equilibrium, resistances
 from graphs import graph_of, graphs
 from hypothesis import given, settings
 from scipy.sparse.linalg import splu
 from strategies import networks, seeds
 
-from sheafcli.core.chain.equilibrium import effective_resistance as chain_resistance
-from sheafcli.core.chain.equilibrium import equilibrium, resistances
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.chain.spectrum import spectrum
 from sheafcli.core.edge import edges as chain_edges
 from sheafcli.core.graph import Graph, Node
 from sheafcli.core.lanczos import inverse_product, laplacian_product, spectrum_ends
@@ -249,7 +248,7 @@ def test_conjugate_gradients_solve_every_sample():
     A = root @ np.swapaxes(root, 1, 2) + np.eye(30)
     b = draw(1, 5, 30)
     b[2] = 0.0
-    x = conjugate_gradients(lambda v: np.einsum("sij,sj->si", A, v), b, 1e-13)
+    x = conjugate_gradients(lambda v, _: np.einsum("sij,sj->si", A, v), b, 1e-13)
     assert_close(x, np.linalg.solve(A, b[:, :, None])[:, :, 0], 1e-9)
 
 
@@ -281,39 +280,28 @@ def test_an_output_that_nothing_can_move_is_told():
     np.testing.assert_allclose(pulled.multipliers[0], [-1, -1, -1, -0.5, -0.5, -0.5])
 
 
-@settings(max_examples=30)
-@given(networks(), seeds)
-def test_the_spectrum_of_a_chain_is_its_own(network, seed):
-    X = draw(seed, 2, network.widths[0])
-    found, expected = spectrum_ends(graph_of(network), X, tolerance=0.0), spectrum(network, X)
-    np.testing.assert_allclose(found.largest, expected.largest, rtol=1e-12)
-    np.testing.assert_allclose(1.0 / found.gap, 1.0 / expected.gap, rtol=1e-9)
-
-
 @settings(max_examples=40)
 @given(graphs(), seeds)
 def test_both_ends_are_those_of_the_dense_laplacian(graph, seed):
     x = draw(seed, 1, *graph.input_shape)
     delta = assemble(linearize(graph, x), 0).toarray()
     singular = np.linalg.svd(delta, compute_uv=False)
-    found = spectrum_ends(graph, x)
+    found = spectrum_ends(linearize(graph, x))
     assert found.largest[0] == pytest.approx(singular[0] ** 2, rel=1e-9)
     assert found.gap[0] == pytest.approx(singular[-1] ** 2, rel=1e-8)
     assert np.max(found.left) < 1e-8
     for vector, value in ((found.fiedler[0], found.gap[0]), (found.top[0], found.largest[0])):
         assert np.linalg.norm(vector) == pytest.approx(1.0)
         assert np.linalg.norm(delta @ vector) ** 2 == pytest.approx(value, rel=1e-6)
-    np.testing.assert_allclose(found.energy(found.top).sum(axis=1), 1.0)
-    np.testing.assert_allclose(found.condition, found.largest / found.gap)
 
 
 @given(graphs(), seeds)
 def test_the_products_are_those_of_the_laplacian_and_its_inverse(graph, seed):
     at = linearize(graph, draw(seed, 1, *graph.input_shape))
     delta, v = assemble(at, 0).toarray(), draw(seed + 1, graph.dimension)
-    assert_close(laplacian_product(at, v), delta.T @ (delta @ v), 1e-10)
+    assert_close(laplacian_product(at, v[None])[0], delta.T @ (delta @ v), 1e-10)
     inverse = np.linalg.inv(delta)
-    assert_close(inverse_product(at, v), inverse @ (inverse.T @ v), 1e-9)
+    assert_close(inverse_product(at, v[None])[0], inverse @ (inverse.T @ v), 1e-9)
 
 
 def test_a_forward_pass_has_no_discord():

@@ -151,5 +151,5 @@ def test_samples_that_did_not_settle_are_named():
     with np.load(GOLDEN / "pinned_circular_sgd.npz") as arrays:
         X, y = arrays["X"], arrays["Y"]
     diagnosis = diagnose(read_network(GOLDEN / "pinned_circular_sgd.npz"), X, y)
-    diagnosis.extension.converged[[3, 17]] = False
+    diagnosis.equilibrium.converged[[3, 17]] = False
     assert diagnosis.unsettled == [3, 17]

@@ -12,14 +12,13 @@ from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.local_fit import local_fits
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.repair import repairs
+from sheafcli.core.fault.evidence import UNCERTAIN, posterior
 from sheafcli.diagnostics import fault
 from sheafcli.diagnostics.fault import (
     FAULT_COLUMNS,
-    UNCERTAIN,
     fault_table,
     likeliest_of,
     part_name,
-    posterior,
     samples_tried,
 )
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from closed_form import effective_resistance
 
 from sheafcli.config.training import BackpropSpec, HeatSpec
-from sheafcli.core.chain.equilibrium import effective_resistance
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf
 from sheafcli.core.outputs import output_named
@@ -115,8 +115,8 @@ def test_neurons_are_held_at_the_kink_from_a_quarter_of_the_samples(held, severi
     case = examined(biased(0.0, 0.0, 0.0, 0.0), LINE)
     states = np.zeros((40, 4), dtype=np.int8)
     states[:held, 2] = 2
-    extension = replace(case.diagnosis.extension, states=(states,))
-    findings = [*held_at_kink(replace(case, diagnosis=replace(case.diagnosis, extension=extension)))]
+    extension = replace(case.diagnosis.equilibrium, states=(states,))
+    findings = [*held_at_kink(replace(case, diagnosis=replace(case.diagnosis, equilibrium=extension)))]
     assert [(f.severity, f.neurons) for f in findings] == ([] if severity is None else [(severity, (2,))])
 
 
@@ -190,13 +190,15 @@ def test_values_are_those_of_all_samples_of_both_parts():
     network, other = Network.he([3, 5, 4, 1], seed=2), 3.0 * NOISE[:50] + 7.0
     case = examined(network, NOISE, other=(other, np.zeros((50, 1))))
     X = np.concatenate([NOISE, other])
-    z = [X, *network.pre_activations(X)[:-1]]
-    a = [X, *(np.maximum(part, 0.0) for part in z[1:])]
-    for values, one, two in zip(case.values, z, a, strict=True):
-        np.testing.assert_array_equal([values.lowest, values.highest], [one.min(axis=0), one.max(axis=0)])
+    stalks = [X]
+    for z in network.pre_activations(X):
+        stalks += [z, np.maximum(z, 0.0)]
+    for values, stalk in zip([case.values[i] for i in sorted(case.values)], stalks[:-1], strict=True):
+        np.testing.assert_array_equal([values.lowest, values.highest], [stalk.min(axis=0), stalk.max(axis=0)])
         np.testing.assert_allclose(
-            [values.mean, values.spread], [two.mean(axis=0), two.std(axis=0)], rtol=1e-9
+            [values.mean, values.spread], [stalk.mean(axis=0), stalk.std(axis=0)], rtol=1e-9
         )
+    np.testing.assert_array_equal([case.inputs.lowest, case.inputs.highest], [X.min(axis=0), X.max(axis=0)])
 
 
 def test_update_gains_of_a_linear_chain_are_its_closed_form():

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from closed_form import effective_resistance
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sheafcli.core.chain.equilibrium import effective_resistance
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.diagnostics import pinned
@@ -85,7 +85,8 @@ def test_shares_of_the_resistance_are_of_one_whole(problem):
 def test_samples_are_taken_in_blocks_without_a_difference(monkeypatch):
     network, X = drawn([3, 5, 4, 2], "softmax", 0), np.random.default_rng(0).normal(size=(11, 3))
     whole = resistance_shares(network, X)
-    monkeypatch.setattr(pinned, "BLOCK_ENTRIES", 30)  # three samples
+    three = lambda n, entries: (slice(i, i + 3) for i in range(0, n, 3))  # noqa: E731
+    monkeypatch.setattr("sheafcli.core.resistance.blocks", three)
     assert resistance_shares(network, X) == pytest.approx(whole, rel=1e-12)
 
 

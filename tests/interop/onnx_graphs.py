@@ -69,6 +69,7 @@ def graph(body, given="float[N,4] x", gives="float[] y", opset=17, kind=np.float
     """A model of the nodes in `body`; the arrays that they name are put in, floats in `kind`."""
     parsed = onnx.parser.parse_graph(f"g ({given}) => ({gives}) {{ {body} }}")
     used = {name for node in parsed.node for name in node.input}
+    used -= {name for node in parsed.node for name in node.output}
     floats = {name: array.astype(kind) for name, array in CONSTANTS.items() if name in used}
     held = floats | WHOLE | (arrays or {})
     parsed.initializer.extend(

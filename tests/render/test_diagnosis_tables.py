@@ -24,6 +24,13 @@ def printed(table, encoding="utf-8", colours=None):
     return raw.getvalue().decode(encoding).replace("|", " ").splitlines()
 
 
+def edges_of(samples):
+    """Return the names of the edges that a table of samples has, each with its operation."""
+    names = [name.removeprefix("discord_") for name in samples if name.startswith("discord_")]
+    names = names or sorted(set(samples["worst_edge"]))
+    return pd.DataFrame({"edge": names, "operation": [name.partition("_")[0] for name in names]})
+
+
 def assert_fits(lines):
     assert max(cell_len(line.rstrip()) for line in lines) <= 80
     assert "…" not in "".join(lines)
@@ -42,6 +49,7 @@ def layers(n, largest=1e7):
             "part": ["neuron 12345", "input 54321", "layer"][n % 3],
             "explainable": np.append(np.linspace(0.0, 0.8, n - 1), np.nan),
             "loss": 1.25,
+            "fitted_loss": np.linspace(0.9, 1.2, n),
             "repaired_loss": np.linspace(1.2e-7, 1.2, n),
         }
     )
@@ -180,7 +188,7 @@ def samples(n, kind):
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_the_worst_samples_come_first(kind, encoding):
     frame = samples(300, kind)
-    lines = printed(samples_table(frame, 5), encoding)
+    lines = printed(samples_table(frame, edges_of(frame), 5), encoding)
     assert_fits(lines)
     assert "(5 of 300)" in lines[0]
     worst = frame.nlargest(5, "discord")
@@ -195,13 +203,13 @@ def test_the_worst_samples_come_first(kind, encoding):
 
 
 def test_fewer_samples_than_asked_for_are_all_shown():
-    lines = printed(samples_table(samples(2, "classes"), 5))
+    lines = printed(samples_table(samples(2, "classes"), edges_of(samples(2, "classes")), 5))
     assert "(2 of 2)" in lines[0]
 
 
 def test_samples_without_discord_have_no_bars():
     frame = samples(3, "neither").assign(discord=0.0, share=0.0)
-    assert_fits(printed(samples_table(frame, 3)))
+    assert_fits(printed(samples_table(frame, edges_of(frame), 3)))
 
 
 def test_colours_say_how_grave_and_which_operation():
@@ -209,3 +217,10 @@ def test_colours_say_how_grave_and_which_operation():
     text = "\n".join(printed(findings_table(graves), colours="truecolor"))
     styles = [re.search(rf"\x1b\[([\d;]+)m{severity}", text)[1] for severity in ("error", "warning", "info")]
     assert len(set(styles)) == 3
+
+
+def test_evidence_of_first_order_is_called_so():
+    frame = layers(3)
+    assert printed(blame_table(frame, "train"))[0].startswith("Which layer is at fault")
+    lines = printed(blame_table(frame.assign(fitted_loss=np.nan, explainable=np.nan), "train"))
+    assert lines[0].startswith("What a change of one layer alone explains, to first order")

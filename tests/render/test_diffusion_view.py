@@ -11,12 +11,12 @@ from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.image import imread
 from rich.console import Console
 
-from sheafcli.core.chain import trace as trace_module
+from sheafcli.core import trace as trace_module
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import diffuse
-from sheafcli.core.chain.integrators import Euler
+from sheafcli.core.chain.diffusion import HeatEquation, diffuse
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.trace import Recorder
+from sheafcli.core.integrators import Euler
+from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import crossings_table, trace_table
 from sheafcli.render import diffusion as view_module
 from sheafcli.render.diffusion import LiveTrace, diffusion_figures, diffusion_table
@@ -26,13 +26,6 @@ from sheafcli.render.style import save_figure
 class FakeTerminal(io.StringIO):
     def isatty(self):
         return True
-
-
-class Still:
-    """An equation whose stalks somebody else moves."""
-
-    def __init__(self, network, X, cochain):
-        self.network, self.X, self.cochain, self.evaluations = network, X, cochain, 0
 
 
 def recorded(widths=(2, 4, 3, 2), *, samples=2, steps=400, watch=(("z1", 0), ("z1", 1)), **options):
@@ -82,7 +75,7 @@ class TestRecorder:
         monkeypatch.setattr(trace_module, "MOST_CROSSINGS", 5)
         network = Network.he([2, 3, 1])
         cochain = Cochain(network.widths, 1)
-        recorder, equation = Recorder(), Still(network, np.zeros((1, 2)), cochain)
+        recorder, equation = Recorder(), HeatEquation(network, np.zeros((1, 2)), cochain)
         for step in range(10):
             cochain.z[1][:] = (-1.0) ** step
             recorder.observe(equation, step, 0.5 * step)
@@ -99,7 +92,7 @@ class TestRecorder:
     def test_patterns_are_of_neurons_in_path_order_the_last_first(self):
         network = Network.he([2, 2, 1, 1])
         cochain = Cochain(network.widths, 1)
-        recorder, equation = Recorder(), Still(network, np.zeros((1, 2)), cochain)
+        recorder, equation = Recorder(), HeatEquation(network, np.zeros((1, 2)), cochain)
         for step, (z1, z2) in enumerate((([1, -1], [-1]), ([1, -1], [1]), ([-1, -1], [1]))):
             cochain.z[1][0], cochain.z[2][0] = z1, z2
             recorder.observe(equation, step, step)
@@ -114,7 +107,7 @@ class TestRecorder:
         network = Network.he([2, 3, 1])
         goal = Cochain.forward(network, np.ones((2, 2)))
         moving = goal.copy()
-        recorder, equation = Recorder(reference=goal), Still(network, np.ones((2, 2)), moving)
+        recorder, equation = Recorder(reference=goal), HeatEquation(network, np.ones((2, 2)), moving)
         for step in range(200):
             moving.z[2][:, 0] = goal.z[2][:, 0] + np.exp(-np.array([0.3, 0.2]) * 0.5 * step)
             recorder.observe(equation, step, 0.5 * step)
@@ -125,7 +118,7 @@ class TestRecorder:
         network = Network.he([2, 3, 1])
         goal = Cochain.forward(network, np.ones((1, 2)))
         moving = goal.copy()
-        recorder, equation = Recorder(reference=goal), Still(network, np.ones((1, 2)), moving)
+        recorder, equation = Recorder(reference=goal), HeatEquation(network, np.ones((1, 2)), moving)
         for step in range(50):
             recorder.observe(equation, step, 0.5 * step)
             moving.z[2][:, 0] = goal.z[2][:, 0] + after

@@ -8,7 +8,7 @@ from matplotlib.container import BarContainer
 from rich.console import Console
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.spectrum import spectrum
+from sheafcli.core.spectrum import spectrum
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary
 from sheafcli.render.spectrum import modes_table, spectrum_figure
 from sheafcli.render.style import save_figure
@@ -64,7 +64,7 @@ def test_one_sample_a_linear_model_and_many_layers(widths, samples, tmp_path):
 
 def test_the_modes_are_told_stalk_by_stalk():
     ends = found()
-    frame = bottleneck_table(ends)
+    frame = bottleneck_table(ends, {name: (size,) for name, size in ends.blocks})
     lines = printed(modes_table(frame))
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(lines)

@@ -181,6 +181,7 @@ def test_neurons_come_by_discord_and_no_more_than_asked_for():
         {
             "layer": [1, 1, 2],
             "operation": ["affine", "activation", "output"],
+            "edge": ["affine_1", "activation_1", "output"],
             "neuron": [7, 8, 0],
             "discord": [0.1, 0.7, 0.2],
             "share": [0.1, 0.7, 0.2],

@@ -28,6 +28,17 @@ def samples_of(widths, output="identity", *, samples=40, classes=(), error=1.0, 
     return diagnose(network, X, y, classes).samples
 
 
+def edges_of(samples):
+    """Return the names of the edges that a table of samples has, each with its operation."""
+    names = [name.removeprefix("discord_") for name in samples if name.startswith("discord_")]
+    names = names or sorted(set(samples["worst_edge"]))
+    return pd.DataFrame({"edge": names, "operation": [name.partition("_")[0] for name in names]})
+
+
+def drawn(samples, title):
+    return tension_figure(samples, edges_of(samples), title)
+
+
 def saved(figure, tmp_path):
     """Write a figure, which draws everything; any warning is an error here."""
     save_figure(figure, tmp_path / "figure.png")
@@ -52,7 +63,7 @@ def rows(axes):
 )
 def test_every_sample_stands_at_its_rank(widths, output, tmp_path):
     samples = samples_of(widths, output)
-    figure = tension_figure(samples, "a $title$ with $ signs")
+    figure = drawn(samples, "a $title$ with $ signs")
     places, heights, operations = ranks(figure.axes[0])
     ranked = samples.sort_values("discord", ascending=False)
     assert places == tuple(range(1, 41))
@@ -68,7 +79,7 @@ def test_every_sample_stands_at_its_rank(widths, output, tmp_path):
 )
 def test_the_worst_are_named_and_stacked_by_operation(widths, output):
     samples = samples_of(widths, output)
-    axes = tension_figure(samples, "t").axes[1]
+    axes = drawn(samples, "t").axes[1]
     worst = samples.nlargest(WORST, "discord")
     assert rows(axes) == [f"sample {sample}" for sample in worst["sample"]]
     left = np.zeros(WORST)
@@ -85,11 +96,11 @@ def test_the_worst_are_named_and_stacked_by_operation(widths, output):
 def test_the_worst_say_target_and_prediction_or_their_edge():
     one = samples_of([2, 5, 1])
     worst = one.loc[one["discord"].idxmax()]
-    axes = tension_figure(one, "t").axes[1]
+    axes = drawn(one, "t").axes[1]
     assert axes.texts[0].get_text() == f"{worst['target']:.3g} → {worst['predicted']:.3g}"
     assert "target → prediction" in axes.get_title()
     two = samples_of([2, 5, 2])
-    axes = tension_figure(two, "t").axes[1]
+    axes = drawn(two, "t").axes[1]
     assert axes.texts[0].get_text() == two.loc[two["discord"].idxmax(), "worst_edge"]
     assert "worst edge" in axes.get_title()
 
@@ -97,7 +108,7 @@ def test_the_worst_say_target_and_prediction_or_their_edge():
 def test_classes_have_rows_the_worst_on_top_and_wrong_samples_are_told_apart(tmp_path):
     names = ("no $ yet", "a_$x^{$", "a name that is far too long to be read")
     samples = samples_of([2, 5, 3], "softmax", classes=names)
-    figure = tension_figure(samples, "t")
+    figure = drawn(samples, "t")
     axes = figure.axes[2]
     means = samples.groupby("target")["discord"].mean().sort_values(ascending=False)
     assert rows(axes) == [name[:18] for name in means.index]
@@ -117,15 +128,15 @@ def test_classes_have_rows_the_worst_on_top_and_wrong_samples_are_told_apart(tmp
 
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 def test_a_regression_and_several_yes_or_no_outputs_have_no_panel_of_classes(output):
-    assert len(tension_figure(samples_of([2, 5, 1]), "t").axes) == 2
-    assert len(tension_figure(samples_of([2, 5, 2], "sigmoid"), "t").axes) == 2
+    assert len(drawn(samples_of([2, 5, 1]), "t").axes) == 2
+    assert len(drawn(samples_of([2, 5, 2], "sigmoid"), "t").axes) == 2
     n_outputs = 1 if output == "sigmoid" else 3
-    assert len(tension_figure(samples_of([2, 5, n_outputs], output), "t").axes) == 3
+    assert len(drawn(samples_of([2, 5, n_outputs], output), "t").axes) == 3
 
 
 def test_of_many_classes_the_worst_are_drawn(tmp_path):
     samples = samples_of([2, 5, 30], "softmax", samples=300)
-    axes = tension_figure(samples, "t").axes[2]
+    axes = drawn(samples, "t").axes[2]
     means = samples.groupby("target")["discord"].mean().sort_values(ascending=False)
     assert rows(axes) == means.index[:MOST_CLASSES].tolist()
     assert axes.get_title() == f"by class (the worst 20 of {len(means)})"
@@ -136,7 +147,7 @@ def test_of_many_samples_some_are_drawn_the_worst_and_the_best_always(monkeypatc
     assert MOST_SAMPLES >= 1000
     monkeypatch.setattr(view_module, "MOST_SAMPLES", 11)
     samples = samples_of([2, 5, 1], samples=101)
-    places, heights, _ = ranks(tension_figure(samples, "t").axes[0])
+    places, heights, _ = ranks(drawn(samples, "t").axes[0])
     assert places == tuple(range(1, 102, 10))
     np.testing.assert_array_equal(heights, np.sort(samples["discord"])[::-10])
 
@@ -144,7 +155,7 @@ def test_of_many_samples_some_are_drawn_the_worst_and_the_best_always(monkeypatc
 def test_rounding_errors_of_zeros_are_left_out(tmp_path):
     samples = samples_of([2, 5, 1])
     samples.loc[:1, "discord"] = [0.0, 1e-32]
-    figure = tension_figure(samples, "t")
+    figure = drawn(samples, "t")
     heights = np.array(ranks(figure.axes[0])[1])
     assert np.isnan(heights).sum() == 2
     assert figure.axes[0].get_yscale() == "log"
@@ -159,7 +170,7 @@ def test_rounding_errors_of_zeros_are_left_out(tmp_path):
 def test_one_sample_and_no_discord_draw(widths, output, samples, factor, tmp_path):
     table = samples_of(widths, output, samples=samples)
     columns = [name for name in table if name.startswith("discord")]
-    figure = tension_figure(table.assign(**{name: factor * table[name] for name in columns}), "t")
+    figure = drawn(table.assign(**{name: factor * table[name] for name in columns}), "t")
     assert len(rows(figure.axes[1])) == min(samples, WORST)
     saved(figure, tmp_path)
 
@@ -167,4 +178,4 @@ def test_one_sample_and_no_discord_draw(widths, output, samples, factor, tmp_pat
 def test_no_error_at_all_draws(tmp_path):
     samples = samples_of([2, 5, 1], error=0.0)
     assert isinstance(samples, pd.DataFrame)
-    saved(tension_figure(samples, "t"), tmp_path)
+    saved(drawn(samples, "t"), tmp_path)

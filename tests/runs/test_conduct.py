@@ -7,14 +7,20 @@ import json
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from closed_form import equilibrium
 from scipy.special import expit
 
 from sheafcli.config import load_config
-from sheafcli.core.chain.equilibrium import equilibrium
 from sheafcli.core.chain.sheaf import NeuralSheaf
+from sheafcli.core.graph import Graph, Node
+from sheafcli.core.network import GraphNetwork
+from sheafcli.core.operations import Add, BatchNormalization, Convolution, Dense, Flatten, ReLU
+from sheafcli.core.outputs import output_named
+from sheafcli.core.pinned import pinned
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.heat import Heat
@@ -115,7 +121,7 @@ def test_the_tables_of_a_regression_are_what_the_formulas_give(prepare, begin):
     session = Heat(steps=60, dt=0.02).start(experiment.network, X, y, phase.seed)
     for row in history:
         session.advance(int(row["step"]) - session.step)
-        network, stalks = session.network(), list(session.cochain().stalks().values())
+        network, stalks = session.network(), list(session.stalks().values())
         expected = discords(network, X, y, stalks)
         total = sum(value for *_, value in expected)
         found = [line for line in discord if line["step"] == row["step"]]
@@ -488,7 +494,29 @@ KINDS = {
     "equilibrium, ends early": ([f"training={ENDS_EARLY}"], TWO_CLASSES),
     "equilibrium, batches": ([], FOUR_CLASSES),
     "equilibrium, batches, everything": (WITH_EVERYTHING, FOUR_CLASSES),
+    "graph, heat": (["training={steps: 40, dt: 0.01, log_every: 20, reset_every: 30}"], FEW_SAMPLES),
+    "graph, equilibrium": (
+        ["training={method: equilibrium, gamma: 1, steps: 30, log_every: 10}", "baseline={epochs: 10}"],
+        FEW_SAMPLES,
+    ),
+    "graph, batches": (
+        ["training={method: backprop, epochs: 3, batch_size: 2}", "diagnostics={spectrum: true}"],
+        FEW_SAMPLES,
+    ),
 }
+
+
+def residual(rng):
+    """Return a residual network for images of 1 x 3 x 3, with one output."""
+    nodes = (
+        Node("conv_1", Convolution(rng.normal(size=(2, 1, 3, 3)), rng.normal(size=2), padding=1), ("x",)),
+        Node("norm_1", BatchNormalization(np.ones(2), np.zeros(2), np.zeros(2), np.ones(2)), ("conv_1",)),
+        Node("relu_1", ReLU(), ("norm_1",)),
+        Node("add_1", Add(), ("relu_1", "x")),
+        Node("flatten_1", Flatten(), ("add_1",)),
+        Node("dense_1", Dense(rng.normal(size=(1, 18)) / 4.0, np.zeros(1)), ("flatten_1",)),
+    )
+    return GraphNetwork(Graph((1, 3, 3), nodes), output_named("identity"))
 
 
 @pytest.fixture
@@ -498,7 +526,8 @@ def prepare_kind(prepare, tmp_path):
         shapes = {"X_train": (5, 9), "y_train": (5, 1), "X_test": (3, 9), "y_test": (3, 1)}
         np.savez(tmp_path / "few.npz", **{name: rng.normal(size=shape) for name, shape in shapes.items()})
         overrides, text = KINDS[kind]
-        return prepare(*overrides, **({} if text is None else {"text": text}))
+        experiment = prepare(*overrides, **({} if text is None else {"text": text}))
+        return replace(experiment, network=residual(rng)) if kind.startswith("graph") else experiment
 
     return prepare_kind
 
@@ -526,6 +555,27 @@ def test_a_run_stopped_anywhere_and_resumed_ends_as_if_it_never_was(
         assert conduct_run(again, run, Silent(), resume=True)["status"] == "finished"
         assert outcome(run) == expected
         assert run.manifest()["final"]["train_loss"] == whole.manifest()["final"]["train_loss"]
+
+
+def test_the_tables_of_a_graph_have_a_row_an_edge(prepare_kind, begin):
+    experiment = prepare_kind("graph, equilibrium")
+    run = begin(experiment)
+    conduct_run(experiment, run, Silent())
+    rows = [row for row in rows_of(run / "discord.csv") if row["step"] == "30"]
+    assert [(row["layer"], row["operation"], row["edge"]) for row in rows] == [
+        ("1", "affine", "conv_1"),
+        ("1", "affine", "norm_1"),
+        ("1", "activation", "relu_1"),
+        ("2", "affine", "dense_1"),
+        ("2", "output", "output"),
+    ]
+    network, task = run.network(), experiment.task
+    assert isinstance(network, GraphNetwork)
+    last = rows_of(run / "history.csv")[-1]
+    assert float(last["test_loss"]) == network.output.loss(network.logits(task.X_test), task.y_test)
+    at_rest = pinned(network.graph, network.output, task.X_train.reshape(-1, 1, 3, 3), task.y_train, 1.0)
+    for row, edge in zip(rows[:-1], network.graph.edges, strict=True):
+        assert float(row["discord"]) == pytest.approx(at_rest.discord[edge], rel=1e-2)
 
 
 def test_a_run_stopped_again_and_again_ends_as_if_it_never_was(prepare_kind, begin, watcher):

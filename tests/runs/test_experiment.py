@@ -7,12 +7,17 @@ import pytest
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
+from sheafcli.core.graph import Graph
+from sheafcli.core.network import GraphNetwork
+from sheafcli.core.operations import Dense, Flatten, LeakyReLU
+from sheafcli.core.outputs import output_named
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.optimizers import SGD, Adam, Momentum
 from sheafcli.errors import InputError
 from sheafcli.runs import Experiment
+from sheafcli.runs.experiment import check_parts
 from sheafcli.tasks import TASKS
 
 TASK = ("X_train", "y_train", "X_test", "y_test")
@@ -24,7 +29,7 @@ def drawn(experiment) -> dict[str, np.ndarray]:
     session = phase.method.start(network, task.X_train, task.y_train, phase.seed)
     arrays = {name: getattr(task, name) for name in TASK}
     arrays |= {f"W{layer}": W for layer, W in enumerate(network.weights, start=1)}
-    return arrays | session.cochain().stalks()
+    return arrays | session.stalks()
 
 
 def same(one, other) -> set[str]:
@@ -318,6 +323,22 @@ def test_single_precision_is_refused_where_it_overflows(tmp_path, phase):
         Experiment.load(path, [f"{phase}.precision=single"])
 
 
+def test_single_precision_of_a_graph_is_refused_where_it_overflows(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"X_train": rng.normal(size=(9, 2)) * 1e20, "X_test": rng.normal(size=(4, 2)) * 1e20}
+    np.savez(tmp_path / "d.npz", y_train=rng.normal(size=9), y_test=rng.normal(size=4), **arrays)
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "task: {kind: npz, path: d.npz}\nnetwork: {layers: [{dense: 3}, leaky_relu]}\n"
+        "training: {method: backprop}\n"
+    )
+    with pytest.raises(
+        InputError, match=r"training\.precision: .*single for this network; its numbers end at"
+    ):
+        Experiment.load(path)
+    assert Experiment.load(path, ["training.precision=double"])
+
+
 def test_restarts_after_the_first_step_are_taken(prepare):
     experiment = prepare("training={dt: auto}", "training.reset_time=1")
     phase, data = experiment.phases[0], experiment.data
@@ -355,3 +376,27 @@ def test_an_output_that_does_not_fit_the_task_is_refused(prepare, kind, output, 
     message = refusal(prepare, f"task={{kind: {kind}}}", f"network.output={output}").message
     assert output in message
     assert fitting in message
+
+
+def image_network(*shape):
+    size = int(np.prod(shape))
+    nodes = {"leaky": LeakyReLU(), "flat": Flatten(), "dense": Dense(np.ones((10, size)))}
+    return GraphNetwork(Graph.path(shape, nodes), output_named("softmax"))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (8, 8), (64,)])
+def test_a_network_takes_data_of_its_shape_or_flat(prepare, shape):
+    task = prepare("task={kind: digits}", "training.dt=0.01").task
+    network = image_network(*shape)
+    check_parts(network, task, None)
+    assert network.predict(task.X_test).shape == (len(task.X_test), 10)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [((8, 1, 8), "8 x 1 x 8"), ((1, 4, 16), "1 x 4 x 16"), ((3, 8, 8), "3 x 8 x 8"), ((63,), "63")],
+)
+def test_a_network_of_other_images_is_refused_with_both_shapes(prepare, shape, said):
+    task = prepare("task={kind: digits}", "training.dt=0.01").task
+    message = refusal(check_parts, image_network(*shape), task, None).message
+    assert message == f"the network has {said} inputs and 10 outputs, the run's task 1 x 8 x 8 and 10"

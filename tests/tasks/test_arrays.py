@@ -200,3 +200,47 @@ def test_wrong_arrays(tmp_path, changes, message):
     with pytest.raises(InputError, match=message) as caught:
         load(tmp_path, **changes)
     assert caught.value.path == tmp_path / "task.npz"
+
+
+def images(*shape):
+    return {"X_train": np.arange(5.0 * np.prod(shape)).reshape(5, *shape), "X_test": np.ones((4, *shape))}
+
+
+@pytest.mark.parametrize(
+    ("shape", "read_as"),
+    [((2, 3), (1, 2, 3)), ((3, 2, 4), (3, 2, 4)), ((1, 2, 2, 2), (1, 2, 2, 2)), ((3,), (3,))],
+)
+def test_images_are_flattened_and_their_shape_is_kept(tmp_path, shape, read_as):
+    task = load(tmp_path, **images(*shape))
+    assert task.shape == read_as
+    np.testing.assert_array_equal(
+        task.X_train.reshape(5, *read_as), images(*shape)["X_train"].reshape(5, *read_as)
+    )
+    assert task.n_features == np.prod(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((6, 7), "samples x 6 x 7 and is read as images of one channel"),
+        ((6, 6, 3), "samples x 6 x 6 x 3 and is read as images of 6 channels; if the channels come last"),
+    ],
+)
+def test_images_that_could_be_read_otherwise_are_said_aloud(tmp_path, shape, said):
+    assert said in load(tmp_path, **images(*shape)).notes[0]
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 6), (3,)])
+def test_images_that_could_not_are_not(tmp_path, shape):
+    assert load(tmp_path, **images(*shape)).notes == ()
+
+
+def test_parts_of_two_shapes_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"X_train have the shape \(1, 2, 6\), of X_test \(1, 3, 4\)"):
+        load(tmp_path, X_train=np.ones((5, 2, 6)), X_test=np.ones((4, 3, 4)))
+
+
+def test_labels_of_images_may_be_whole_numbers(tmp_path):
+    labels = {"y_train": np.array([0, 2, 1, 0, 1]), "y_test": np.array([0, 1, 2, 2])}
+    task = load(tmp_path, "softmax", **images(2, 2), **labels)
+    np.testing.assert_array_equal(np.argmax(task.y_train, axis=1), labels["y_train"])

@@ -94,3 +94,12 @@ def test_without_scikit_learn_the_error_names_the_extra(monkeypatch):
 def test_options_that_make_no_sense(options):
     with pytest.raises(ValidationError):
         Diabetes(**options)
+
+
+def test_digits_are_images_and_other_tables_are_not():
+    digits = Digits(standardize=False).load(np.random.SeedSequence(0), None)
+    assert digits.shape == (1, 8, 8)
+    whole = np.concatenate([digits.X_train, digits.X_test]).reshape(-1, 8, 8)
+    known = datasets.load_digits().images
+    assert {image.tobytes() for image in whole} == {image.tobytes() for image in known}
+    assert Diabetes().load(np.random.SeedSequence(0), None).shape == (10,)

@@ -86,7 +86,7 @@ def test_what_is_not_encoded_for_the_output_is_refused(y, output, n_outputs, wor
     [
         (np.array([["a"]]), "y has dtype <U1"),
         (np.array([[1j]]), "y has dtype complex128"),
-        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
+        (np.zeros((2, 2, 2, 2, 2, 2)), r"shape \(2, 2, 2, 2, 2, 2\)"),
         (np.zeros(()), r"shape \(\)"),
         (np.zeros((0, 1)), r"shape \(0, 1\); it must be .* not empty"),
         (np.array([[1.0], [np.nan]]), r"y\[1, 0\] is nan"),

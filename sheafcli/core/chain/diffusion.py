@@ -16,7 +16,6 @@ How it is integrated (`integrators.py`) and what is written down on the way
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -24,19 +23,21 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.discord import discord, residuals
 from sheafcli.core.chain.flow import FixedInput, Flow, homogeneous_maps
-from sheafcli.core.chain.integrators import Euler, Integrator
-from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, pattern_of
 from sheafcli.core.chain.stability import largest_eigenvalue_bound, spectral_norm
-from sheafcli.core.chain.trace import Recorder
+from sheafcli.core.edge import Edge
+from sheafcli.core.following import Diffusion, follow
+from sheafcli.core.integrators import Euler, Integrator
+from sheafcli.core.network import as_inputs, as_targets
 from sheafcli.core.pins import Pin, check_pins
+from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array, Seed
 
 OutputForce = Literal["loss", "least_squares"]
 Start = Literal["random", "zeros", "forward"]
-# How often, in evaluations of the forces, a diffusion asks whether it has arrived.
-LOOK_EVERY = 50
 
 
 class HeatEquation:
@@ -92,6 +93,24 @@ class HeatEquation:
         if target is not None:
             self._held.append((stalks[output], target, rates[output]))
             self._resting += [(output, i) for i in range(network.widths[-1])]
+
+    @property
+    def neurons(self) -> list[tuple[int, slice]]:
+        """The layers, and the columns of their neurons in `pattern`."""
+        blocks = enumerate(self.cochain.blocks, start=1)
+        return [(layer, slice(block.start, block.stop - 1)) for layer, block in blocks]
+
+    def pattern(self) -> NDArray[np.bool_]:
+        """Return which neurons are active, samples x columns as z_hidden is packed, its ones included."""
+        return pattern_of(self.cochain.z_hidden)
+
+    def discord(self) -> dict[Edge, float]:
+        """Return the mean over samples of every edge's squared residual."""
+        return discord(residuals(self.network, self.X, self.cochain))
+
+    def output(self) -> Array:
+        """Return z_{k+1}."""
+        return self.cochain.z[self.network.depth + 1]
 
     def _rates(self) -> dict[str, Array]:
         """Return views of the packed rate, named as the stalks they act on."""
@@ -185,22 +204,6 @@ class HeatEquation:
         return self.alpha * (largest_eigenvalue_bound(norms) + stiffness)
 
 
-@dataclass(frozen=True, eq=False)
-class Diffusion:
-    """Where a diffusion ended.
-
-    `time` is the integration time and `evaluations` the number of times the forces were computed. Per
-    sample, `rate` is the largest |dv/dt| that is left, and `converged` whether it is within the tolerance.
-    """
-
-    cochain: Cochain
-    steps: int
-    time: float
-    evaluations: int
-    rate: Array
-    converged: NDArray[np.bool_]
-
-
 def diffuse(
     network: Network,
     X: Array,
@@ -235,23 +238,7 @@ def diffuse(
         output_force=output_force,
         alpha=alpha,
     )
-    taken, time, look = 0, 0.0, LOOK_EVERY
-    rate = np.full(len(X), np.inf)
-    if recorder is not None:
-        recorder.observe(equation, 0, 0.0, sight=True)
-    for dt in (integrator or Euler()).steps(equation):
-        taken += 1
-        time += dt
-        last = taken >= steps
-        if last or equation.evaluations >= look:
-            look = equation.evaluations + LOOK_EVERY
-            rate = alpha * np.max(np.abs(equation.sliding_rate()), axis=1)
-            last = last or bool((rate <= tolerance).all()) or not np.isfinite(rate).all()
-        if recorder is not None:
-            recorder.observe(equation, taken, time, sight=last)
-        if last:
-            break
-    return Diffusion(equation.cochain, taken, time, equation.evaluations, rate, rate <= tolerance)
+    return follow(equation, integrator or Euler(), steps, tolerance, recorder)
 
 
 def start_cochain(network: Network, X: Array, start: Start | Cochain, seed: Seed = 0) -> Cochain:

@@ -8,15 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
+from sheafcli.core.blocks import blocks
 from sheafcli.core.edge import Edge, activation_edge, affine_edge, edges
 from sheafcli.core.graph import Graph
-from sheafcli.core.magnitude import check_magnitude
 from sheafcli.core.operation import Operation
 from sheafcli.core.operations import Dense, ReLU
 from sheafcli.core.outputs import Identity, Output, output_named
 from sheafcli.core.types import Array, Seed, Shape
-
-BLOCK = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +90,16 @@ class Network:
         """The edges of the sheaf in path order; the output edge last where phi has a vertex."""
         return tuple(edges(self.depth, output=self.has_output_vertex))
 
+    @property
+    def stalks(self) -> dict[str, Shape]:
+        """The shapes of the free stalks by name, in path order: z1, a1, z2, ..."""
+        named: dict[str, Shape] = {}
+        for layer, b in enumerate(self.biases, start=1):
+            named[f"z{layer}"] = b.shape
+            if layer <= self.depth:
+                named[f"a{layer}"] = b.shape
+        return named
+
     @cached_property
     def graph(self) -> Graph:
         """The same network as a graph, whose vertices are called as the edges that end at them."""
@@ -114,37 +122,19 @@ class Network:
     def logits(self, X: Array) -> Array:
         """Return z_{k+1} of the forward pass, samples x n_{k+1}.
 
-        Keeps one layer of so many samples as BLOCK in memory at a time, however many there are.
+        Keeps one layer of a block of samples in memory at a time, however many there are.
         """
-        if len(X) > BLOCK:
-            return np.concatenate([self.logits(X[i : i + BLOCK]) for i in range(0, len(X), BLOCK)])
-        z = np.asarray(X, dtype=np.float64) @ self.weights[0].T + self.biases[0]
-        for W, b in zip(self.weights[1:], self.biases[1:], strict=True):
-            z = np.maximum(z, 0.0) @ W.T + b
-        return z
+        found = []
+        for block in blocks(len(X), max(self.widths)):
+            z = np.asarray(X[block], dtype=np.float64) @ self.weights[0].T + self.biases[0]
+            for W, b in zip(self.weights[1:], self.biases[1:], strict=True):
+                z = np.maximum(z, 0.0) @ W.T + b
+            found.append(z)
+        return np.concatenate(found)
 
     def predict(self, X: Array) -> Array:
         """Return phi(z_{k+1}), samples x n_{k+1}."""
         return self.output.value(self.logits(X))
-
-
-def as_inputs(network: Network, X: Array) -> Array:
-    """Return X as float64, samples x n_0, or raise ValueError where it does not fit or is out of range."""
-    X = np.asarray(X, dtype=np.float64)
-    if X.ndim != 2 or X.shape[1] != network.widths[0] or len(X) == 0:
-        raise ValueError(f"X must be samples x {network.widths[0]}, at least one, got shape {X.shape}")
-    check_magnitude("X", X)
-    return X
-
-
-def as_targets(network: Network, y: Array, n_samples: int) -> Array:
-    """Return y as float64, samples x n_{k+1} (one output may come flat), or raise ValueError likewise."""
-    y = np.asarray(y, dtype=np.float64)
-    y = y[:, None] if y.ndim == 1 else y
-    if y.shape != (n_samples, network.widths[-1]):
-        raise ValueError(f"the target must have shape {(n_samples, network.widths[-1])}, got {y.shape}")
-    check_magnitude("y", y)
-    return y
 
 
 def is_finite(array: Array) -> bool:

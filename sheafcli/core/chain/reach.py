@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sheafcli.core.chain.network import BLOCK, Network
+from sheafcli.core.blocks import blocks
+from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.stability import spectral_norm
 from sheafcli.core.magnitude import LARGEST, SMALLEST
 from sheafcli.core.types import Array
@@ -75,8 +76,8 @@ def check_reach(network: Network, X: Array, y: Array) -> None:
 def _largest_norm(network: Network, X: Array, y: Array) -> float:
     """Return F, at least 1; NaN or infinity where the forward pass overflows."""
     norms = [1.0, _row_norm(X), _row_norm(y), *(_row_norm(b[np.newaxis]) for b in network.biases)]
-    for first in range(0, len(X), BLOCK):
-        norms += map(_row_norm, network.pre_activations(X[first : first + BLOCK]))
+    for block in blocks(len(X), sum(network.widths)):
+        norms += map(_row_norm, network.pre_activations(X[block]))
     return float(np.max(norms))
 
 

@@ -32,16 +32,15 @@ import numpy as np
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.parts import Input, Kind, Neuron, Part, Taken, WholeLayer
 from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.chain.tail import TINY, Tail
+from sheafcli.core.chain.tail import Tail
+from sheafcli.core.fault.misfit import PRIORS, TINY
 from sheafcli.core.types import Array
 
-# tau in units of the layer's root mean square weight, the narrowest first.
-PRIORS = (0.1, 0.3, 1.0, 5.0)
 # How far kinks are softened, in units of the root mean square of the stalk that has them, first and then; and
 # the nats that a step must promise to be taken.
 SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
 # So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap.
-FEWEST_STEPS, MOST_STEPS, MOST_WORK = 30, 100, 3_000_000
+FEWEST_STEPS, MOST_STEPS, MOST_WORK = 30, 400, 4_000_000
 # A step is taken if it keeps this share of its promise.
 LEAST_GAIN = 1e-3
 # The damping to begin with, in units of the prior's: where a long first step leads over many kinks hangs on
@@ -135,7 +134,7 @@ class _Bench:
         tail = Tail.of(network, layer, y)
         softened = tuple(tail.softened(share, taken.z) for share in SOFTNESS) if tail.weights else (tail,)
         size = float(np.sqrt(np.mean(network.weights[layer - 1] ** 2))) or 1.0
-        nothing = tail.misfit(tail.potential(tail.stalks(taken.z)[-1]))
+        nothing = tail.misfit.cost(tail.misfit.potential(tail.stalks(taken.z)[-1]))
         return cls(network, layer, taken, tail, softened, size, nothing)
 
     def widened(self, part: Part) -> Repair:
@@ -164,23 +163,28 @@ class _Bench:
         here = self._at(self.tail, part, entries, tau)
         if not here.value <= self.nothing:
             here = self._at(self.tail, part, part.entries, tau)
-        scale = tau**2 / self.tail.variance(here.potential)
+        scale = tau**2 / self.tail.misfit.variance(here.potential)
         on_z, _ = self.tail.sensitivities(here.stalks)
         occam = 0.5 * part.curvature(on_z, NEGLIGIBLE / scale).log_determinant(scale)
         M = part.placed(here.entries)
         weights, biases = list(self.network.weights), list(self.network.biases)
         weights[self.number - 1], biases[self.number - 1] = M[:, :-1], M[:, -1]
         network = Network(tuple(weights), tuple(biases), self.network.output)
-        loss = here.potential * network.output.loss_scale(here.stalks[-1].shape[1])
+        loss = self.tail.misfit.loss(here.potential)
         evidence = self.nothing - here.value - occam
         return Repair(self.number, part.kind, part.index, network, loss, evidence)
 
     def _at(self, tail: Tail, part: Part, entries: Array, tau: float) -> _Place:
         stalks = tail.stalks(part.stalk(entries))
-        potential = tail.potential(stalks[-1])
+        potential = tail.misfit.potential(stalks[-1])
         theta = entries - part.entries
-        value = tail.misfit(potential) + 0.5 * float(theta @ theta) / tau**2
+        value = tail.misfit.cost(potential) + 0.5 * float(theta @ theta) / tau**2
         return _Place(entries, stalks, potential, value if np.isfinite(value) else np.inf)
+
+    def _potential(self, start: Start) -> float:
+        """Return the mean potential where a start begins."""
+        part, entries = start
+        return self.tail.misfit.potential(self.tail.stalks(part.stalk(entries))[-1])
 
     def _likeliest(self, part: Part, entries: Array, tau: float) -> Array:
         """Minimise C + |theta|^2 / (2 tau^2) over a part, its kinks ever less soft; return its entries."""
@@ -195,7 +199,7 @@ class _Bench:
         work = here.stalks[-1].size * sum(self.network.widths[self.number :])
         for _ in range(max(FEWEST_STEPS, min(MOST_STEPS, MOST_WORK // work))):
             if model is None:
-                scale = 1.0 / tail.variance(here.potential)
+                scale = 1.0 / tail.misfit.variance(here.potential)
                 on_misfit = scale * part.slope(tail.pulls(here.stalks)[0])
                 slope = on_misfit + (here.entries - part.entries) / tau**2
                 on_z, _ = tail.sensitivities(here.stalks)
@@ -204,7 +208,7 @@ class _Bench:
             gain = -np.inf
             if inverse is not None:
                 step = inverse(slope)
-                if tail.profiled:
+                if tail.misfit.profiled:
                     step = step + _bent(inverse, on_misfit, slope, self.tail.y.size)
                 promised = 0.5 * float(slope @ step + damping * step @ step)
                 if not promised > converged:
@@ -254,7 +258,7 @@ class _Bench:
                     dead.append((part, row))
         best: dict[int | None, tuple[float, Start]] = {}
         for start in starts:
-            index, value = start[0].index, self.tail.potential(self.tail.stalks(start[0].stalk(start[1]))[-1])
+            index, value = start[0].index, self._potential(start)
             if np.isfinite(value) and (index not in best or value < best[index][0]):
                 best[index] = value, start
         first = sorted(best.values(), key=lambda pair: pair[0])[:MOST_TRIED]

@@ -17,11 +17,8 @@ import numpy as np
 
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.outputs import Identity
+from sheafcli.core.fault.misfit import Misfit
 from sheafcli.core.types import Array
-
-# The least variance of a target's noise, in units of its mean square.
-NOISE, TINY = 1e-12, 1e-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +44,9 @@ class Tail:
         return self.network.weights[self.layer :]
 
     @property
-    def profiled(self) -> bool:
-        """Whether the variance of the noise is not known, but the best for what is left."""
-        return isinstance(self.network.output, Identity)
+    def misfit(self) -> Misfit:
+        """The cost of the outputs."""
+        return Misfit(self.network.output, self.y)
 
     def softened(self, share: float, z: Array) -> Tail:
         """Return it with eps a share of the root mean square of each stalk, as they follow from z_l."""
@@ -62,24 +59,6 @@ class Tail:
         for W, b, eps in zip(self.weights, self.network.biases[self.layer :], self.softness, strict=True):
             stalks.append(rectified(stalks[-1], eps) @ W.T + b)
         return stalks
-
-    def potential(self, last: Array) -> float:
-        """Return the mean potential per sample at z_{k+1}."""
-        return float(np.mean(self.network.output.potential(last, self.y)))
-
-    def variance(self, potential: float) -> float:
-        """Return the variance of the noise: the mean squared error, or 1 where a likelihood has none."""
-        if self.profiled:
-            # No target is better known than to so many digits: a perfect fit has a likelihood, too.
-            known = NOISE * float(np.mean(self.y * self.y)) + TINY
-            return 2.0 * potential / float(self.y.shape[1]) + known
-        return 1.0
-
-    def misfit(self, potential: float) -> float:
-        """Return C, the negative log likelihood, from the mean potential per sample."""
-        if self.profiled:
-            return float(0.5 * self.y.size * np.log(self.variance(potential)))
-        return len(self.y) * potential
 
     def pulls(self, stalks: list[Array]) -> tuple[Array, Array]:
         """Return the gradients in z_l and in a_l of the potential, summed over the samples."""

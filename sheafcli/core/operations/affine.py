@@ -64,6 +64,10 @@ class Dense:
         """Return x, samples x 1 x inputs x positions."""
         return np.swapaxes(x.reshape(len(x), 1, -1, x.shape[-1]), -1, -2)
 
+    def by_group(self, v: Array) -> Array:
+        """Return v, directions x samples x own stalk, as directions x samples x 1 x outputs x positions."""
+        return np.swapaxes(v.reshape(*v.shape[:2], 1, -1, v.shape[-1]), -1, -2)
+
 
 @dataclass(frozen=True, eq=False)
 class Linear:

@@ -105,6 +105,10 @@ class Convolution:
         places = math.prod(self.windows.out(x.shape[2:]))
         return columns(self.windows, x).reshape(len(x), self.groups, -1, places)
 
+    def by_group(self, v: Array) -> Array:
+        """Return v, directions x samples x own stalk, with groups x outputs a group x places as its stalk."""
+        return v.reshape(*v.shape[:2], self.groups, len(self.weight) // self.groups, -1)
+
 
 @dataclass(frozen=True, eq=False)
 class Correlation:

@@ -47,7 +47,7 @@ class Pooling:
         axes = len(self.kernel)
         if len(parent) != axes + 1:
             raise ValueError(f"images must be channels x {axes} axes, got shape {parent}")
-        if np.min(_counts(self.windows, parent[1:])) == 0.0:
+        if not self.windows.see(parent[1:]):
             raise ValueError(f"with the padding {self.windows.padding} some windows see nothing of the image")
         return (parent[0], *self.windows.out(parent[1:]))
 
@@ -76,10 +76,10 @@ class MaxPooling(Pooling):
         few = math.prod(self.kernel) <= np.iinfo(np.uint8).max
         winner: NDArray[np.integer[Any]] = np.zeros(y.shape, dtype=np.uint8 if few else np.int32)
         for k, (image, place) in enumerate(self.windows.taps(x.shape[2:])):
-            here, candidate = y[place], x[image]
-            larger = candidate > here
-            np.copyto(here, candidate, where=larger)
-            np.copyto(winner[place], k, where=larger)
+            here, which, candidate = y[place], winner[place], x[image]
+            # Entries come in order, so whichever is larger has the larger number: nothing branches.
+            np.maximum(which, (candidate > here) * winner.dtype.type(k), out=which)
+            np.maximum(here, candidate, out=here)
         return winner
 
 

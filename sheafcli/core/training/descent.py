@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.training import layers as chain
 from sheafcli.core.edge import Edge, output_edge
-from sheafcli.core.training.layers import Batch, Parameters
+from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
+from sheafcli.core.training.graph.parameters import GraphParameters
 from sheafcli.core.training.optimizers import Adam, Optimizer
 from sheafcli.core.training.protocol import Diverged, Progress
 from sheafcli.core.types import Array, Seed
@@ -28,13 +30,16 @@ DEFAULT_EPOCHS = 10_000
 # A loss beyond this, on one batch, is as good as infinite: on the next it may well be.
 LARGEST_LOSS = 1e100
 
+Schedule = Literal["constant", "linear", "cosine"]
+Precision = Literal["auto", "double", "single"]
+
 # What is left of the learning rate when a share t of all steps is done.
-SCHEDULES: dict[str, Callable[[float], float]] = {
+SCHEDULES: dict[Schedule, Callable[[float], float]] = {
     "constant": lambda t: 1.0,
     "linear": lambda t: 1.0 - t,
     "cosine": lambda t: 0.5 + 0.5 * float(np.cos(np.pi * t)),
 }
-PRECISIONS = {"double": np.float64, "single": np.float32}
+PRECISIONS: dict[Precision, type[np.floating[Any]]] = {"double": np.float64, "single": np.float32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +80,18 @@ class Descent:
     stop_when
         Conditions to end early.
     precision
-        "double", or "single" to work in 32 bits: half the memory and about half the time in wide networks.
+        "double", or "single" to work in 32 bits: half the memory and about half the time in wide networks
+        and in convolutional ones. "auto" is double for plain chains, single for all other networks.
     """
 
     optimizer: Optimizer = field(default_factory=lambda: Adam(0.01))
     epochs: int | None = None
     steps: int | None = None
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     batch_size: int | None = None
     weight_decay: float = 0.0
     stop_when: StopWhen = StopWhen()
-    precision: Literal["double", "single"] = "double"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.steps is not None:
@@ -94,9 +100,11 @@ class Descent:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{name} must be a whole number above 0, got {value!r}")
-        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        for name, known in (("schedule", Schedule), ("precision", Precision)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}"
+                )
         if not 0.0 <= self.weight_decay < np.inf:
             raise ValueError(f"weight_decay must be at least 0 and finite, got {self.weight_decay!r}")
         if self.weight_decay * self.optimizer.learning_rate >= 1.0:
@@ -104,6 +112,12 @@ class Descent:
                 f"weight_decay must be below 1 / learning_rate = {1.0 / self.optimizer.learning_rate:g}, "
                 f"got {self.weight_decay!r}: a step would turn the weights' signs"
             )
+
+    def dtype(self, network: AnyNetwork) -> type[np.floating[Any]]:
+        """Return the precision in which it works on a network."""
+        if self.precision == "auto":
+            return np.float64 if isinstance(network, Network) else np.float32
+        return PRECISIONS[self.precision]
 
     def steps_per_epoch(self, n_samples: int) -> int:
         """Return how many updates go through so many samples once; the last batch may be a short one."""
@@ -117,15 +131,43 @@ class Descent:
         return self.steps or (self.epochs or DEFAULT_EPOCHS) * self.steps_per_epoch(n_samples)
 
 
+class Batch(Protocol):
+    """Room for the samples that an update reads; `size` says for how many."""
+
+    size: int
+
+    def load(self, X: Array, y: Array) -> None:
+        """Take samples x input shape and samples x outputs."""
+
+
+class Parameters(Protocol):
+    """All parameters of a network in one array, `flat`, and the `gradient` in them, packed likewise.
+
+    `W` are views of the weights, which may decay; `G` are the parts of the gradient in topological order.
+    """
+
+    flat: Array
+    gradient: Array
+    W: list[Array]
+    G: list[Array]
+
+    def batch(self, size: int) -> Batch:
+        """Return room for so many samples."""
+
+    def network(self) -> AnyNetwork:
+        """Return the network as it is now."""
+
+
 class Rule(Protocol):
     """How a batch becomes a gradient. `loss`, `energy` and `discord` speak of the batch evaluated last.
 
-    `sound` says whether its gradient may be trusted.
+    Parameters and batch are those of the networks that it is for. `sound` says whether its gradient may be
+    trusted.
     """
 
     sound: bool
 
-    def evaluate(self, parameters: Parameters, batch: Batch, guess: Array | None) -> Array | None:
+    def evaluate(self, parameters: Any, batch: Any, guess: Array | None) -> Array | None:
         """Write the gradient of the reported loss, or what stands for it, into `parameters`.
 
         Returns what helps the next evaluation of the same batch as its `guess`, or None.
@@ -148,7 +190,7 @@ class DescentSession:
     then at hand for that step: they cost nothing.
     """
 
-    def __init__(self, method: Descent, rule: Rule, network: Network, X: Array, y: Array, seed: Seed):
+    def __init__(self, method: Descent, rule: Rule, network: AnyNetwork, X: Array, y: Array, seed: Seed):
         self.method = method
         self.step = 0
         self._X = as_inputs(network, X)
@@ -156,13 +198,13 @@ class DescentSession:
         n = len(self._X)
         self._steps_per_epoch, self._total = method.steps_per_epoch(n), method.total_steps(n)
         self._rule = rule
-        dtype = PRECISIONS[method.precision]
-        self._parameters = Parameters(network, dtype)
+        self._parameters = _packed(network, method.dtype(network))
+        self._output_edge = output_edge(max(edge.layer for edge in network.edges))
         self._memory = [np.zeros_like(self._parameters.flat) for _ in range(method.optimizer.slots)]
         self._size = n if method.batch_size is None else method.batch_size
         # The last batch of an epoch may be a short one.
         sizes = {self._size, n - (self._steps_per_epoch - 1) * self._size}
-        self._batches = {size: Batch(network.widths, size, dtype) for size in sizes}
+        self._batches = {size: self._parameters.batch(size) for size in sizes}
         self._entropy = np.random.default_rng(seed).integers(0, 2**63, size=4).tolist()
         self._order: tuple[int, NDArray[np.int64]] | None = None
         if method.batch_size is None:
@@ -222,7 +264,7 @@ class DescentSession:
         if progress is not None and (self._stopped or self.step % LOOK_EVERY > 0):
             progress(self.step, self.share_done)
 
-    def network(self) -> Network:
+    def network(self) -> AnyNetwork:
         """Return the network as it is now."""
         return self._parameters.network()
 
@@ -316,4 +358,10 @@ class DescentSession:
     def _give_up(self, before: dict[str, Array]) -> None:
         step = self.step
         self.restore(before)
-        raise Diverged(step, output_edge(len(self._parameters.H)), "choose a smaller learning_rate")
+        raise Diverged(step, self._output_edge, "choose a smaller learning_rate")
+
+
+def _packed(network: AnyNetwork, dtype: DTypeLike) -> Parameters:
+    if isinstance(network, Network):
+        return chain.Parameters(network, dtype)
+    return GraphParameters(network, dtype)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sheafcli.core.chain.network import Network, as_inputs, as_targets
 from sheafcli.core.edge import Edge
+from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.training.protocol import Method, Progress, Session
 from sheafcli.core.types import Array, Seed
 
@@ -65,13 +65,13 @@ def records(
 class Fit:
     """A finished training: the network, the history, and the training discord of every edge."""
 
-    network: Network
+    network: AnyNetwork
     history: tuple[Record, ...]
     discord: dict[Edge, float]
 
 
 def train(
-    network: Network,
+    network: AnyNetwork,
     X: Array,
     y: Array,
     method: Method,

@@ -1,9 +1,10 @@
 """Sheaf training: stalks and weights flow at the same time, each from its own edges (the paper's method).
 
-With the input pinned to x and the output edge pulling z_{k+1} towards y with the force
-f_out = phi(z_{k+1}) - y, the stalks follow the heat equation and the weights, from the same old state,
+With the input pinned and the output edge pulling the output z towards y with the force phi(z) - y, the stalks
+follow the heat equation, dx/dt = -alpha delta^T r with the true residuals r_v = g_v(x_pa(v)) - x_v, and the
+weights, from the same old state, descend half the square of their own edge's residual at its own input,
 
-    dW_l/dt = -beta r_l a_{l-1}^T,   db_l/dt = -beta r_l,   summed over the samples,
+    dtheta_v/dt = -beta (d g_v / d theta_v)^T r_v,   summed over the samples,
 
 by forward Euler. No weight is touched by anything beyond its own edge.
 """
@@ -13,20 +14,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, get_args
 
 import numpy as np
-from scipy.linalg.blas import daxpy, dgemm, dsymm
 
-from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import training_discord, training_energy
-from sheafcli.core.chain.flow import Flow, InputEdge, homogeneous_maps, network_of, with_ones
-from sheafcli.core.chain.network import Network, as_inputs, as_targets
-from sheafcli.core.chain.stability import largest_eigenvalue_bound, spectral_norm
-from sheafcli.core.edge import Edge, activation_edge, affine_edge
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.training.heat import ChainFlow
+from sheafcli.core.edge import Edge
+from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
+from sheafcli.core.training.graph.heat import GraphFlow
 from sheafcli.core.training.protocol import Diverged, Progress
 from sheafcli.core.types import Array, Seed
 
+Start = Literal["random", "zeros", "forward"]
 # Every so many steps the flow is looked at: is it sound, how far is the whole, what step is stable.
 LOOK_EVERY = 100
 # Between two looks a watcher is told how far the whole is as soon as so much time has passed.
@@ -59,7 +59,7 @@ class Heat:
         The rates of stalks and weights; beta "auto" is 1 / number of samples.
     stalks
         Where the free stalks start: "random" (standard normal), "zeros", "forward" (the forward
-        pass), or arrays named z1, a1, ..., one row a sample.
+        pass), or arrays, one row a sample: named z1, a1, ... for a plain chain, else as the vertices are.
     reset_every, reset_time
         Restart the stalks after every so many steps, or after every so much integration time; None
         never does.
@@ -89,87 +89,71 @@ class Heat:
                 continue
             if not isinstance(value, int | float) or not 0 < value < np.inf:
                 raise ValueError(f"{name} must be a number above 0 and finite, got {value!r}")
+        if isinstance(self.stalks, str) and self.stalks not in get_args(Start):
+            raise ValueError(f"stalks start as {', '.join(get_args(Start))} or arrays, got {self.stalks!r}")
 
-    def start(self, network: Network, X: Array, y: Array, seed: Seed = 0) -> HeatSession:
+    def start(self, network: AnyNetwork, X: Array, y: Array, seed: Seed = 0) -> HeatSession:
         """Begin a session; `seed` draws random stalks."""
         X = as_inputs(network, X)
         return HeatSession(self, network, X, as_targets(network, y, len(X)), seed)
 
 
-class _LearningInput(InputEdge):
-    """The first affine edge with weights that learn, as a product with the data."""
+class JointFlow(Protocol):
+    """Stalks and weights that move together, at the rates alpha and beta; all of its state is in `state`."""
 
-    def __init__(self, X: Array, H1: Array):
-        self._X, self._H1 = with_ones(X), H1
+    def restart(self, stalks: str | Mapping[str, Array], seed: np.random.SeedSequence) -> None:
+        """Begin the stalks anew: random, zeros, forward, or at given arrays."""
 
-    def residual(self, r1: Array) -> None:
-        dgemm(1.0, self._X, self._H1, -1.0, r1, 0, 1, 1)
-
-    def learn(self, rate: float, r1: Array) -> None:
-        """W_1 <- W_1 - rate r_1^T [x, 1]."""
-        dgemm(-rate, r1, self._X, 1.0, self._H1, 1, 0, 1)
+    def step(self, dt: float) -> None:
+        """Take one joint Euler step."""
 
     def settle(self) -> None:
-        """Bring H1 up to date: it always is."""
+        """Bring up to date what steps leave for later."""
 
-    def refresh(self) -> None:
-        """Read H1 anew: nothing is derived from it."""
+    def squares(self) -> float:
+        """Return the sum of the squares of what moves the stalks, as found last."""
 
+    def largest_eigenvalue(self) -> float:
+        """Return a bound of the flow's largest eigenvalue, in units of alpha; infinite where it overflows."""
 
-class _GramInput(InputEdge):
-    """The same edge through h_1 = W_1 x + b_1 alone, for fewer samples than inputs.
+    def worst_edge(self) -> Edge:
+        """Return the edge with the largest residual, one that is not finite before all others."""
 
-    A step changes h_1 by -rate K r_1 with K = X X^T + 1 (samples x samples), which costs n n_1
-    products a sample instead of 2 n_0 n_1. The sum P of the rate r_1 is kept, and W_1 - P^T [x, 1] is
-    formed by `settle`, when someone looks.
-    """
+    def network(self) -> AnyNetwork:
+        """Return the network as it is now."""
 
-    def __init__(self, X: Array, H1: Array):
-        self._X, self._H1 = with_ones(X), H1
-        self._K = np.asfortranarray(self._X @ self._X.T)
-        self._P = np.zeros((len(X), H1.shape[0]), order="F")
-        self._p_flat = self._P.T.reshape(-1)
-        self._h = np.zeros_like(self._P)
-        self.refresh()
+    def stalks(self) -> dict[str, Array]:
+        """Return copies of the stalks by name, samples x stalk."""
 
-    def residual(self, r1: Array) -> None:
-        np.subtract(self._h, r1, out=r1)
+    def energy(self) -> float:
+        """Return half the discord of the stalks plus the output's potential, a mean per sample."""
 
-    def learn(self, rate: float, r1: Array) -> None:
-        dsymm(-rate, self._K, r1, 1.0, self._h, 0, 0, 1)
-        daxpy(r1.T.reshape(-1), self._p_flat, a=rate)
+    def discord(self) -> dict[Edge, float]:
+        """Return the training discord."""
 
-    def settle(self) -> None:
-        """Bring H1 up to date and start the sum anew."""
-        dgemm(-1.0, self._P, self._X, 1.0, self._H1, 1, 0, 1)
-        self.refresh()
+    def state(self) -> dict[str, Array]:
+        """Return weights and stalks."""
 
-    def refresh(self) -> None:
-        """Read H1 anew and forget the sum."""
-        self._P[:] = 0.0
-        dgemm(1.0, self._X, self._H1, 0.0, self._h, 0, 1, 1)
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take over a state of `state`."""
 
 
 class HeatSession:
     """Joint training under way; see `sheafcli.core.training.protocol.Session`."""
 
-    def __init__(self, method: Heat, network: Network, X: Array, y: Array, seed: Seed):
+    def __init__(self, method: Heat, network: AnyNetwork, X: Array, y: Array, seed: Seed):
         self.method = method
         self.step, self.time = 0, 0.0
-        self._X, self._y = X, np.asfortranarray(y)
-        self._output = network.output
-        self._beta = 1.0 / len(X) if method.beta == "auto" else float(method.beta)
+        beta = 1.0 / len(X) if method.beta == "auto" else float(method.beta)
         # Restarts draw from streams of their own, so that a resumed run need not replay the earlier.
         self._entropy = np.random.default_rng(seed).integers(0, 2**63, size=4).tolist()
-        self._cochain = Cochain(network.widths, len(X))
-        self._maps = homogeneous_maps(network)
+        self._flow: JointFlow = (
+            ChainFlow(network, X, y, method.alpha, beta)
+            if isinstance(network, Network)
+            else GraphFlow(network, X, y, method.alpha, beta)
+        )
         self._restart_stalks()
         self._restarted = 0.0
-        self._input_norm = spectral_norm(with_ones(X))
-        gram = X.shape[0] < X.shape[1]
-        self._first = (_GramInput if gram else _LearningInput)(X, self._maps[0])
-        self._flow = Flow(self._maps[1:], self._first, self._cochain)
-        self._flow.residuals()
         with np.errstate(over="ignore", invalid="ignore"):
             stiffness = self.largest_eigenvalue()
         if not np.isfinite(stiffness):
@@ -207,56 +191,41 @@ class HeatSession:
             if not self._run(end, progress):
                 self.restore(before)
                 self._run(end, None, check_every_step=True)
-                blow_up = self.step, self._worst_edge()
+                blow_up = self.step, self._flow.worst_edge()
                 self.restore(before)
                 raise Diverged(*blow_up, self._advice())
-        self._first.settle()
+        self._flow.settle()
 
-    def network(self) -> Network:
+    def network(self) -> AnyNetwork:
         """Return the network as it is now."""
-        return network_of(self._maps, self._output)
+        return self._flow.network()
 
-    def cochain(self) -> Cochain:
-        """Return a copy of the training stalks."""
-        return self._cochain.copy()
+    def stalks(self) -> dict[str, Array]:
+        """Return copies of the training stalks, samples x stalk: z1, a1, ... of a chain, else by vertex."""
+        return self._flow.stalks()
 
     def energy(self) -> float:
         """Return half the discord of the stalks plus the output's potential, a mean per sample."""
-        return training_energy(self.network(), self._X, self._y, self._cochain)
+        return self._flow.energy()
 
     def discord(self) -> dict[Edge, float]:
         """Return the training discord."""
-        return training_discord(self.network(), self._X, self._y, self._cochain)
+        return self._flow.discord()
 
     def state(self) -> dict[str, Array]:
         """Return weights, stalks, and the clock."""
         clock = np.array([self.step, self.time, self._restarted, self._limit])
-        maps = {f"H{layer}": H.copy() for layer, H in enumerate(self._maps, start=1)}
-        return {"clock": clock, "stalks": self._cochain.data.copy()} | maps
+        return {"clock": clock} | self._flow.state()
 
     def restore(self, state: dict[str, Array]) -> None:
         """Take over a state of `state`."""
         step, self.time, self._restarted, self._limit = (float(v) for v in state["clock"])
         self.step = int(step)
-        # In place: the flow holds views of these arrays.
-        np.copyto(self._cochain.data, state["stalks"])
-        for layer, H in enumerate(self._maps, start=1):
-            np.copyto(H, state[f"H{layer}"])
-        self._first.refresh()
+        self._flow.restore(state)
 
     def largest_eigenvalue(self) -> float:
         """Return a bound of the joint flow's largest eigenvalue as it is now, in units of alpha."""
-        flow, scale = self._flow, np.sqrt(self._beta / self.method.alpha)
-        flow.residuals()
-        return largest_eigenvalue_bound(
-            [spectral_norm(W[: r.shape[1]]) for _, W, _, r, _ in flow.links],
-            output_stiffness=self._output.curvature,
-            input_norms=[
-                scale * norm
-                for norm in (self._input_norm, *(spectral_norm(a) for _, _, a, _, _ in flow.links))
-            ],
-            residual_norms=[scale * float(np.linalg.norm(r)) for _, _, _, r, _ in flow.links],
-        )
+        return self._flow.largest_eigenvalue()
 
     def step_sizes(self) -> tuple[float, float]:
         """Return the step after a restart, and the mean one later on if the flow stays as stiff as it is."""
@@ -266,32 +235,18 @@ class HeatSession:
         return FIRST_STEP / bound, float(CHEBYSHEV_PAIR.mean()) / bound
 
     def _restart_stalks(self) -> None:
-        start, network, n = self.method.stalks, self.network(), self._cochain.n_samples
-        if not isinstance(start, str):
-            fresh = Cochain.from_stalks(network.widths, start)
-            if fresh.n_samples != n:
-                raise ValueError(f"start stalks hold {fresh.n_samples} samples, the data {n}")
-        elif start == "random":
-            fresh = Cochain.random(network.widths, n, np.random.SeedSequence([*self._entropy, self.step]))
-        elif start == "forward":
-            fresh = Cochain.forward(network, self._X)
-        elif start == "zeros":
-            fresh = Cochain(network.widths, n)
-        else:
-            raise ValueError(f"stalks start as random, zeros, forward or arrays, got {start!r}")
-        np.copyto(self._cochain.data, fresh.data)
+        self._flow.restart(self.method.stalks, np.random.SeedSequence([*self._entropy, self.step]))
 
     def _run(self, end: int, progress: Progress | None, *, check_every_step: bool = False) -> bool:
         """Go on to step `end` or the method's end; False as soon as a check finds a blow-up."""
         while self.step < end and not self.finished:
             if self._is_restart():
-                self._first.settle()
                 self._restart_stalks()
                 self._restarted = self.time
             ahead = self._steps_ahead(min(end, self._next_multiple()))
             told = time.monotonic()
             for dt in ahead:
-                self._euler_step(dt)
+                self._flow.step(dt)
                 self.step += 1
                 self.time += dt
                 if check_every_step and not self._is_sound():
@@ -349,33 +304,6 @@ class HeatSession:
             pairs = int(np.ceil(left / pair.sum()))
             pair *= left / (pairs * pair.sum())
         return pair.tolist() * pairs if pairs > 0 else [min(pair[1], left)]
-
-    def _euler_step(self, dt: float) -> None:
-        """Take one joint step: all forces from the old state, then weights and stalks move."""
-        flow, rate = self._flow, dt * self._beta
-        flow.residuals()
-        flow.pull_back()
-        self._first.learn(rate, flow.r[1])
-        for H, _, a, r, _ in flow.links:
-            dgemm(-rate, r, a, 1.0, H, 1, 0, 1)  # H <- H - rate r^T a, in place
-        last = len(self._maps)
-        r_last = flow.r[last]
-        np.subtract(r_last, self._output.value(self._cochain.z[last]), out=r_last)
-        np.add(r_last, self._y, out=r_last)
-        flow.gather()
-        flow.move(dt * self.method.alpha)
-
-    def _worst_edge(self) -> Edge:
-        """Return the edge with the largest residual now, one that is not finite before all others."""
-        flow = self._flow
-        flow.residuals()
-        sizes: dict[Edge, float] = {}
-        for layer, r in flow.r.items():
-            sizes[affine_edge(layer)] = float(np.sum(r * r))
-            if layer <= len(self._cochain.blocks):
-                s = flow.s[:, self._cochain.blocks[layer - 1]]
-                sizes[activation_edge(layer)] = float(np.sum(s * s))
-        return max(sizes, key=lambda edge: np.nan_to_num(sizes[edge], nan=np.inf))
 
     def _advice(self) -> str:
         stable = 1.0 / (self.method.alpha * self.largest_eigenvalue())

@@ -33,13 +33,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sheafcli.core.chain.network import Network, as_inputs, as_targets
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.training.backprop import BackpropRule
+from sheafcli.core.chain.training.equilibrium import EquilibriumRule
+from sheafcli.core.chain.training.layers import Batch, Parameters
 from sheafcli.core.edge import Edge
 from sheafcli.core.envelope import Envelope
-from sheafcli.core.training.backprop import BackpropRule
+from sheafcli.core.network import AnyNetwork, as_inputs, as_targets, plain_chain
 from sheafcli.core.training.descent import TELL_SECONDS, Rule, StopWhen
-from sheafcli.core.training.equilibrium import EquilibriumRule
-from sheafcli.core.training.layers import Batch, Parameters
 from sheafcli.core.training.least_squares import LeastSquares, Pass, forward, sensitivities
 from sheafcli.core.training.protocol import Progress
 from sheafcli.core.types import Array, Seed
@@ -83,9 +84,9 @@ class Implicit:
             if not 0.0 <= value < np.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
 
-    def start(self, network: Network, X: Array, y: Array, seed: Seed = 0) -> ImplicitSession:
-        """Begin a session, in which nothing is drawn."""
-        return ImplicitSession(self, network, X, y)
+    def start(self, network: AnyNetwork, X: Array, y: Array, seed: Seed = 0) -> ImplicitSession:
+        """Begin a session, in which nothing is drawn; ValueError unless the network is a plain chain."""
+        return ImplicitSession(self, plain_chain(network, "implicit training"), X, y)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ On the slopes of a forward pass, changes dH_l of H_l = [W_l, b_l] move the outpu
     sum_l M_l^T dH_l [a_{l-1}, 1],   M_l = dz_{k+1} / dz_l,
 
 and by R^T that, R R^T the curvature at the output, is J dw: a row a sample and column of R. As in
-`sheafcli.core.training.layers`, arrays have one column a sample, and a_l is followed by a row of ones.
+`sheafcli.core.chain.training.layers`, arrays have one column a sample, and a_l is followed by a row of ones.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from sheafcli.core.blocks import blocks
 from sheafcli.core.chain.tail import rectified, slope_of
+from sheafcli.core.chain.training.layers import Parameters, pull_back
 from sheafcli.core.curvature import cholesky
-from sheafcli.core.training.layers import Parameters, pull_back
 from sheafcli.core.types import Array
 
 

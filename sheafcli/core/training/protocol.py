@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from sheafcli.core.chain.network import Network
 from sheafcli.core.edge import Edge
+from sheafcli.core.network import AnyNetwork
 from sheafcli.core.types import Array, Seed
 
 Progress = Callable[[int, float], None]
@@ -63,7 +63,7 @@ class Session(Protocol):
         `progress` is called every so often with the step and the share of the whole that is done.
         """
 
-    def network(self) -> Network:
+    def network(self) -> AnyNetwork:
         """Return the network as it is now."""
 
     def energy(self) -> float:
@@ -82,5 +82,5 @@ class Session(Protocol):
 class Method(Protocol):
     """A training method: a frozen dataclass that holds its own options."""
 
-    def start(self, network: Network, X: Array, y: Array, seed: Seed = 0) -> Session:
+    def start(self, network: AnyNetwork, X: Array, y: Array, seed: Seed = 0) -> Session:
         """Begin a session on the training data; `seed` draws whatever the method draws."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from sheafcli.config.training import HeatSpec, ImplicitSpec
-from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.chain.network import Network
+from sheafcli.core.graph import Vertex
+from sheafcli.core.network import AnyNetwork, as_inputs
+from sheafcli.core.operations import Convolution, Dense
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import Examined
 from sheafcli.diagnostics.findings.finding import listed
+from sheafcli.diagnostics.units import gates, is_live, values_of
 
 # A training that works lowers its loss from the first record on, but for the noise of its batches.
 RISEN = 2.0
@@ -71,15 +75,19 @@ def _step_too_long(examined: Examined) -> Cause | None:
     if losses.max() > RISEN * losses[0]:
         figures.append(f"the training loss rose from {losses[0]:.3g} to {losses.max():.3g}")
     if examined.start is not None:
-        growth = _norms(examined.network.weights) / _norms(examined.start.weights)
-        most = int(np.argmax(growth))
+        now, first = _weights(examined.network), _weights(examined.start)
+        growth = {name: _norm(W) / _norm(first[name]) for name, W in now.items()}
+        most = max(growth, key=lambda name: growth[name])
         if growth[most] > GROWN:
-            figures.append(f"W{most + 1} has grown to {growth[most]:.3g} times its norm at the start")
-        before = set(_silent(examined, examined.start.pre_activations(examined.taught[0])))
-        wide = [n >= FEWEST_SILENCED for n in examined.network.widths]
-        silenced = [layer for layer in _silent_now(examined) if layer not in before and wide[layer]]
+            figures.append(f"{most} has grown to {growth[most]:.3g} times its norm at the start")
+        before = _silent(examined, examined.start)
+        silenced = [
+            name
+            for name, n in _silent(examined, examined.network).items()
+            if name not in before and n >= FEWEST_SILENCED
+        ]
         if silenced:
-            figures.append(f"training has silenced layer {listed(silenced, 8)}")
+            figures.append(f"training has silenced {_layers(examined, silenced)}")
     if not figures:
         return None
     training = examined.training
@@ -97,11 +105,12 @@ def _step_too_long(examined: Examined) -> Cause | None:
 
 
 def _dead_layer(examined: Examined) -> Cause | None:
-    dead = _silent_now(examined)
+    dead = list(_silent(examined, examined.network))
     if not dead:
         return None
+    told = _layers(examined, dead)
     return Cause(
-        f"Layer {listed(dead, 8)} is dead: hardly a neuron of it is active on any sample.",
+        f"{told[0].upper()}{told[1:]} is dead: hardly a neuron of it is active on any sample.",
         "Look at what was done to its weights and biases, or train again from another start.",
     )
 
@@ -127,8 +136,9 @@ def _stopped_early(examined: Examined) -> Cause | None:
     if before - losses[-1] > FALLING * losses[-1]:
         figures.append(f"the training loss was still falling, from {before:.3g} to {losses[-1]:.3g} at last")
     if examined.start is not None:
-        away = [W - W0 for W, W0 in zip(examined.network.weights, examined.start.weights, strict=True)]
-        moved = float(np.max(_norms(away) / _norms(examined.start.weights)))
+        first = _weights(examined.start)
+        away = {name: W - first[name] for name, W in _weights(examined.network).items()}
+        moved = max(_norm(W) / _norm(first[name]) for name, W in away.items())
         if moved < HARDLY_MOVED:
             figures.append(f"no layer's weights have moved by more than {moved:.2g} of their norm")
     if not figures:
@@ -141,11 +151,16 @@ def _stopped_early(examined: Examined) -> Cause | None:
 
 
 def _too_small(examined: Examined) -> Cause:
-    hidden = examined.network.widths[1:-1]
-    narrowest = f"its narrowest hidden layer has {min(hidden)}" if hidden else "it has no hidden layer"
+    if examined.chain is None:
+        count = sum(array.size for some in examined.graph.parameters.values() for array in some.values())
+        size, more = f"The network has {count:,} parameters.", "give it more channels or layers"
+    else:
+        hidden = examined.chain.widths[1:-1]
+        narrowest = f"its narrowest hidden layer has {min(hidden)}" if hidden else "it has no hidden layer"
+        size, more = f"The network has {sum(hidden):,} hidden neurons; {narrowest}.", "give it more neurons"
     return Cause(
-        f"The network has {sum(hidden):,} hidden neurons; {narrowest}.",
-        "Train longer, or give it more neurons; check that its inputs are scaled as in training.",
+        size,
+        f"Train longer, or {more}; check that its inputs are scaled as in training.",
         unfinished=examined.as_trained,
     )
 
@@ -158,16 +173,32 @@ def _losses(examined: Examined) -> Array:
     return np.asarray(losses[np.isfinite(losses)])
 
 
-def _silent_now(examined: Examined) -> list[int]:
-    """Return the layers of which hardly a neuron is active on any sample."""
-    return _silent(examined, examined.network.pre_activations(examined.taught[0]))
+def _silent(examined: Examined, network: AnyNetwork) -> dict[str, int]:
+    """Return the ReLUs of which hardly a unit is active on any sample taught, by name, with their sizes."""
+    graph = network.graph
+    values = values_of(graph, [as_inputs(network, examined.taught[0])])
+    highest = {vertex: values[vertex.parents[0]].highest for vertex in gates(graph)}
+    return {_named(network, v): len(z) for v, z in highest.items() if np.mean(~is_live(z)) >= SILENT}
 
 
-def _silent(examined: Examined, stalks: list[Array]) -> list[int]:
-    return [
-        layer for layer, z in enumerate(stalks[:-1], start=1) if np.mean(~pattern_of(z).any(axis=0)) >= SILENT
-    ]
+def _named(network: AnyNetwork, vertex: Vertex) -> str:
+    """Return the number of a chain's layer, or else the name of the vertex."""
+    return str(vertex.edge.layer) if isinstance(network, Network) and vertex.edge is not None else vertex.name
 
 
-def _norms(matrices: Sequence[Array]) -> Array:
-    return np.maximum([float(np.linalg.norm(W)) for W in matrices], np.finfo(np.float64).tiny)
+def _layers(examined: Examined, names: list[str]) -> str:
+    return f"{'layer ' if examined.chain else ''}{listed(names, 8)}"
+
+
+def _weights(network: AnyNetwork) -> dict[str, Array]:
+    """Return the weights of every layer by what they are called."""
+    if isinstance(network, Network):
+        return {f"W{layer}": W for layer, W in enumerate(network.weights, start=1)}
+    vertices = (
+        vertex for vertex in network.graph.vertices if isinstance(vertex.operation, Dense | Convolution)
+    )
+    return {f"the weight of {v.name}": v.operation.weight for v in vertices}  # type: ignore[union-attr]
+
+
+def _norm(matrix: Array) -> float:
+    return max(float(np.linalg.norm(matrix)), float(np.finfo(np.float64).tiny))

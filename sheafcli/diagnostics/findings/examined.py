@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 
 from sheafcli.config.training import TrainingSpec
 from sheafcli.core.chain.discord import residuals
-from sheafcli.core.chain.equilibrium import resistances
-from sheafcli.core.chain.extension import extend
-from sheafcli.core.chain.network import BLOCK, Network
-from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.chain.spectrum import Spectrum, spectrum
-from sheafcli.core.edge import Edge
+from sheafcli.core.chain.extension import Extension, extend
+from sheafcli.core.chain.network import Network
+from sheafcli.core.graph import Graph, Vertex
+from sheafcli.core.network import AnyNetwork, as_inputs
 from sheafcli.core.outputs import Output
+from sheafcli.core.resistance import resistance_traces
+from sheafcli.core.spectrum import Spectrum, spectrum
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.discord import squared_residuals
 from sheafcli.diagnostics.findings.reference import Reference, missed, reference
 from sheafcli.diagnostics.findings.rows import spread_evenly, spread_rows
 from sheafcli.diagnostics.findings.shift import Shift, shift_between
-from sheafcli.diagnostics.pinned import BLOCK_ENTRIES, Diagnosis
+from sheafcli.diagnostics.pinned import BALANCED, Diagnosis, settled_graph
+from sheafcli.diagnostics.units import Values, gates, is_live, values_of
 
 # From fewer samples nothing is said of what neurons do on all: what has not been seen in n samples happens,
 # with 95% confidence, in fewer than 3 / n of all, which is 10% here.
@@ -36,6 +37,8 @@ FEWEST_OF_CLASS = 10
 MOST_SAMPLES, SPECTRUM_SAMPLES = 1000, 5
 # A reference needs all distances between so many.
 MOST_REFERENCES = 2000
+# And, of very wide samples, a singular value decomposition of so many squared samples times columns.
+REFERENCE_WORK = 1e10
 # Of a constant prediction's loss a tenth is left where a network has learnt what there is to learn.
 POOR = 0.1
 # The name of the part that runs train on.
@@ -44,24 +47,6 @@ TAUGHT = "train"
 SAME_LOSS = 1e-3
 # Of an error so far below the predictions, rounding may have made half the digits.
 ROUNDING = 1e-8
-
-
-@dataclass(frozen=True, eq=False)
-class Values:
-    """What a layer does over all samples, each of shape (n_l,); of the inputs, layer 0, z and a are both x.
-
-    `lowest` and `highest` are the extremes of z_l, `mean` and `spread`, the standard deviation, those of a_l.
-    """
-
-    lowest: Array
-    highest: Array
-    mean: Array
-    spread: Array
-
-    @property
-    def live(self) -> NDArray[np.bool_]:
-        """Which neurons are active on some sample."""
-        return pattern_of(self.highest)
 
 
 @dataclass(frozen=True)
@@ -83,7 +68,7 @@ class Examined:
     Attributes
     ----------
     network : the network.
-    X, y : the samples that were diagnosed, samples x n_0 and samples x n_{k+1}.
+    X, y : the samples that were diagnosed, samples x features and samples x outputs.
     diagnosis : their diagnosis.
     fault : which layer is at fault, as `sheafcli.diagnostics.fault` tells it; None if nobody asked.
     other : inputs and targets of the task's other samples; None if there are none.
@@ -96,7 +81,7 @@ class Examined:
     unsettled : the numbers of samples that were left out, since their equilibrium was not found.
     """
 
-    network: Network
+    network: AnyNetwork
     X: Array
     y: Array
     diagnosis: Diagnosis
@@ -108,7 +93,7 @@ class Examined:
     history: pd.DataFrame | None = None
     status: str | None = None
     training: TrainingSpec | None = None
-    start: Network | None = None
+    start: AnyNetwork | None = None
     unsettled: tuple[int, ...] = ()
 
     @property
@@ -117,9 +102,23 @@ class Examined:
         return sum(len(X) for X in self._inputs)
 
     @property
+    def graph(self) -> Graph:
+        """The network as a graph."""
+        return self.network.graph
+
+    @property
+    def chain(self) -> Network | None:
+        """The network if it is a plain chain: some rules ask what only such a one can answer."""
+        return self.network if isinstance(self.network, Network) else None
+
+    @property
     def last(self) -> int:
-        """The number k+1 of the last layer."""
-        return self.network.depth + 1
+        """The number of the last layer."""
+        return self.graph.output_edge.layer
+
+    def where(self, vertex: Vertex) -> str:
+        """Return what evidence about a vertex begins with: its name, where a layer has more than two."""
+        return "" if self.chain else f"{vertex.name}: "
 
     @property
     def _inputs(self) -> tuple[Array, ...]:
@@ -175,7 +174,8 @@ class Examined:
     def reference(self) -> tuple[Reference, NDArray[np.intp]]:
         """What a simple predictor makes of taught samples, and which rows these are."""
         X, y = self.taught
-        rows = spread_rows(len(X), MOST_REFERENCES)
+        affordable = int((REFERENCE_WORK / X.shape[1]) ** 0.5)
+        rows = spread_rows(len(X), min(MOST_REFERENCES, max(FEWEST_SAMPLES, affordable)))
         return reference(X[rows], y[rows]), rows
 
     @cached_property
@@ -215,34 +215,43 @@ class Examined:
         return self.network.logits(self.X)
 
     @cached_property
-    def values(self) -> tuple[Values, ...]:
-        """What the inputs, layer 0, and the hidden layers do in the forward pass of all samples."""
-        parts: list[list[Values]] = []
-        counts = []
-        for X in self._inputs:
-            for first in range(0, len(X), BLOCK):
-                block = X[first : first + BLOCK]
-                stalks = self.network.pre_activations(block)[:-1]
-                parts.append([_values(block, block), *(_values(z, np.maximum(z, 0.0)) for z in stalks)])
-                counts.append(len(block))
-        return tuple(_together(layer, counts) for layer in zip(*parts, strict=True))
+    def inputs(self) -> Values:
+        """What the inputs are over all samples, a number a column each."""
+        X = np.concatenate(self._inputs)
+        lowest, highest = X.min(axis=0), X.max(axis=0)
+        # A constant has no spread at all.
+        return Values(lowest, highest, X.mean(axis=0), np.where(lowest == highest, 0.0, X.std(axis=0)))
 
-    def reached(self) -> Iterator[tuple[int, Values]]:
-        """Yield the hidden layers that depend on the input, with their values: up to the first dead one."""
-        for layer, values in enumerate(self.values[1:], start=1):
-            yield layer, values
-            if not values.live.any():
-                return
+    @cached_property
+    def values(self) -> dict[int, Values]:
+        """What every vertex, by its index, does in the forward pass of all samples."""
+        return values_of(self.graph, [as_inputs(self.network, X) for X in self._inputs])
+
+    def before(self, gate: Vertex) -> Values:
+        """Return the values that an activation reads."""
+        return self.values[gate.parents[0]]
+
+    def live(self, gate: Vertex) -> NDArray[np.bool_]:
+        """Return which units of a ReLU are active on some sample, at some position."""
+        return is_live(self.before(gate).highest)
+
+    def reached(self) -> Iterator[Vertex]:
+        """Yield the ReLUs that depend on the input: those that a dead one does not cut off from it."""
+        changing = {0}
+        relus = {gate.index for gate in gates(self.graph)}
+        for vertex in self.graph.vertices[1:]:
+            if changing.isdisjoint(vertex.parents):
+                continue
+            if vertex.index in relus:
+                yield vertex
+                if not self.live(vertex).any():
+                    continue
+            changing.add(vertex.index)
 
     @cached_property
     def relative_loss(self) -> float:
         """The loss of the diagnosed samples over that of the best constant prediction."""
         return relative_loss(self.network.output, self.logits, self.y)
-
-    @cached_property
-    def residuals(self) -> dict[Edge, Array]:
-        """The residuals of the pinned equilibrium, samples x edge stalk, in path order."""
-        return residuals(self.network, self.X, self.diagnosis.extension.cochain)
 
     @cached_property
     def update_gains(self) -> Array | None:
@@ -251,41 +260,42 @@ class Examined:
         At the pinned equilibrium a sample's update of W_l is r_l a_{l-1}^T, and the pull is r_{k+1}. A gain
         is mean(|r_l| |a_{l-1}|) / (mean |r_{k+1}| ||W_l||), means over samples of 2-norms, and the Frobenius
         norm: sample by sample, since at an optimum the updates cancel over the samples in every layer. In
-        a fresh He network with standardised inputs it is of the order 1. None where no error is left.
+        a fresh He network with standardised inputs it is of the order 1. None where no error is left, and
+        where the network is not a plain chain.
         """
-        inputs = [self.X, *list(self.diagnosis.extension.cochain.a.values())]
-        rows = [np.linalg.norm(r, axis=1) for edge, r in self.residuals.items() if edge.operation == "affine"]
+        settled, network = self.diagnosis.equilibrium, self.chain
+        if network is None or not isinstance(settled, Extension):
+            return None
+        inputs = [self.X, *settled.cochain.a.values()]
+        left = residuals(network, self.X, settled.cochain)
+        rows = [np.linalg.norm(r, axis=1) for edge, r in left.items() if edge.operation == "affine"]
         pull = float(rows[-1].mean())
         if pull <= ROUNDING * (1.0 + float(np.abs(self.logits).mean())):
             return None
         moved = [float(np.mean(r * np.linalg.norm(a, axis=1))) for r, a in zip(rows, inputs, strict=True)]
-        norms = [np.linalg.norm(W) for W in self.network.weights]
+        norms = [np.linalg.norm(W) for W in network.weights]
         return np.array(moved) / (pull * np.maximum(norms, np.finfo(np.float64).tiny))
 
     @cached_property
-    def resistance(self) -> Resistance:
-        """The effective resistance between input and output, on some of the diagnosed samples."""
-        network, X = self.network, spread_evenly(self.X, MOST_SAMPLES)
-        block = max(1, BLOCK_ENTRIES // (max(network.widths[1:]) * network.widths[-1]))
-        totals, traces = [], np.zeros((self.last, 2))
-        for first in range(0, len(X), block):
-            part = X[first : first + block]
-            R = [pattern_of(z) for z in network.pre_activations(part)[:-1]]
-            total = np.zeros(len(part))
-            for edge, S in resistances(network, R, len(part)):
-                trace = np.broadcast_to(np.trace(S, axis1=1, axis2=2), len(part))
-                traces[edge.layer - 1, int(edge.operation == "activation")] += trace.sum()
-                total += trace
-            totals.append(total)
+    def resistance(self) -> Resistance | None:
+        """The effective resistance between input and output, on some of the samples; None as `chain` is."""
+        network = self.chain
+        if network is None:
+            return None
+        X = spread_evenly(self.X, MOST_SAMPLES)
+        parts = resistance_traces(network.graph, X)
+        traces = np.zeros((self.last, 2))
+        for edge, trace in zip(network.graph.edges, parts.T, strict=True):
+            traces[edge.layer - 1, int(edge.operation == "activation")] = trace.sum()
         # Activation l-1 has ||J_{l-1}||^2, affine l has ||J_l R_l||^2, and affine k+1 has ||I||^2.
         after = np.maximum(traces[1:, 0], np.finfo(np.float64).tiny)
         gains = np.concatenate([[np.nan], traces[:-1, 1] / after])
-        return Resistance(float(np.median(np.concatenate(totals))) / network.widths[-1], gains)
+        return Resistance(float(np.median(parts.sum(axis=1))) / network.widths[-1], gains)
 
     @cached_property
-    def spectrum(self) -> Spectrum:
-        """Both ends of the spectrum of L_Omega, on a few of the diagnosed samples."""
-        return spectrum(self.network, spread_evenly(self.X, SPECTRUM_SAMPLES))
+    def spectrum(self) -> Spectrum | None:
+        """Both ends of the spectrum of L_Omega, on a few of the diagnosed samples; None as `chain` is."""
+        return None if self.chain is None else spectrum(self.chain, spread_evenly(self.X, SPECTRUM_SAMPLES))
 
     @cached_property
     def discord(self) -> Array:
@@ -298,23 +308,12 @@ class Examined:
         if self.other is None:
             return np.zeros(0)
         X, y = (spread_evenly(array, MOST_SAMPLES) for array in self.other)
+        if not isinstance(self.network, Network):
+            pinned = settled_graph(self.network, X, y)
+            return np.asarray(pinned.squares.sum(axis=1)[pinned.left <= BALANCED])
         settled = extend(self.network, X, target=y)
         squared = squared_residuals(residuals(self.network, X, settled.cochain))
         return np.asarray(np.sum([*squared.values()], axis=0)[settled.converged])
-
-
-def _values(z: Array, a: Array) -> Values:
-    return Values(z.min(axis=0), z.max(axis=0), a.mean(axis=0), a.std(axis=0))
-
-
-def _together(parts: Sequence[Values], counts: Sequence[int]) -> Values:
-    """Return the values over parts of the samples as those over all; a constant has no spread at all."""
-    lowest, highest = np.min([p.lowest for p in parts], axis=0), np.max([p.highest for p in parts], axis=0)
-    means = np.array([part.mean for part in parts])
-    mean = np.average(means, axis=0, weights=counts)
-    squares = np.array([part.spread for part in parts]) ** 2 + (means - mean) ** 2
-    spread = np.sqrt(np.average(squares, axis=0, weights=counts))
-    return Values(lowest, highest, mean, np.where(lowest == highest, 0.0, spread))
 
 
 def relative_loss(output: Output, z: Array, y: Array) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined, loss_of_constant
 from sheafcli.diagnostics.findings.finding import Finding, Severity, count_of, graded, listed, verb
+from sheafcli.diagnostics.findings.reading import outgoing
 from sheafcli.diagnostics.findings.shift import Shift
 
 # An input is negligible if its spread moves layer 1 by less than this share of what a typical one does: three
@@ -78,7 +79,7 @@ def _errors_better(examined: Examined, mended: tuple[Array, Array]) -> float:
 
 
 def _difference(examined: Examined, shift: Shift, here: str, there: str) -> str:
-    columns, width = shift.columns.tolist(), examined.network.widths[0]
+    columns, width = shift.columns.tolist(), examined.X.shape[1]
     if shift.order is not None:
         places = [(examined.name_of_input(i), examined.name_of_input(int(shift.order[i]))) for i in columns]
         if len(columns) == 2:
@@ -120,14 +121,18 @@ def _times(factor: float) -> str:
 
 
 def unread_inputs(examined: Examined) -> Iterator[Finding]:
-    """Find inputs that vary, but whose column of W_1 times their spread is negligible against the others'.
+    """Find inputs that vary, but whose weights times their spread are negligible against the others'.
 
-    That is, at most NEGLIGIBLE of the median over the inputs whose columns are not 0.
+    That is, at most NEGLIGIBLE of the median over the inputs that are read. Not of images, whose entries
+    share weights, nor where something else than weights reads the inputs.
     """
     if examined.n_samples < FEWEST_SAMPLES:
         return
-    spread = examined.values[0].spread
-    reach = np.linalg.norm(examined.network.weights[0], axis=0) * spread
+    graph, spread = examined.graph, examined.inputs.spread
+    reading = outgoing(graph, graph.vertices[0])
+    if reading is None or len(reading) != len(spread):
+        return
+    reach = reading * spread
     typical = float(np.median(reach[reach > 0.0])) if reach.any() else 0.0
     unread = np.flatnonzero((spread > 0.0) & (reach <= NEGLIGIBLE * typical))
     if len(unread) == 0:
@@ -152,7 +157,7 @@ def constant_inputs(examined: Examined) -> Iterator[Finding]:
     """Find inputs that are the same on all samples: they only add to the biases."""
     if examined.n_samples < FEWEST_SAMPLES:
         return
-    spread = examined.values[0].spread
+    spread = examined.inputs.spread
     constant = np.flatnonzero(spread == 0.0)
     if len(constant) == 0:
         return

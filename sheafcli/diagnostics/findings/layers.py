@@ -21,14 +21,16 @@ MISSED = 0.1
 def layer_at_fault(examined: Examined) -> Iterator[Finding]:
     """Find the layer that alone explains the error, and by whose repair alone most of it goes.
 
-    Where two or more explain it about as well, but not all, these are told.
+    Where two or more explain it about as well, but not all, these are told. Not of graphs: there evidence is
+    of first order, and what later layers could mend often outweighs what an earlier one has broken.
     """
-    if examined.fault is None:
+    if examined.fault is None or examined.chain is None:
         return
     suspects = suspected(examined.fault)
     if suspects.empty:
         return
     row = suspects.iloc[0]
+    layer = int(row["layer"])
     kind, _, index = str(row["part"]).partition(" ")
     broken = examined.relative_loss >= MISSED
     others = sorted(suspects["layer"].iloc[1:].tolist())
@@ -38,13 +40,13 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
     yield Finding(
         "warning" if broken else "info",
         "layer-at-fault",
-        int(row["layer"]),
+        layer,
         "affine",
         (int(index),) if kind == "neuron" else (),
         f"A fault in this layer, {where}{beside} explains the error by {row['evidence']:.0f} nats better "
         f"than none, and by {row['evidence'] - max(rivals):.0f} better than the next best layer; "
         f"repaired alone it takes the loss from {row['loss']:.3g} to {row['repaired_loss']:.3g}.",
-        _advice(int(row["layer"]))
+        _advice(layer)
         if broken
         else "With so small a loss nothing is broken: train further, this layer has most to gain.",
     )

@@ -1,4 +1,4 @@
-"""Rules on hidden neurons: those that do nothing, those that do nothing of their own."""
+"""Rules on hidden neurons and channels: those that do nothing, those that do nothing of their own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from sheafcli.core.chain.extension import Extension
+from sheafcli.core.graph import Vertex
+from sheafcli.core.operations import Convolution, Dense
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined
 from sheafcli.diagnostics.findings.finding import Finding, Severity, count_of, graded, listed, verb
+from sheafcli.diagnostics.findings.reading import is_bottleneck, outgoing
+from sheafcli.diagnostics.units import gates
 
 # Of the neurons of a fresh layer on two inputs that are never negative, a quarter is dead, by the signs of
 # its weights; half a layer is more than chance takes from 20 neurons or more (2.6 standard deviations).
@@ -30,33 +35,39 @@ BLOCK_ROWS = 1024
 
 
 def dead_relu(examined: Examined) -> Iterator[Finding]:
-    """Find neurons with z < 0 on all samples there are: nothing passes them, and they do not learn.
+    """Find units with z < 0 on all samples there are: nothing passes them, and they do not learn.
 
-    An error where no live neuron of the layer is read: the output is then the same for all inputs. Half a
-    layer is a warning where the network does poorly; where it does well it has done so without them.
+    An error where every path to the output goes through the layer, and no live unit of it is read: the
+    output is then the same for all inputs. Half a layer is a warning where the network does poorly; where it
+    does well it has done so without them.
     """
     if examined.n_samples < FEWEST_SAMPLES:
         return
-    for layer, values in examined.reached():
-        dead = np.flatnonzero(~values.live)
+    for vertex in examined.reached():
+        live, reading = examined.live(vertex), outgoing(examined.graph, vertex)
+        dead = np.flatnonzero(~live)
         if len(dead) == 0:
             continue
-        width = len(values.live)
-        cut = not (values.live & (_reading(examined, layer) > 0.0)).any()
-        nearest = -float(values.highest[dead].max())
+        width, unit = len(live), unit_of(vertex)
+        used = live if reading is None else live & (reading > 0.0)
+        cut = not used.any() and is_bottleneck(examined.graph, vertex)
+        nearest = -float(examined.before(vertex).highest[dead].max())
+        rate = "train with a lower learning rate."
         yield Finding(
             "error" if cut else _graded(examined, len(dead), width),
             "dead-relu",
-            layer,
+            layer_of(vertex),
             "activation",
             tuple(dead.tolist()),
-            f"{count_of(dead, width, 'neuron')} {verb(dead, 'is', 'are')} never active on "
-            f"{examined.n_samples:,} samples; {verb(dead, 'it', 'the nearest')} stays {nearest:.3g} below "
+            f"{examined.where(vertex)}{count_of(dead, width, unit)} {verb(dead, 'is', 'are')} never active "
+            f"on {examined.n_samples:,} samples; {verb(dead, 'it', 'the nearest')} stays {nearest:.3g} below "
             "zero.",
             "Train again with a lower learning rate or another seed: nothing reaches the output through "
             "this layer."
             if cut
-            else "Leave them out (fewer hidden neurons do the same), or train with a lower learning rate.",
+            else f"Leave them out (fewer hidden {unit}s do the same), or {rate}"
+            if reading is not None
+            else rate.capitalize(),
         )
 
 
@@ -67,36 +78,38 @@ def _graded(examined: Examined, dead: int, width: int) -> Severity:
 
 
 def always_active(examined: Examined) -> Iterator[Finding]:
-    """Find neurons with z > 0 on all samples there are: they are linear; a whole such layer is a warning."""
+    """Find units with z > 0 on all samples there are: they are linear; a whole such layer is a warning."""
     if examined.n_samples < FEWEST_SAMPLES:
         return
-    for layer, values in examined.reached():
-        linear = np.flatnonzero(values.lowest > 0.0)
+    for vertex in examined.reached():
+        lowest = examined.before(vertex).lowest
+        linear = np.flatnonzero(lowest > 0.0)
         if len(linear) == 0:
             continue
-        width = len(values.live)
+        width, unit = len(lowest), unit_of(vertex)
         whole = len(linear) == width
-        nearest = float(values.lowest[linear].min())
+        nearest = float(lowest[linear].min())
         yield Finding(
             "warning" if whole else "info",
             "always-active",
-            layer,
+            layer_of(vertex),
             "activation",
             tuple(linear.tolist()),
-            f"{count_of(linear, width, 'neuron')} {verb(linear, 'is', 'are')} active on all "
-            f"{examined.n_samples:,} samples; {verb(linear, 'it', 'the nearest')} stays {nearest:.3g} above "
-            "zero.",
+            f"{examined.where(vertex)}{count_of(linear, width, unit)} {verb(linear, 'is', 'are')} active on "
+            f"all {examined.n_samples:,} samples; {verb(linear, 'it', 'the nearest')} stays {nearest:.3g} "
+            "above zero.",
             "The layer is linear on these data: leave it out, or train it with smaller biases."
             if whole
-            else "Nothing is the matter: these neurons add a linear part to the network.",
+            else f"Nothing is the matter: these {unit}s add a linear part to the network.",
         )
 
 
 def held_at_kink(examined: Examined) -> Iterator[Finding]:
     """Find neurons that the pinned equilibrium holds at z = 0 on HELD_SHARE of the samples or more."""
-    if len(examined.X) < FEWEST_SAMPLES:
+    settled = examined.diagnosis.equilibrium
+    if len(examined.X) < FEWEST_SAMPLES or not isinstance(settled, Extension):
         return
-    for layer, states in enumerate(examined.diagnosis.extension.states, start=1):
+    for layer, states in enumerate(settled.states, start=1):
         share = np.mean(states == 2, axis=0)
         held = np.flatnonzero(share >= HELD_SHARE)
         if len(held) == 0:
@@ -115,17 +128,21 @@ def held_at_kink(examined: Examined) -> Iterator[Finding]:
 
 
 def duplicate_neurons(examined: Examined) -> Iterator[Finding]:
-    """Find live neurons whose incoming rows [W_l, b_l] are parallel: their relu outputs are proportional.
+    """Find live units with parallel incoming weights and biases: their relu outputs are proportional.
 
-    Rows are compared in units of what arrives, as [W_l spread, b_l + W_l mean] with the standard deviation
-    and the mean of a_{l-1}: else large inputs would hide all differences in the bias, small ones all others.
+    Rows [W, b] are compared in units of what arrives, as [W spread, b + W mean] with the standard deviation
+    and the mean of what the layer reads: else large inputs would hide all differences in the bias, small
+    ones all others. Asked of dense layers and convolutions that nothing but a ReLU reads, which itself is
+    read by weights alone: others cannot be merged.
     """
-    network = examined.network
-    for layer in range(1, network.depth + 1):
-        W, b, arriving = network.weights[layer - 1], network.biases[layer - 1], examined.values[layer - 1]
-        rows = np.column_stack([W * arriving.spread, b + W @ arriving.mean])
+    graph = examined.graph
+    for vertex in gates(graph):
+        maker = graph.vertices[vertex.parents[0]]
+        rows = _incoming(examined, maker)
+        if rows is None or len(graph.readers[maker.index]) > 1 or outgoing(graph, vertex) is None:
+            continue
         norms = np.linalg.norm(rows, axis=1)
-        candidates = np.flatnonzero((norms > 0.0) & examined.values[layer].live)
+        candidates = np.flatnonzero((norms > 0.0) & examined.live(vertex))
         groups = [
             candidates[group].tolist() for group in _parallel(rows[candidates] / norms[candidates, None])
         ]
@@ -134,41 +151,73 @@ def duplicate_neurons(examined: Examined) -> Iterator[Finding]:
         neurons = sorted(i for group in groups for i in group)
         redundant = neurons[len(groups) :]
         alike = [" = ".join(map(str, group)) for group in groups]
+        unit = unit_of(vertex)
         yield Finding(
             graded(len(redundant), len(rows), GRAVE),
             "duplicate-neurons",
-            layer,
+            layer_of(maker),
             "affine",
             tuple(neurons),
-            f"{count_of(redundant, len(rows), 'neuron')} "
+            f"{examined.where(maker)}{count_of(redundant, len(rows), unit)} "
             f"{verb(redundant, 'repeats another', 'repeat others')} up to a factor: {listed(alike, 8)}.",
-            "Merge each group into one neuron, adding up its scaled outgoing weights: the predictions stay.",
+            f"Merge each group into one {unit}, adding up its scaled outgoing weights: the predictions stay.",
         )
 
 
+def _incoming(examined: Examined, vertex: Vertex) -> Array | None:
+    """Return a row a unit: its incoming weights times the spread of what they read, and its mean.
+
+    None where a vertex is neither a dense layer nor a convolution of one group.
+    """
+    operation = vertex.operation
+    if not isinstance(operation, Dense | Convolution):
+        return None
+    arriving, W = examined.values[vertex.parents[0]], operation.weight
+    b = np.zeros(len(W)) if operation.bias is None else operation.bias
+    if isinstance(operation, Dense):
+        return np.column_stack([W * arriving.spread, b + W @ arriving.mean])
+    if operation.groups > 1:
+        return None
+    kernels = W.reshape(*W.shape[:2], -1)
+    # At the border of an image a channel that is constant is not: nothing of the kernel may be left out.
+    spread = np.where(arriving.spread > 0.0, arriving.spread, 1.0)
+    scaled = (kernels * spread[:, None]).reshape(len(W), -1)
+    return np.column_stack([scaled, b + kernels.sum(axis=2) @ arriving.mean])
+
+
 def unread_neurons(examined: Examined) -> Iterator[Finding]:
-    """Find neurons whose outgoing weights are negligible against those of the layer's most read neuron."""
-    for layer in range(1, examined.network.depth + 1):
-        reading = _reading(examined, layer)
+    """Find units whose outgoing weights are negligible against those of the layer's most read one."""
+    for vertex in gates(examined.graph):
+        reading = outgoing(examined.graph, vertex)
+        if reading is None:
+            continue
         unread = np.flatnonzero(reading <= UNREAD * reading.max())
         if len(unread) == 0:
             continue
+        layer = layer_of(vertex)
+        reader = f"no neuron of layer {layer + 1}" if examined.chain else "nothing"
         yield Finding(
             graded(len(unread), len(reading), GRAVE),
             "unread-neurons",
             layer,
             "activation",
             tuple(unread.tolist()),
-            f"{count_of(unread, len(reading), 'neuron')} {verb(unread, 'is', 'are')} read by no neuron of "
-            f"layer {layer + 1}: {verb(unread, 'its', 'their')} outgoing weights are "
-            f"{reading[unread].max():.3g} at most, of others {reading.max():.3g}.",
+            f"{examined.where(vertex)}{count_of(unread, len(reading), unit_of(vertex))} "
+            f"{verb(unread, 'is', 'are')} read by {reader}: {verb(unread, 'its', 'their')} outgoing weights "
+            f"are {reading[unread].max():.3g} at most, of others {reading.max():.3g}.",
             "Leave them out, or draw their outgoing weights anew and train on.",
         )
 
 
-def _reading(examined: Examined, layer: int) -> Array:
-    """Return the norm of each neuron's outgoing weights, the columns of W_{l+1}."""
-    return np.asarray(np.linalg.norm(examined.network.weights[layer], axis=0))
+def unit_of(vertex: Vertex) -> str:
+    """Return what a unit of a vertex is called."""
+    return "neuron" if len(vertex.shape) == 1 else "channel"
+
+
+def layer_of(vertex: Vertex) -> int:
+    """Return the layer of a vertex that has an edge."""
+    assert vertex.edge is not None
+    return vertex.edge.layer
 
 
 def _parallel(units: Array) -> list[NDArray[np.intp]]:

@@ -27,9 +27,10 @@ MATERIAL = 0.1
 
 def exploding_resistance(examined: Examined) -> Iterator[Finding]:
     """Find an effective resistance far above a fresh network's: heat's steps shrink by it."""
-    if examined.network.depth == 0:
+    network, resistance = examined.chain, examined.resistance
+    if network is None or resistance is None or network.depth == 0:
         return
-    fresh, resistance = 1.0 + 3.0 * examined.network.depth, examined.resistance
+    fresh = 1.0 + 3.0 * network.depth
     if resistance.typical < EXPLODED * fresh:
         return
     layer = int(np.nanargmax(resistance.gains)) + 1
@@ -51,14 +52,14 @@ def exploding_resistance(examined: Examined) -> Iterator[Finding]:
 
 def unstable_step(examined: Examined) -> Iterator[Finding]:
     """Find a fixed dt with alpha dt lambda_max > 2 on some sample: no Euler step follows the stalks."""
-    training = examined.training
-    if not isinstance(training, HeatSpec) or training.dt == "auto":
+    training, network, spectrum = examined.training, examined.chain, examined.spectrum
+    if network is None or spectrum is None or not isinstance(training, HeatSpec) or training.dt == "auto":
         return
-    largest = float(examined.spectrum.largest.max())
+    largest = float(spectrum.largest.max())
     product = training.alpha * training.dt * largest
     if product <= STABLE:
         return
-    norms = [spectral_norm(W) for W in examined.network.weights[1:]]
+    norms = [spectral_norm(W) for W in network.weights[1:]]
     yield Finding(
         "error",
         "unstable-step",
@@ -66,7 +67,7 @@ def unstable_step(examined: Examined) -> Iterator[Finding]:
         "affine" if norms else None,
         (),
         f"alpha dt lambda_max is {product:.3g} with dt {training.dt:g} and the largest eigenvalue "
-        f"{largest:.3g} of the Laplacian (condition {examined.spectrum.condition.max():.3g}); Euler is "
+        f"{largest:.3g} of the Laplacian (condition {spectrum.condition.max():.3g}); Euler is "
         "stable up to 2.",
         f"Write dt: {1.0 / (training.alpha * largest):.2g} or less, or dt: auto, which follows the "
         "eigenvalue.",
@@ -79,9 +80,8 @@ def slow_settling(examined: Examined) -> Iterator[Finding]:
     A warning for the whole time; info for the time between two restarts of the stalks.
     """
     training = examined.training
-    if not isinstance(training, HeatSpec):
+    if not isinstance(training, HeatSpec) or (spectrum := examined.spectrum) is None:
         return
-    spectrum = examined.spectrum
     gap = float(np.median(spectrum.gap))
     # dt: auto steps by no more than this, since its bound of the largest eigenvalue is no smaller.
     auto = float(CHEBYSHEV_PAIR.mean() / (training.alpha * spectrum.largest.max()))

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from sheafcli.core.network import GraphNetwork
 from sheafcli.errors import InputError
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.runs import RunDirectory
@@ -68,6 +69,7 @@ class Contents:
     ----------
     manifest : manifest.json.
     configuration : config.yaml as text.
+    network : the network if it is another than a plain chain, whose tables say all there is to draw.
     tables : a table of `SOURCES` for each file that is there and has rows; findings also without rows,
         since none is what one hopes for.
     """
@@ -75,6 +77,7 @@ class Contents:
     manifest: Mapping[str, Any]
     configuration: str
     tables: Mapping[str, pd.DataFrame]
+    network: GraphNetwork | None = None
 
     @classmethod
     def read(cls, run: RunDirectory) -> Contents:
@@ -86,7 +89,7 @@ class Contents:
                 table = _read_table(path, source)
                 if len(table) > 0 or name == "findings":
                     tables[name] = table
-        return cls(_checked(run), _read_text(run / "config.yaml"), tables)
+        return cls(_checked(run), _read_text(run / "config.yaml"), tables, _network(run))
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Return a table, None if the run has none."""
@@ -127,6 +130,12 @@ def _checked(run: RunDirectory) -> Mapping[str, Any]:
     if widths is not None and not proper:
         raise InputError("the manifest is damaged (widths are no sizes)", path=run / "manifest.json")
     return manifest
+
+
+def _network(run: RunDirectory) -> GraphNetwork | None:
+    """Return the network, None where it is a plain chain, or none is there yet."""
+    network = run.network() if (run / "network.npz").exists() else None
+    return network if isinstance(network, GraphNetwork) else None
 
 
 def _read_text(path: Path) -> str:

@@ -137,6 +137,12 @@ class Decades:
             return 0.0
         return min(max((math.log10(value) - self.low) / (self.high - self.low), 0.0), 1.0)
 
+    def bar(self) -> JSON:
+        """Return what the colour bar belongs to: a trace that draws nothing; others have one colour each."""
+        marker = {"color": [self.low, self.high], "coloraxis": "coloraxis", "opacity": 0}
+        ends: JSON = {"type": "scatter", "mode": "markers", "x": [0, 0], "y": [0, 0], "marker": marker}
+        return ends | {"hoverinfo": "skip", "showlegend": False}
+
     def colour_axis(self, title: str) -> JSON:
         """Return the colour axis of logarithms to the base 10, its ticks the discords themselves."""
         ends = [math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9)]

@@ -11,9 +11,16 @@ import pandas as pd
 
 from sheafcli.render.numbers import percent
 from sheafcli.render.palette import OPERATION_COLOURS
-from sheafcli.render.report.figure import INK, JSON, MUTED, PAPER, Decades, Figure
+from sheafcli.render.report.figure import INK, JSON, MUTED, PAPER, Decades, Figure, plain
 
-MARKERS: Final = {"affine": "square", "activation": "diamond", "output": "circle"}
+MARKERS: Final = {
+    "affine": "square",
+    "activation": "diamond",
+    "pool": "triangle-down",
+    "normalisation": "hexagon",
+    "multiply": "x",
+    "output": "circle",
+}
 """The sign of each operation."""
 
 # A path longer than that goes on in the next row, which begins with the stalk that ended the last.
@@ -179,19 +186,17 @@ def _signs(edges: pd.DataFrame, scale: Decades) -> list[JSON]:
                     "color": colour,
                     "line": {"color": PAPER, "width": 2},
                 },
-                "customdata": [_figures(row, known) for row in rows.to_dict("records")],
+                "customdata": [figures_of(row, known) for row in rows.to_dict("records")],
                 "hovertemplate": "%{customdata}<extra></extra>",
             }
         )
-    # The colour bar belongs to a trace that has nothing to draw: bands take one colour each, not a scale.
-    bar = {"color": [scale.low, scale.high], "coloraxis": "coloraxis", "opacity": 0}
-    ends: JSON = {"type": "scatter", "mode": "markers", "x": [0, 0], "y": [0, 0], "marker": bar}
-    return [*traces, ends | {"hoverinfo": "skip", "showlegend": False}]
+    return [*traces, scale.bar()]
 
 
-def _figures(row: dict[Any, Any], known: Sequence[str]) -> str:
+def figures_of(row: dict[Any, Any], known: Sequence[str]) -> str:
+    """Return what is said of an edge when one points at it."""
     lines = [
-        f"<b>{row['edge']}</b>",
+        f"<b>{plain(row['edge'])}</b>",
         f"discord {row['discord']:.4g}",
         f"share of discord {percent(row['share'])}",
     ]

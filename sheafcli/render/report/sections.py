@@ -20,6 +20,7 @@ from sheafcli.render.report.diagnosis import (
     short,
 )
 from sheafcli.render.report.figure import Figure
+from sheafcli.render.report.graph import graph_figure
 from sheafcli.render.report.network import path_figure
 from sheafcli.render.report.spectrum import eigenvalue_figure, eigenvector_figure
 from sheafcli.render.report.tables import Table, table_of
@@ -106,7 +107,9 @@ def subtitle(contents: Contents) -> list[str]:
     """Return what stands below the name: the task, the method, the network, when it was."""
     manifest = contents.manifest
     parts = [str(manifest[key]) for key in ("task", "method") if manifest.get(key)]
-    if contents.widths is not None:
+    if contents.network is not None:
+        parts.append(f"a graph of {contents.network.graph.output_edge.layer} layers")
+    elif contents.widths is not None:
         parts.append(" → ".join(map(str, contents.widths)))
     if manifest.get("output"):
         parts.append(f"{manifest['output']} output")
@@ -209,14 +212,22 @@ def _network(contents: Contents) -> Section:
     title = "Network"
     if (pinned := contents.table("diagnosis")) is not None:
         lead = "Input and true output pinned, and the stalks between them settled."
-        return Section("network", title, lead, figures=[path_figure(pinned, contents.widths, pinned=True)])
+        return Section("network", title, lead, figures=[_drawn(contents, pinned, pinned=True)])
     missing = [_missing("diagnosis", "pinned discord")]
     if (logged := contents.table("discord")) is not None:
         last = logged[logged["step"] == logged["step"].max()].reset_index(drop=True)
         lead = f"The training stalks as they were at step {last['step'].iloc[0]:,}."
-        drawn = path_figure(last, contents.widths, pinned=False)
-        return Section("network", title, lead, figures=[drawn], missing=missing)
+        return Section(
+            "network", title, lead, figures=[_drawn(contents, last, pinned=False)], missing=missing
+        )
     return Section("network", title, missing=missing)
+
+
+def _drawn(contents: Contents, edges: pd.DataFrame, *, pinned: bool) -> Figure:
+    """Draw a plain chain as the path that it is, any other network as its graph."""
+    if contents.network is None:
+        return path_figure(edges, contents.widths, pinned=pinned)
+    return graph_figure(contents.network, edges)
 
 
 def _training(contents: Contents) -> Section:
@@ -274,8 +285,10 @@ def _neurons(contents: Contents) -> Section:
     neurons = contents.table("neurons")
     if neurons is None:
         return Section("neurons", "Neurons", missing=[_missing("neurons")])
-    columns = ("layer", "neuron", "operation", "active", *STATISTICS, "share")
-    table = _leaders(neurons, columns, "Edges of neurons")
+    # Of a graph a layer may have several edges of one operation, and only the means are known.
+    place = ("layer", "neuron", "operation") if contents.network is None else ("edge", "neuron", "operation")
+    known = [name for name in STATISTICS if name in neurons and neurons[name].notna().any()]
+    table = _leaders(neurons, (*place, "active", *known, "share"), "Edges of neurons")
     return Section("neurons", "Neurons", figures=[neuron_figure(neurons)], tables=[table])
 
 

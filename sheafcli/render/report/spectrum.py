@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import pandas as pd
 
+from sheafcli.render.graph_layout import shortened
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.panels import thinned
-from sheafcli.render.report.figure import INK, JSON, TRAIN, Figure, axis, rounded, thinning_note
+from sheafcli.render.report.figure import INK, JSON, TRAIN, Figure, axis, plain, rounded, thinning_note
 
 QUANTITIES: Final = {
     "gap": "gap (smallest eigenvalue)",
@@ -64,7 +66,7 @@ def eigenvector_figure(spectrum: pd.DataFrame) -> Figure | None:
         {
             "type": "bar",
             "name": names[kind],
-            "x": [f"{stalk[0]}<sub>{stalk[1:]}</sub>" for stalk in stalks],
+            "x": [_written(stalk) for stalk in stalks],
             "y": rounded(spectrum[f"{kind}_{stalk}"].mean() for stalk in stalks),
             "marker": {"color": colour},
             "hovertemplate": f"%{{x}}<br>{names[kind]} %{{y:.1%}}<extra></extra>",
@@ -79,3 +81,8 @@ def eigenvector_figure(spectrum: pd.DataFrame) -> Figure | None:
     slowest = max(stalks, key=lambda stalk: spectrum[f"fiedler_{stalk}"].mean())
     caption = f"By stalk, a mean over the samples. What settles last sits mostly in {slowest}."
     return Figure("eigenvectors", "Where the extreme eigenvectors sit", caption, data, layout)
+
+
+def _written(stalk: str) -> str:
+    """Write z1 and a1 as the formulas have them, other names as they are."""
+    return f"{stalk[0]}<sub>{stalk[1:]}</sub>" if re.fullmatch(r"[za]\d+", stalk) else plain(shortened(stalk))

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.repair import PRIORS, repairs
-from sheafcli.core.training.backprop import gradient
+from sheafcli.core.chain.training.backprop import gradient
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 

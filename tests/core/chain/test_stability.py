@@ -74,7 +74,7 @@ def test_stiffness_of_output_and_pins():
 def test_bound_is_attained_by_a_linear_model_that_learns(samples, alpha, beta):
     network, X, y = problem(hidden=(), samples=samples)
     session = Heat(steps=1, dt=1e-3, alpha=alpha, beta=beta).start(network, X, y)
-    state = Plain.of(network, session.cochain().stalks())
+    state = Plain.of(network, session.stalks())
     J = jacobian(lambda v: state.from_vector(v).velocity(X, y, alpha, beta).vector(), state.vector())
     true = np.max(np.abs(np.linalg.eigvals(J)))
     assert alpha * session.largest_eigenvalue() == pytest.approx(true, rel=1e-8)
@@ -88,7 +88,7 @@ def test_bound_of_the_joint_flow(output, hidden, stalks, alpha, beta):
     network, X, y = problem(output, hidden, samples=4)
     session = Heat(steps=1000, dt=1e-3, stalks=stalks, alpha=alpha, beta=beta).start(network, X, y)
     for _ in range(3):
-        state = Plain.of(session.network(), session.cochain().stalks())
+        state = Plain.of(session.network(), session.stalks())
         nearest = min((np.min(np.abs(z)) for z in state.z[:-1]), default=1.0)
         J = jacobian(
             lambda v, at=state: at.from_vector(v).velocity(X, y, alpha, beta).vector(),

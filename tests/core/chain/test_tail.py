@@ -47,7 +47,9 @@ def test_its_slopes_are_those_of_central_differences(output, layer, share):
     stalks = tail.stalks(z)
     on_z, _ = tail.pulls(stalks)
     summed = jacobian(
-        lambda v: np.atleast_1d(len(X) * tail.potential(tail.stalks(v.reshape(z.shape))[-1])), z.ravel(), 1e-6
+        lambda v: np.atleast_1d(len(X) * tail.misfit.potential(tail.stalks(v.reshape(z.shape))[-1])),
+        z.ravel(),
+        1e-6,
     )
     np.testing.assert_allclose(on_z, summed.reshape(z.shape), rtol=0, atol=1e-6)
     rooted, _ = tail.sensitivities(stalks)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.spectrum import spectrum
+from sheafcli.core.spectrum import spectrum
 from sheafcli.diagnostics.pinned import diagnose
 from sheafcli.diagnostics.spectrum import spectrum_table
 from sheafcli.runs import RunDirectory
@@ -29,7 +29,7 @@ def write_run(path: Path) -> RunDirectory:
     found = diagnose(network, X, y, CLASSES)
     tables = {
         "diagnosis": found.edges,
-        "layers": found.layers.assign(blame=[0.2, 0.7, 0.1], explainable=[0.5, 0.4, 0.3]),
+        "layers": found.layers.assign(blame=[0.2, 0.7, 0.1], explainable=[0.5, 0.4, 0.3], fitted_loss=1.0),
         "operations": found.operations,
         "neurons": found.neurons,
         "samples": found.samples,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from sheafcli.core.chain.network import Network
+from sheafcli.core.training.graph.parameters import split
 from sheafcli.core.types import Array
 
 
@@ -27,10 +28,14 @@ class Parameters:
         shapes = [(n, m + 1) for m, n in zip(self.widths[:-1], self.widths[1:], strict=True)]
         self.flat: Array = np.empty(sum(rows * columns for rows, columns in shapes), dtype)
         self.gradient: Array = np.zeros_like(self.flat)
-        self.H, self.G = _split(self.flat, shapes), _split(self.gradient, shapes)
+        self.H, self.G = split(self.flat, shapes), split(self.gradient, shapes)
         self.W = [H[:, :-1] for H in self.H]
         for H, W, b in zip(self.H, network.weights, network.biases, strict=True):
             H[:, :-1], H[:, -1] = W, b
+
+    def batch(self, size: int) -> Batch:
+        """Return room for so many samples."""
+        return Batch(self.widths, size, self.flat.dtype)
 
     def network(self) -> Network:
         """Return the network as it is now."""
@@ -70,14 +75,6 @@ class Batch:
             np.copyto(R, active)
             np.multiply(z, R, out=self.a[layer + 1][:-1])
         return np.asarray(H[-1] @ self.a[-1])
-
-
-def _split(flat: Array, shapes: Sequence[tuple[int, int]]) -> list[Array]:
-    views, start = [], 0
-    for rows, columns in shapes:
-        views.append(flat[start : start + rows * columns].reshape(rows, columns))
-        start += rows * columns
-    return views
 
 
 def pull_back(W: Array, v: Array) -> Array:

@@ -84,32 +84,6 @@ def equilibrium(network: Network, X: Array, y: Array, stiffness: float | None = 
     return Equilibrium(z, a, S, pull, keeps)
 
 
-def balance(
-    network: Network, X: Array, y: Array, stiffness: float | None, closed: Equilibrium
-) -> tuple[Array, Array, Array]:
-    """Return, per sample, the energy of an equilibrium, the largest force left, and the largest at work.
-
-    All three come from its stalks alone: they are the certificate of the closed form.
-    """
-    inputs, z = [X, *closed.a], closed.z
-    r = inputs[-1] @ network.weights[-1].T + network.biases[-1] - z[-1]
-    energy, largest = 0.5 * np.sum(r * r, axis=1), np.max(np.abs(r), axis=1)
-    left = np.zeros(len(X))
-    if stiffness is not None or network.has_output_vertex:
-        gamma = 1.0 if stiffness is None else stiffness
-        energy += gamma * network.output.potential(z[-1], y)
-        left = np.max(np.abs(r - gamma * (network.output.value(z[-1]) - y)), axis=1)
-    for layer in range(network.depth, 0, -1):
-        R = pattern_of(z[layer - 1])
-        s, pull = R * z[layer - 1] - closed.a[layer - 1], r @ network.weights[layer]
-        W, b = network.weights[layer - 1], network.biases[layer - 1]
-        r = inputs[layer - 1] @ W.T + b - z[layer - 1]
-        energy += 0.5 * np.sum(r * r + s * s, axis=1)
-        left = np.maximum(left, np.max(np.maximum(np.abs(s - pull), np.abs(r - R * s)), axis=1))
-        largest = np.maximum(largest, np.max(np.abs(pull), axis=1))
-    return energy, left, largest
-
-
 def effective_resistance(network: Network, R: list[NDArray[np.bool_]], n_samples: int) -> Array:
     """Return S for the patterns R_1, ..., R_k, each samples x n_l: samples x n_{k+1} x n_{k+1}."""
     outputs = network.widths[-1]

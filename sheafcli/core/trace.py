@@ -8,10 +8,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import discord, residuals
-from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.edge import Edge
 from sheafcli.core.types import Array
 
@@ -21,13 +17,38 @@ SPACING = 1.0 / 200.0
 MOST_CROSSINGS = 200_000
 
 
+class Stalks(Protocol):
+    """A cochain: all stalks of a batch in one array, samples x columns, and by name, samples x stalk."""
+
+    @property
+    def data(self) -> Array:
+        """The array."""
+
+    def stalks(self) -> dict[str, Array]:
+        """Return the stalks by name."""
+
+
 class Watched(Protocol):
     """What a recorder reads of an equation."""
 
-    network: Network
-    X: Array
-    cochain: Cochain
     evaluations: int
+
+    @property
+    def cochain(self) -> Stalks:
+        """The state."""
+
+    @property
+    def neurons(self) -> list[tuple[int, slice]]:
+        """The layer of every activation with kinks, and its columns of `pattern`."""
+
+    def pattern(self) -> NDArray[np.bool_]:
+        """Return which neurons are active, samples x columns: those at or above the first kink."""
+
+    def discord(self) -> dict[Edge, float]:
+        """Return the mean over samples of every edge's squared residual."""
+
+    def output(self) -> Array:
+        """Return the output before phi, samples x outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +94,26 @@ class Recorder:
     reference
         The cochain that the diffusion should reach, such as the forward pass.
     watch
-        Coordinates, each a stalk's name and an index, whose values (of the first sample) are kept.
+        Coordinates, each a stalk's name and an index in C order, whose values (of the first sample) are kept.
     """
 
-    reference: Cochain | None = None
+    reference: Stalks | None = None
     watch: tuple[tuple[str, int], ...] = ()
     sightings: list[Sighting] = field(default_factory=list)
     crossings: list[Crossing] = field(default_factory=list)
     crossed: int = 0
     _next: int = 0
-    _neurons: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _neurons: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     _active: NDArray[np.bool_] | None = None
     _patterns: dict[bytes, None] = field(default_factory=dict)
 
     def observe(self, equation: Watched, step: int, time: float, *, sight: bool = False) -> None:
         """Look at the state after a step; `sight` records it whatever the step."""
-        active = pattern_of(equation.cochain.z_hidden)
+        active = equation.pattern()
         if self._active is None:
-            self._begin(active, equation.cochain)
+            self._begin(active, equation.neurons)
         elif not np.array_equal(active, self._active):
-            self._note_crossings(active, self._active, equation.cochain, step, time)
+            self._note_crossings(active, self._active, equation.neurons, step, time)
         self._active = active
         if sight or step >= self._next:
             self.sightings.append(self._sighting(equation, step, time))
@@ -127,18 +148,16 @@ class Recorder:
                 rates.append(np.log(distance[middle] / distance[end]) / (times[end] - times[middle]))
         return float(min(rates)) if rates else None
 
-    def _begin(self, active: NDArray[np.bool_], cochain: Cochain) -> None:
-        # Columns of the packed stalks, without the homogeneous one that ends every block.
-        self._neurons = np.array(
-            [column for block in cochain.blocks for column in range(block.start, block.stop - 1)], dtype=int
-        )
+    def _begin(self, active: NDArray[np.bool_], neurons: list[tuple[int, slice]]) -> None:
+        columns = [np.arange(block.start, block.stop) for _, block in neurons]
+        self._neurons = np.concatenate([np.zeros(0, dtype=np.intp), *columns])
         self._patterns.update((row.tobytes(), None) for row in active[:, self._neurons])
 
     def _note_crossings(
         self,
         active: NDArray[np.bool_],
         before: NDArray[np.bool_],
-        cochain: Cochain,
+        neurons: list[tuple[int, slice]],
         step: int,
         time: float,
     ) -> None:
@@ -147,16 +166,16 @@ class Recorder:
         room = MOST_CROSSINGS - len(self.crossings)
         if room <= 0:
             return
-        starts = [block.start for block in cochain.blocks]
-        layers = np.searchsorted(starts, columns, side="right")
-        for sample, layer, column in zip(samples[:room], layers[:room], columns[:room], strict=True):
+        starts = [block.start for _, block in neurons]
+        places = np.searchsorted(starts, columns, side="right") - 1
+        for sample, place, column in zip(samples[:room], places[:room], columns[:room], strict=True):
             self.crossings.append(
                 Crossing(
                     step,
                     time,
                     int(sample),
-                    int(layer),
-                    int(column - starts[layer - 1]),
+                    neurons[place][0],
+                    int(column - starts[place]),
                     bool(active[sample, column]),
                 )
             )
@@ -165,7 +184,7 @@ class Recorder:
 
     def _sighting(self, equation: Watched, step: int, time: float) -> Sighting:
         cochain = equation.cochain
-        found = discord(residuals(equation.network, equation.X, cochain))
+        found = equation.discord()
         stalks = cochain.stalks()
         distance = None
         if self.reference is not None:
@@ -177,6 +196,6 @@ class Recorder:
             energy=0.5 * sum(found.values()),
             discord=found,
             distance=distance,
-            output=cochain.z[len(cochain.widths) - 1].copy(),
-            watched=np.array([stalks[name][0, index] for name, index in self.watch]),
+            output=equation.output().copy(),
+            watched=np.array([stalks[name][0].flat[index] for name, index in self.watch]),
         )

@@ -7,7 +7,7 @@ from oracles import problem
 from strategies import networks, seeds
 
 from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.training.layers import Batch, Parameters, pull_back
+from sheafcli.core.chain.training.layers import Batch, Parameters, pull_back
 
 
 @given(networks())

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
+from closed_form import effective_resistance, equilibrium, resistances
 from oracles import golden, golden_network, problem
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import HeatEquation
-from sheafcli.core.chain.equilibrium import effective_resistance, equilibrium, resistances
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, pattern_of
+from sheafcli.core.chain.training.backprop import gradient
 from sheafcli.core.edge import edges
-from sheafcli.core.training.backprop import gradient
 
 HIDDEN = [(), (5,), (5, 4), (4, 4, 3)]
 OUTPUTS = ["identity", "sigmoid", "softmax"]

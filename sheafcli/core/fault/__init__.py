@@ -1,0 +1,1 @@
+"""The evidence for a fault in one place of a network."""

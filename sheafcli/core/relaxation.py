@@ -1,0 +1,347 @@
+"""The equilibrium of any graph with pins at any vertices, by the true, nonlinear energy.
+
+With x the stalks of all heads, r_v = g_v(x_pa(v)) - x_v the residuals, soft pins, and a pull on the output z,
+
+    E(x) = 1/2 sum |r_v|^2 + 1/2 sum_soft gamma_i (x_i - t_i)^2 + gamma potential(z, y)
+
+is minimised over what is not held. A step is Gauss and Newton's: delta at the values at hand is
+unitriangular, so that the step without pins is (I - N)^-1 r, a sweep; pins add multipliers mu,
+
+    d = (I - N)^-1 (r + u),   u = (I - N)^-T mu,
+
+which meet every pin's own law (hard: x + d = t, soft: mu = -gamma (x + d - t), the output's: linearised),
+solved by conjugate gradients, two sweeps a product. A line search on E makes it safe.
+
+Kinks: where a stalk z is read by one activation a alone, z is not moved but eliminated: it lies where the
+cost of its two edges is least on the side it comes from, and that may be a kink z = knot. There the
+equilibrium slides, and the step holds it. With h = sum_p A_p x_p what z is made of, a ReLU leaves the cost
+
+    active    z = (h + a) / 2   (a - h)^2 / 4        while h + a > 0
+    inactive  z = h             a^2 / 2              while h < 0
+    kink      z = 0             (h^2 + a^2) / 2      while h >= 0 and h + a <= 0,
+
+whose slope is continuous for h >= 0; where h < 0 < h + a it keeps the state it has, as the flow does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sheafcli.core.blocks import blocks
+from sheafcli.core.graph import Vertex
+from sheafcli.core.held import Problem
+from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
+from sheafcli.core.operation import Kinked, Restriction
+from sheafcli.core.pins import Pin
+from sheafcli.core.resistance import conjugate_gradients
+from sheafcli.core.sweep import (
+    Linearization,
+    Stalks,
+    forward,
+    pull_back,
+    push_forward,
+)
+from sheafcli.core.types import Array
+
+# A step must lower the energy by this share of what its slope promises, up to rounding.
+ARMIJO, ROUNDING, HALVINGS = 1e-4, 1e-14, 40
+# What conjugate gradients may leave, as a share.
+SHARE_LEFT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """A pinned equilibrium of a graph, with its certificate.
+
+    `stalks` are those of all heads by name, samples x stalk; `kinks` says which coordinates of those that one
+    activation alone reads are held at its kinks. Per sample: `energy` is E; `certificate` the
+    largest entry of the force that is left (at a kink, of the element of Clarke's subdifferential nearest to
+    zero); `converged` says whether it is within the tolerance; `iterations` counts steps.
+    """
+
+    stalks: Mapping[str, Array]
+    kinks: Mapping[str, NDArray[np.bool_]]
+    energy: Array
+    certificate: Array
+    converged: NDArray[np.bool_]
+    iterations: NDArray[np.int64]
+
+
+def relax(
+    network: AnyNetwork,
+    X: Array,
+    *,
+    target: Array | None = None,
+    stiffness: float | None = None,
+    pins: Sequence[Pin] = (),
+    start: Mapping[str, Array] | None = None,
+    squared: bool = False,
+    tolerance: float = 1e-10,
+    max_iterations: int = 200,
+) -> Relaxed:
+    """Return the equilibrium with the input held at X, and whatever else is pinned.
+
+    `target`, samples x outputs, pins the output if phi is the identity, else pulls it by an output edge, as
+    `stiffness` does for any output; `squared` makes that edge's potential half its squared residual. Pins
+    name a stalk, as `network.stalks` does, and a place in it. `start` are stalks to begin from, the forward
+    pass unless given. A sample has converged when its certificate is at most the tolerance, times the largest
+    residual if that is above 1.
+    """
+    graph = network.graph
+    X = as_inputs(network, X).astype(np.float64)
+    target = None if target is None else as_targets(network, target, len(X))
+    parts = []
+    for block in blocks(len(X), 16 * graph.dimension):
+        problem = Problem.of(
+            network,
+            X[block],
+            None if target is None else target[block],
+            stiffness,
+            squared,
+            [pin if np.ndim(pin.value) == 0 else _part(pin, block) for pin in pins],
+        )
+        begin = None if start is None else {name: stalk[block] for name, stalk in start.items()}
+        parts.append(_relaxed(problem, begin, tolerance, max_iterations))
+    stalks, kinks = (
+        {
+            name: np.concatenate([getattr(part, field)[name] for part in parts])
+            for name in getattr(parts[0], field)
+        }
+        for field in ("stalks", "kinks")
+    )
+    energy, left, converged, steps = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("energy", "certificate", "converged", "iterations")
+    )
+    return Relaxed(stalks, kinks, energy, left, converged, steps)
+
+
+def _part(pin: Pin, block: slice) -> Pin:
+    return Pin(pin.stalk, pin.coordinate, np.asarray(pin.value)[block], pin.stiffness)
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Stalks, residuals, where kinks hold, the graph linearised there, the output and the energy.
+
+    `kinks` are masks of eliminated stalks, `jumps` says by how much slopes jump there, from left to right.
+    """
+
+    x: Stalks
+    residuals: Stalks
+    kinks: dict[int, NDArray[np.bool_]]
+    jumps: Stalks
+    at: Linearization
+    energy: Array
+
+
+def evaluate(problem: Problem, x: Stalks, before: Stalks) -> Point:
+    """Evaluate at stalks; those with a partner go where they cost least, from the sides they were on."""
+    graph, x = problem.graph, dict(x)
+    energy = np.zeros(len(problem.X))
+    restrictions: list[Restriction | None] = [None] * len(graph.vertices)
+    residuals: dict[int, Array] = {}
+    kinks: dict[int, NDArray[np.bool_]] = {}
+    jumps: dict[int, Array] = {}
+    for vertex, parents, value in forward(graph, problem.X, x):
+        index, operation = vertex.index, vertex.operation
+        assert operation is not None
+        restrictions[index] = operation.at(*parents)
+        if vertex.edge is None:
+            continue
+        if index in problem.partners:
+            partner = problem.partners[index]
+            settled = _settle(problem, partner, index, value, x[partner.index], before[index])
+            x[index], kinks[index], jumps[index] = settled
+        residuals[index] = value - x[index]
+        spring = problem.springs[index] * (x[index] - problem.values[index]) ** 2
+        energy += 0.5 * (residuals[index] ** 2 + spring).reshape(len(energy), -1).sum(axis=1)
+    z = x.get(graph.output.index, value)
+    if problem.pull is not None:
+        energy = energy + problem.pull.energy(z)
+    at = Linearization(graph, tuple(restrictions), z, residuals, {})
+    return Point(x, residuals, kinks, jumps, at, energy)
+
+
+def _settle(
+    problem: Problem, partner: Vertex, index: int, h: Array, a: Array, before: Array
+) -> tuple[Array, NDArray[np.bool_], Array]:
+    """Return the z that minimises (1 + gamma) (z - h')^2 / 2 + (g(z) - a)^2 / 2 nearest to where it was.
+
+    gamma and h' = (h + gamma t) / (1 + gamma) are those of a spring on z. It goes from piece to piece as long
+    as the cost goes down beyond an end. Also where it is held at a kink, and by how much the slope of g jumps
+    there.
+    """
+    operation = partner.operation
+    assert isinstance(operation, Kinked)
+    gamma = problem.springs[index]
+    weight, centre = 1.0 + gamma, (h + gamma * problem.values[index]) / (1.0 + gamma)
+    ends = np.array([-np.inf, *operation.knots, np.inf])
+    piece = operation.pattern(before).astype(np.intp)
+    z, moving = centre, np.ones(h.shape, dtype=bool)
+    for _ in range(2 * len(ends)):
+        slope, offset = _line(operation, piece)
+        best = (weight * centre + slope * (a - offset)) / (weight + slope * slope)
+        z = np.where(moving, np.clip(best, ends[piece], ends[piece + 1]), z)
+        step = np.where(best < ends[piece], -1, 1)
+        beyond = np.clip(piece + step, 0, len(ends) - 2)
+        slope, offset = _line(operation, beyond)
+        pull = weight * (z - centre) + slope * (slope * z + offset - a)
+        moving = moving & (best != z) & (step * pull < 0.0)
+        if not moving.any():
+            break
+        piece = np.where(moving, beyond, piece)
+    z = np.where(problem.hard[index], problem.values[index], z)
+    kink = np.isin(z, operation.knots) & ~problem.hard[index]
+    right = operation.pattern(z).astype(np.intp)
+    left = np.where(kink, right - 1, right)
+    return z, kink, _line(operation, right)[0] - _line(operation, left)[0]
+
+
+def _line(operation: Kinked, piece: NDArray[np.integer[Any]]) -> tuple[Array, Array]:
+    """Return slope and offset of g on the piece of every entry, samples x stalk."""
+    knots = np.array(operation.knots)
+    inside = np.concatenate([knots[:1] - 1.0, 0.5 * (knots[:-1] + knots[1:]), knots[-1:] + 1.0])[piece]
+    slope = operation.at(inside).jvp(np.ones_like(inside))
+    return slope, operation.forward(inside) - slope * inside
+
+
+def gradient_of(problem: Problem, at: Point) -> dict[int, Array]:
+    """Return the gradient of E, springs left out, at every head; at a kink from the right."""
+    pulled = {} if problem.pull is None else {problem.graph.output.index: problem.pull.slope(at.at.output)}
+    pulls = pull_back(at.at, pulled, held=at.residuals)
+    return {v.index: w - at.residuals[v.index] for v, w in pulls if v.edge is not None}
+
+
+def forces(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
+    """Return what is left of the gradient where nothing holds; at a kink the nearest to 0 of Clarke's."""
+    left = {}
+    for i, from_right in gradient.items():
+        g = from_right + problem.springs[i] * (at.x[i] - problem.values[i])
+        if i in at.kinks:
+            below = g - at.jumps[i] * at.residuals[problem.partners[i].index]
+            nearest = np.clip(0.0, np.minimum(below, g), np.maximum(below, g))
+            g = np.where(at.kinks[i], nearest, g)
+        left[i] = np.where(problem.hard[i], 0.0, g)
+    return left
+
+
+def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
+    """Return the step of every head to the minimum of the energy linearised at a point.
+
+    Multipliers begin where they stand: at what is held by the gradient there, else by the law of their pin.
+    So what is solved for vanishes with the forces that are left, and need be known to a share of it alone.
+    """
+    graph, n = problem.graph, len(problem.X)
+    out = graph.output.index
+    x, pull, z = at.x, problem.pull, at.at.output
+    fixed = {i: problem.hard[i] | at.kinks[i] if i in at.kinks else problem.hard[i] for i in x}
+    acts = {i: fixed[i] | (problem.springs[i] > 0.0) for i in x}
+    acts = {i: mask for i, mask in acts.items() if mask.any()}
+    gives = {i: 1.0 / np.where(fixed[i] | ~mask, np.inf, problem.springs[i]) for i, mask in acts.items()}
+    ends = np.cumsum([0, *(mask[0].size for mask in acts.values())]).tolist()
+
+    def respond(pulls: Stalks, given: Stalks) -> dict[int, Array]:
+        """Return (I - N)^-1 (given + (I - N)^-T pulls) at every vertex that has an operation."""
+        u = {v.index: w for v, w in pull_back(at.at, pulls) if v.edge is not None}
+        return {step.vertex.index: step.value for step in push_forward(at.at, _sum(given, u))}
+
+    def read(d: Stalks, on_output: Array) -> Array:
+        """Return what multipliers see: a step where pins are, and what is given at the output."""
+        parts = [(d[i] * mask).reshape(n, -1) for i, mask in acts.items()]
+        return np.concatenate(parts if pull is None else [*parts, on_output], axis=1)
+
+    bend = None if pull is None else pull.bend(z)
+
+    def metric(m: Array) -> Array:
+        """Return multipliers as they pull: at the output by its Hessian."""
+        if bend is None:
+            return m
+        return np.concatenate([m[:, : ends[-1]], bend(m[:, ends[-1] :])], axis=1)
+
+    def placed(pulls: Array) -> dict[int, Array]:
+        """Return pulls where they pull."""
+        parts = zip(acts.items(), ends, ends[1:], strict=False)
+        by_head = {i: pulls[:, a:b].reshape(mask.shape) * mask for (i, mask), a, b in parts}
+        return by_head if pull is None else _sum(by_head, {out: pulls[:, ends[-1] :]})
+
+    now = {i: np.where(fixed[i], gradient[i], problem.springs[i] * (problem.values[i] - x[i])) for i in acts}
+    now = now if pull is None else _sum(now, {out: -pull.slope(z)})
+    free = respond(now, at.residuals)
+    if not acts and pull is None:
+        return {i: free[i] for i in x}
+    give = read(gives, np.ones_like(z))
+
+    def product(m: Array, pulls: Array) -> Array:
+        d = respond(placed(pulls), {})
+        return read(d, d[out]) + give * m
+
+    m = conjugate_gradients(product, -read(free, free[out]), SHARE_LEFT, metric)
+    more = respond(placed(metric(m)), {})
+    return {i: free[i] + more[i] for i in x}
+
+
+def _sum(one: Stalks, other: Stalks) -> dict[int, Array]:
+    both = {**one, **other}
+    return {i: one[i] + other[i] if i in one and i in other else part for i, part in both.items()}
+
+
+def _relaxed(
+    problem: Problem, begin: Mapping[str, Array] | None, tolerance: float, max_iterations: int
+) -> Relaxed:
+    """Take steps with a line search until every sample has its certificate, or none gets lower."""
+    graph, n = problem.graph, len(problem.X)
+    if begin is None:
+        x = {
+            step.vertex.index: step.value
+            for step in forward(graph, problem.X)
+            if step.vertex.edge is not None
+        }
+    else:
+        x = {i: np.asarray(begin[name], dtype=np.float64) for name, i in problem.names.items()}
+    x = problem.hold(x)
+    at = evaluate(problem, x, x)
+    iterations, moving = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
+    while True:
+        gradient = gradient_of(problem, at)
+        left = forces(problem, at, gradient)
+        certificate = _largest(left)
+        converged = certificate <= tolerance * np.maximum(1.0, _largest(at.residuals))
+        moving &= ~converged & (iterations < max_iterations)
+        if not moving.any():
+            stalks = {name: at.x[i] for name, i in problem.names.items()}
+            kinks = {name: at.kinks[i] for name, i in problem.names.items() if i in at.kinks}
+            return Relaxed(stalks, kinks, at.energy, certificate, converged, iterations)
+        step = newton(problem, at, gradient)
+        slope = sum((g * step[i]).reshape(n, -1).sum(axis=1) for i, g in left.items())
+        lengths, there = np.where(moving, 1.0, 0.0), at
+        slack = ROUNDING * (1.0 + np.abs(at.energy))
+        for _ in range(HALVINGS):
+            x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
+            there = evaluate(problem, problem.hold(x), at.x)
+            short = moving & ~(there.energy <= at.energy + ARMIJO * lengths * slope + slack)
+            if not short.any():
+                break
+            lengths[short] *= 0.5
+        else:
+            lengths[short] = 0.0
+            x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
+            there = evaluate(problem, problem.hold(x), at.x)
+        iterations += moving
+        moving &= lengths > 0.0
+        at = there
+
+
+def _wide(lengths: Array, stalk: Array) -> Array:
+    return lengths.reshape(-1, *(1,) * (stalk.ndim - 1))
+
+
+def _largest(stalks: Stalks) -> Array:
+    """Return the largest entry in size, by sample."""
+    sizes = [np.abs(stalk).reshape(len(stalk), -1).max(axis=1) for stalk in stalks.values()]
+    return np.asarray(np.max(sizes, axis=0))
