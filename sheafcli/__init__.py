@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sheafcli.core.chain.extension import extend
     from sheafcli.core.chain.network import Network
     from sheafcli.core.chain.sheaf import NeuralSheaf
+    from sheafcli.core.chain.training.implicit import Implicit
     from sheafcli.core.integrators import Chebyshev, Euler, Stiff
     from sheafcli.core.network import GraphNetwork
     from sheafcli.core.pins import Pin
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sheafcli.core.training.equilibrium import Equilibrium
     from sheafcli.core.training.fit import train
     from sheafcli.core.training.heat import Heat
-    from sheafcli.core.training.implicit import Implicit
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.discord import discord_table as discord
     from sheafcli.runs.loading import from_torch, load
@@ -73,7 +73,7 @@ _PLACES = {
     "core.training.equilibrium": ("Equilibrium",),
     "core.training.fit": ("train",),
     "core.training.heat": ("Heat",),
-    "core.training.implicit": ("Implicit",),
+    "core.chain.training.implicit": ("Implicit",),
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
     "runs.loading": ("from_torch", "load"),
