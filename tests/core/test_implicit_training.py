@@ -16,12 +16,12 @@ from sheafcli.core.chain.discord import training_energy
 from sheafcli.core.chain.envelope import Envelope
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.tail import rectified
+from sheafcli.core.chain.training import implicit
 from sheafcli.core.chain.training.backprop import gradient
 from sheafcli.core.chain.training.implicit import CYCLE, SOFT_STEPS, Cost, Implicit, balance, revive, softness
 from sheafcli.core.chain.training.layers import Parameters
 from sheafcli.core.chain.training.least_squares import LeastSquares, forward, sensitivities
 from sheafcli.core.outputs import output_named
-from sheafcli.core.training import implicit
 from sheafcli.core.training.descent import StopWhen
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
