@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,10 @@ from sheafcli.core.graph import Vertex
 from sheafcli.core.held import Problem
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked, Restriction
+from sheafcli.core.operations import MaxPooling
 from sheafcli.core.pins import Pin
 from sheafcli.core.resistance import conjugate_gradients
+from sheafcli.core.softened import Softened, line, soften
 from sheafcli.core.sweep import (
     Linearization,
     Stalks,
@@ -52,6 +55,9 @@ from sheafcli.core.types import Array
 ARMIJO, ROUNDING, HALVINGS = 1e-4, 1e-14, 40
 # What conjugate gradients may leave, as a share.
 SHARE_LEFT = 1e-6
+# Widths of rounded kinks, as shares of the size of what is rounded: at first, at last, and from one to the next.
+SHARES, SHARPER = (0.1, 1e-3), 0.1
+DEBUG = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,36 +142,45 @@ class Point:
     residuals: Stalks
     kinks: dict[int, NDArray[np.bool_]]
     jumps: Stalks
+    soft: dict[int, Softened]
     at: Linearization
     energy: Array
 
 
-def evaluate(problem: Problem, x: Stalks, before: Stalks) -> Point:
-    """Evaluate at stalks; those with a partner go where they cost least, from the sides they were on."""
+def evaluate(
+    problem: Problem, x: Stalks, before: Stalks, widths: Stalks, mixtures: Mapping[int, Array | float]
+) -> Point:
+    """Evaluate at stalks; those with a partner go where they cost least, from the sides they were on.
+
+    Other kinks are rounded over `widths` around `mixtures` of their slopes.
+    """
     graph, x = problem.graph, dict(x)
     energy = np.zeros(len(problem.X))
     restrictions: list[Restriction | None] = [None] * len(graph.vertices)
     residuals: dict[int, Array] = {}
     kinks: dict[int, NDArray[np.bool_]] = {}
     jumps: dict[int, Array] = {}
+    soft: dict[int, Softened] = {}
     for vertex, parents, value in forward(graph, problem.X, x):
         index, operation = vertex.index, vertex.operation
         assert operation is not None
-        restrictions[index] = operation.at(*parents)
+        if index in widths:
+            soft[index] = soften(operation, *parents, x[index], widths[index], mixtures[index])
+        restrictions[index] = soft[index].restriction if index in soft else operation.at(*parents)
         if vertex.edge is None:
             continue
         if index in problem.partners:
             partner = problem.partners[index]
             settled = _settle(problem, partner, index, value, x[partner.index], before[index])
             x[index], kinks[index], jumps[index] = settled
-        residuals[index] = value - x[index]
+        residuals[index] = soft[index].residual if index in soft else value - x[index]
         spring = problem.springs[index] * (x[index] - problem.values[index]) ** 2
         energy += 0.5 * (residuals[index] ** 2 + spring).reshape(len(energy), -1).sum(axis=1)
     z = x.get(graph.output.index, value)
     if problem.pull is not None:
         energy = energy + problem.pull.energy(z)
     at = Linearization(graph, tuple(restrictions), z, residuals, {})
-    return Point(x, residuals, kinks, jumps, at, energy)
+    return Point(x, residuals, kinks, jumps, soft, at, energy)
 
 
 def _settle(
@@ -185,12 +200,12 @@ def _settle(
     piece = operation.pattern(before).astype(np.intp)
     z, moving = centre, np.ones(h.shape, dtype=bool)
     for _ in range(2 * len(ends)):
-        slope, offset = _line(operation, piece)
+        slope, offset = line(operation, piece)
         best = (weight * centre + slope * (a - offset)) / (weight + slope * slope)
         z = np.where(moving, np.clip(best, ends[piece], ends[piece + 1]), z)
         step = np.where(best < ends[piece], -1, 1)
         beyond = np.clip(piece + step, 0, len(ends) - 2)
-        slope, offset = _line(operation, beyond)
+        slope, offset = line(operation, beyond)
         pull = weight * (z - centre) + slope * (slope * z + offset - a)
         moving = moving & (best != z) & (step * pull < 0.0)
         if not moving.any():
@@ -200,15 +215,7 @@ def _settle(
     kink = np.isin(z, operation.knots) & ~problem.hard[index]
     right = operation.pattern(z).astype(np.intp)
     left = np.where(kink, right - 1, right)
-    return z, kink, _line(operation, right)[0] - _line(operation, left)[0]
-
-
-def _line(operation: Kinked, piece: NDArray[np.integer[Any]]) -> tuple[Array, Array]:
-    """Return slope and offset of g on the piece of every entry, samples x stalk."""
-    knots = np.array(operation.knots)
-    inside = np.concatenate([knots[:1] - 1.0, 0.5 * (knots[:-1] + knots[1:]), knots[-1:] + 1.0])[piece]
-    slope = operation.at(inside).jvp(np.ones_like(inside))
-    return slope, operation.forward(inside) - slope * inside
+    return z, kink, line(operation, right)[0] - line(operation, left)[0]
 
 
 def gradient_of(problem: Problem, at: Point) -> dict[int, Array]:
@@ -243,18 +250,24 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
     fixed = {i: problem.hard[i] | at.kinks[i] if i in at.kinks else problem.hard[i] for i in x}
     acts = {i: fixed[i] | (problem.springs[i] > 0.0) for i in x}
     acts = {i: mask for i, mask in acts.items() if mask.any()}
-    gives = {i: 1.0 / np.where(fixed[i] | ~mask, np.inf, problem.springs[i]) for i, mask in acts.items()}
-    ends = np.cumsum([0, *(mask[0].size for mask in acts.values())]).tolist()
+    # Multipliers of a bend k are in units that keep them apart neither where k is small nor where it is large.
+    bends = {i: np.sqrt(soft.stiffness / (1.0 + soft.stiffness)) for i, soft in at.soft.items()}
+    bends = {i: weight for i, weight in bends.items() if weight.any()}
+    parents = {i: graph.vertices[i].parents[0] for i in bends}
+    sizes = [part[0].size for part in (*acts.values(), *bends.values())]
+    ends = np.cumsum([0, *sizes]).tolist()
 
     def respond(pulls: Stalks, given: Stalks) -> dict[int, Array]:
         """Return (I - N)^-1 (given + (I - N)^-T pulls) at every vertex that has an operation."""
         u = {v.index: w for v, w in pull_back(at.at, pulls) if v.edge is not None}
         return {step.vertex.index: step.value for step in push_forward(at.at, _sum(given, u))}
 
-    def read(d: Stalks, on_output: Array) -> Array:
-        """Return what multipliers see: a step where pins are, and what is given at the output."""
-        parts = [(d[i] * mask).reshape(n, -1) for i, mask in acts.items()]
-        return np.concatenate(parts if pull is None else [*parts, on_output], axis=1)
+    def read(d: Stalks) -> Array:
+        """Return what multipliers see: a step where pins and bends are, and what is given at the output."""
+        parts = [d[i] * mask for i, mask in acts.items()]
+        parts += [weight * at.soft[i].read(d[parents[i]]) for i, weight in bends.items()]
+        parts += [] if pull is None else [d[out]]
+        return np.concatenate([part.reshape(n, -1) for part in parts], axis=1)
 
     bend = None if pull is None else pull.bend(z)
 
@@ -266,22 +279,27 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
 
     def placed(pulls: Array) -> dict[int, Array]:
         """Return pulls where they pull."""
-        parts = zip(acts.items(), ends, ends[1:], strict=False)
-        by_head = {i: pulls[:, a:b].reshape(mask.shape) * mask for (i, mask), a, b in parts}
-        return by_head if pull is None else _sum(by_head, {out: pulls[:, ends[-1] :]})
+        parts = [pulls[:, a:b] for a, b in pairwise(ends)]
+        total = {i: part.reshape(mask.shape) * mask for (i, mask), part in zip(acts.items(), parts, strict=False)}
+        for (i, weight), part in zip(bends.items(), parts[len(acts) :], strict=True):
+            pulled = at.soft[i].place(weight * part.reshape(weight.shape))
+            total = _sum(total, {parents[i]: pulled})
+        return total if pull is None else _sum(total, {out: pulls[:, ends[-1] :]})
 
     now = {i: np.where(fixed[i], gradient[i], problem.springs[i] * (problem.values[i] - x[i])) for i in acts}
     now = now if pull is None else _sum(now, {out: -pull.slope(z)})
     free = respond(now, at.residuals)
-    if not acts and pull is None:
+    if not acts and not bends and pull is None:
         return {i: free[i] for i in x}
-    give = read(gives, np.ones_like(z))
+    gives = [1.0 / np.where(fixed[i] | ~mask, np.inf, problem.springs[i]) for i, mask in acts.items()]
+    gives += [1.0 - weight * weight for weight in bends.values()]
+    gives += [] if pull is None else [np.ones_like(z)]
+    give = np.concatenate([part.reshape(n, -1) for part in gives], axis=1)
 
     def product(m: Array, pulls: Array) -> Array:
-        d = respond(placed(pulls), {})
-        return read(d, d[out]) + give * m
+        return read(respond(placed(pulls), {})) + give * m
 
-    m = conjugate_gradients(product, -read(free, free[out]), SHARE_LEFT, metric)
+    m = conjugate_gradients(product, -read(free), SHARE_LEFT, metric)
     more = respond(placed(metric(m)), {})
     return {i: free[i] + more[i] for i in x}
 
@@ -305,14 +323,22 @@ def _relaxed(
     else:
         x = {i: np.asarray(begin[name], dtype=np.float64) for name, i in problem.names.items()}
     x = problem.hold(x)
-    at = evaluate(problem, x, x)
+    sizes = _sizes(problem, x)
+    share = np.full(n, SHARES[0])
+    mixtures: dict[int, Array | float] = dict.fromkeys(sizes, 0.5)
     iterations, moving = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
     while True:
+        widths = {i: _wide(share, size) * size for i, size in sizes.items()}
+        at = evaluate(problem, x, x, widths, mixtures)
         gradient = gradient_of(problem, at)
         left = forces(problem, at, gradient)
-        certificate = _largest(left)
-        converged = certificate <= tolerance * np.maximum(1.0, _largest(at.residuals))
+        force, largest = _largest(left), np.maximum(1.0, _largest(at.residuals))
+        error = _largest({i: soft.error for i, soft in at.soft.items()}) if at.soft else np.zeros(n)
+        certificate = np.maximum(force, error)
+        converged = certificate <= tolerance * largest
         moving &= ~converged & (iterations < max_iterations)
+        if DEBUG:
+            print(iterations.max(), "share %.0e force %.1e err %.1e E %.9f"%(share.max(),force.max(), error.max(),at.energy[0]), sum(int((so.stiffness>0).sum()) for so in at.soft.values()), sum(int(k.sum()) for k in at.kinks.values()))
         if not moving.any():
             stalks = {name: at.x[i] for name, i in problem.names.items()}
             kinks = {name: at.kinks[i] for name, i in problem.names.items() if i in at.kinks}
@@ -323,7 +349,7 @@ def _relaxed(
         slack = ROUNDING * (1.0 + np.abs(at.energy))
         for _ in range(HALVINGS):
             x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
-            there = evaluate(problem, problem.hold(x), at.x)
+            there = evaluate(problem, problem.hold(x), at.x, widths, mixtures)
             short = moving & ~(there.energy <= at.energy + ARMIJO * lengths * slope + slack)
             if not short.any():
                 break
@@ -331,10 +357,27 @@ def _relaxed(
         else:
             lengths[short] = 0.0
             x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
-            there = evaluate(problem, problem.hold(x), at.x)
+            there = evaluate(problem, problem.hold(x), at.x, widths, mixtures)
         iterations += moving
-        moving &= lengths > 0.0
-        at = there
+        if not sizes:
+            moving &= lengths > 0.0
+        near = moving & ((force <= np.maximum(0.1 * error, tolerance)) | (lengths == 0.0))
+        for i, soft in at.soft.items():
+            mixtures[i] = np.where(_wide(near, soft.mixture), soft.mixture, mixtures[i])
+        share = np.where(near, np.maximum(SHARPER * share, SHARES[1]), share)
+        x = there.x
+
+
+def _sizes(problem: Problem, x: Stalks) -> dict[int, Array]:
+    """Return how large what kinks depend on is, its root mean square by sample, where they are rounded."""
+    sizes = {}
+    for vertex, parents, _ in forward(problem.graph, problem.X, x):
+        bends = isinstance(vertex.operation, Kinked | MaxPooling)
+        if bends and vertex not in problem.partners.values():
+            axes = tuple(range(1, parents[0].ndim))
+            size = np.sqrt(np.mean(parents[0] ** 2, axis=axes, keepdims=True))
+            sizes[vertex.index] = np.where(size > 0.0, size, 1.0)
+    return {i: s for i, s in sizes.items() if problem.graph.vertices[problem.graph.vertices[i].parents[0]].operation is not None}
 
 
 def _wide(lengths: Array, stalk: Array) -> Array:
