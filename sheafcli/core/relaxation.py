@@ -21,6 +21,11 @@ equilibrium slides, and the step holds it. With h = sum_p A_p x_p what z is made
     kink      z = 0             (h^2 + a^2) / 2      while h >= 0 and h + a <= 0,
 
 whose slope is continuous for h >= 0; where h < 0 < h + a it keeps the state it has, as the flow does.
+
+Other kinks, ties of maxima and activations that read a sum or a stalk that others read, are rounded off
+around slopes that are learnt round after round (`sheafcli.core.softened`): the width falls from a tenth of
+what they read to a ten-thousandth, and what is rounded misses less and less. Their springs of stiffness k are
+more multipliers, C d + m / k = 0. The line search is on the energy with kinks rounded.
 """
 
 from __future__ import annotations
@@ -28,7 +33,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +59,8 @@ from sheafcli.core.types import Array
 ARMIJO, ROUNDING, HALVINGS = 1e-4, 1e-14, 40
 # What conjugate gradients may leave, as a share.
 SHARE_LEFT = 1e-6
-# Widths of rounded kinks, as shares of the size of what is rounded: at first, at last, and from one to the next.
-SHARES, SHARPER = (0.1, 1e-3), 0.1
-DEBUG = False
+# Widths of rounded kinks, as shares of the size of what they read: at first, at last, and their ratio.
+SHARES, SHARPER = (0.1, 1e-4), 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +68,12 @@ class Relaxed:
     """A pinned equilibrium of a graph, with its certificate.
 
     `stalks` are those of all heads by name, samples x stalk; `kinks` says which coordinates of those that one
-    activation alone reads are held at its kinks. Per sample: `energy` is E; `certificate` the
-    largest entry of the force that is left (at a kink, of the element of Clarke's subdifferential nearest to
-    zero); `converged` says whether it is within the tolerance; `iterations` counts steps.
+    activation alone reads are held at its kinks. Per sample: `energy` is E. `certificate` is the larger of
+    two figures. One is the largest entry of the force that is left, at kinks with slopes of Clarke's
+    subdifferential, or near them: slopes whose value s u differs from that of g by the other figure at most.
+    That other is by how much a residual whose kink is rounded misses the true one. `converged` says whether
+    the certificate is within the tolerance: a stationary point, which need not be the lowest. `iterations`
+    counts steps.
     """
 
     stalks: Mapping[str, Array]
@@ -136,6 +142,7 @@ class Point:
     """Stalks, residuals, where kinks hold, the graph linearised there, the output and the energy.
 
     `kinks` are masks of eliminated stalks, `jumps` says by how much slopes jump there, from left to right.
+    `soft` are the edges whose kinks are rounded.
     """
 
     x: Stalks
@@ -165,7 +172,7 @@ def evaluate(
         index, operation = vertex.index, vertex.operation
         assert operation is not None
         if index in widths:
-            soft[index] = soften(operation, *parents, x[index], widths[index], mixtures[index])
+            soft[index] = soften(operation, parents[0], x[index], widths[index], mixtures[index])
         restrictions[index] = soft[index].restriction if index in soft else operation.at(*parents)
         if vertex.edge is None:
             continue
@@ -250,7 +257,7 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
     fixed = {i: problem.hard[i] | at.kinks[i] if i in at.kinks else problem.hard[i] for i in x}
     acts = {i: fixed[i] | (problem.springs[i] > 0.0) for i in x}
     acts = {i: mask for i, mask in acts.items() if mask.any()}
-    # Multipliers of a bend k are in units that keep them apart neither where k is small nor where it is large.
+    # Multipliers of springs k are scaled, so that neither small nor large k make the system hard to solve.
     bends = {i: np.sqrt(soft.stiffness / (1.0 + soft.stiffness)) for i, soft in at.soft.items()}
     bends = {i: weight for i, weight in bends.items() if weight.any()}
     parents = {i: graph.vertices[i].parents[0] for i in bends}
@@ -280,7 +287,9 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
     def placed(pulls: Array) -> dict[int, Array]:
         """Return pulls where they pull."""
         parts = [pulls[:, a:b] for a, b in pairwise(ends)]
-        total = {i: part.reshape(mask.shape) * mask for (i, mask), part in zip(acts.items(), parts, strict=False)}
+        total = {
+            i: part.reshape(mask.shape) * mask for (i, mask), part in zip(acts.items(), parts, strict=False)
+        }
         for (i, weight), part in zip(bends.items(), parts[len(acts) :], strict=True):
             pulled = at.soft[i].place(weight * part.reshape(weight.shape))
             total = _sum(total, {parents[i]: pulled})
@@ -315,11 +324,7 @@ def _relaxed(
     """Take steps with a line search until every sample has its certificate, or none gets lower."""
     graph, n = problem.graph, len(problem.X)
     if begin is None:
-        x = {
-            step.vertex.index: step.value
-            for step in forward(graph, problem.X)
-            if step.vertex.edge is not None
-        }
+        x = {v.index: value for v, _, value in forward(graph, problem.X) if v.edge is not None}
     else:
         x = {i: np.asarray(begin[name], dtype=np.float64) for name, i in problem.names.items()}
     x = problem.hold(x)
@@ -327,9 +332,9 @@ def _relaxed(
     share = np.full(n, SHARES[0])
     mixtures: dict[int, Array | float] = dict.fromkeys(sizes, 0.5)
     iterations, moving = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
+    widths = {i: _wide(share, size) * size for i, size in sizes.items()}
+    at = evaluate(problem, x, x, widths, mixtures)
     while True:
-        widths = {i: _wide(share, size) * size for i, size in sizes.items()}
-        at = evaluate(problem, x, x, widths, mixtures)
         gradient = gradient_of(problem, at)
         left = forces(problem, at, gradient)
         force, largest = _largest(left), np.maximum(1.0, _largest(at.residuals))
@@ -337,15 +342,15 @@ def _relaxed(
         certificate = np.maximum(force, error)
         converged = certificate <= tolerance * largest
         moving &= ~converged & (iterations < max_iterations)
-        if DEBUG:
-            print(iterations.max(), "share %.0e force %.1e err %.1e E %.9f"%(share.max(),force.max(), error.max(),at.energy[0]), sum(int((so.stiffness>0).sum()) for so in at.soft.values()), sum(int(k.sum()) for k in at.kinks.values()))
         if not moving.any():
             stalks = {name: at.x[i] for name, i in problem.names.items()}
             kinks = {name: at.kinks[i] for name, i in problem.names.items() if i in at.kinks}
-            return Relaxed(stalks, kinks, at.energy, certificate, converged, iterations)
+            missed = (soft.error * (at.residuals[i] + 0.5 * soft.error) for i, soft in at.soft.items())
+            energy = at.energy + sum(part.reshape(n, -1).sum(axis=1) for part in missed)
+            return Relaxed(stalks, kinks, energy, certificate, converged, iterations)
         step = newton(problem, at, gradient)
         slope = sum((g * step[i]).reshape(n, -1).sum(axis=1) for i, g in left.items())
-        lengths, there = np.where(moving, 1.0, 0.0), at
+        lengths = np.where(moving, 1.0, 0.0)
         slack = ROUNDING * (1.0 + np.abs(at.energy))
         for _ in range(HALVINGS):
             x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
@@ -359,25 +364,29 @@ def _relaxed(
             x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
             there = evaluate(problem, problem.hold(x), at.x, widths, mixtures)
         iterations += moving
-        if not sizes:
-            moving &= lengths > 0.0
-        near = moving & ((force <= np.maximum(0.1 * error, tolerance)) | (lengths == 0.0))
-        for i, soft in at.soft.items():
-            mixtures[i] = np.where(_wide(near, soft.mixture), soft.mixture, mixtures[i])
-        share = np.where(near, np.maximum(SHARPER * share, SHARES[1]), share)
-        x = there.x
+        stuck = lengths == 0.0
+        near = moving & (stuck | (force <= np.maximum(error, tolerance * largest)))
+        if sizes and near.any():
+            for i, soft in at.soft.items():
+                mixtures[i] = np.where(_wide(near, soft.mixture), soft.mixture, mixtures[i])
+            share = np.where(near, np.maximum(SHARPER * share, SHARES[1]), share)
+            widths = {i: _wide(share, size) * size for i, size in sizes.items()}
+            at = evaluate(problem, there.x, there.x, widths, mixtures)
+        else:
+            moving &= ~stuck
+            at = there
 
 
 def _sizes(problem: Problem, x: Stalks) -> dict[int, Array]:
-    """Return how large what kinks depend on is, its root mean square by sample, where they are rounded."""
-    sizes = {}
-    for vertex, parents, _ in forward(problem.graph, problem.X, x):
-        bends = isinstance(vertex.operation, Kinked | MaxPooling)
-        if bends and vertex not in problem.partners.values():
-            axes = tuple(range(1, parents[0].ndim))
-            size = np.sqrt(np.mean(parents[0] ** 2, axis=axes, keepdims=True))
+    """Return the size, by sample, of what vertices read whose kinks are rounded: none reads the boundary."""
+    sizes, vertices = {}, problem.graph.vertices
+    for vertex, (u, *_), _ in forward(problem.graph, problem.X, x):
+        kinked = isinstance(vertex.operation, Kinked | MaxPooling)
+        moves = vertices[vertex.parents[0]].operation is not None
+        if kinked and moves and vertex not in problem.partners.values():
+            size = np.sqrt(np.mean(u * u, axis=tuple(range(1, u.ndim)), keepdims=True))
             sizes[vertex.index] = np.where(size > 0.0, size, 1.0)
-    return {i: s for i, s in sizes.items() if problem.graph.vertices[problem.graph.vertices[i].parents[0]].operation is not None}
+    return sizes
 
 
 def _wide(lengths: Array, stalk: Array) -> Array:

@@ -6,8 +6,8 @@ its slopes, of which those near a mixture s' are favoured,
 
     max(u_1, ..., u_K) >= max over s >= 0, sum s = 1, of s u - eps |s - s'|^2 / 2,
 
-with equality for s' = s at the best s. There the cost has a continuous slope, and a second derivative, springs
-of stiffness k. With s' = s round after round both become one: s are slopes of Clarke's subdifferential, while
+with equality where s' is the best s. There the cost has a continuous slope, and a second derivative, springs
+of stiffness k. With s' = s round after round both become one: s are slopes of Clarke's subdifferential, and
 eps need not vanish (the method of multipliers; Rockafellar, "Augmented Lagrangians and applications of the
 proximal point algorithm in convex programming", Mathematics of Operations Research 1, 1976). With
 low <= g <= high, convex kinks rounded in `low` and concave ones in `high`, the residual is
@@ -15,18 +15,19 @@ low <= g <= high, convex kinks rounded in `low` and concave ones in `high`, the 
     r = max(low(u) - x, 0) + min(high(u) - x, 0).
 
 A knot t of an activation, where the slope jumps by J, is the maximum of 0 and J (u - t): c in [0, 1] is the
-nearest to c' + (u - t) / eps, and k = |r J| / eps on u for 0 < c < 1. In a window of K entries s is the projection of
-s' + u / eps to the simplex (Held, Wolfe and Crowder, "Validation of subgradient optimization", Mathematical
-Programming 6, 1974), and k = r / eps on how far entries that share lie from their mean.
+nearest to c' + (u - t) / eps, and k = |r J| / eps on u for 0 < c < 1. In a window of K entries s is the
+projection of s' + u / eps to the simplex (Held, Wolfe and Crowder, "Validation of subgradient optimization",
+Mathematical Programming 6, 1974), and k = r / eps on how far entries that share lie from their mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sheafcli.core.operation import Kinked, Operation, Restriction
 from sheafcli.core.operations import MaxPooling
@@ -62,7 +63,7 @@ def soften(operation: Operation, u: Array, x: Array, eps: Array, mixture: Array 
     return _activation(operation, u, x, eps, mixture)
 
 
-def line(operation: Kinked, piece: Array) -> tuple[Array, Array]:
+def line(operation: Kinked, piece: NDArray[np.integer[Any]]) -> tuple[Array, Array]:
     """Return slope and offset of g on the piece of every entry, samples x stalk."""
     knots = np.array(operation.knots)
     inside = np.concatenate([knots[:1] - 1.0, 0.5 * (knots[:-1] + knots[1:]), knots[-1:] + 1.0])[piece]
@@ -86,9 +87,7 @@ def _activation(operation: Kinked, u: Array, x: Array, eps: Array, mixture: Arra
     acts = jumps * (convex == (low > x)[:, None])
     slope = operation.at(u).jvp(np.ones_like(u)) + np.sum(acts * turn, axis=1)
     stiffness = np.abs(residual) * np.sum(np.abs(acts) * between, axis=1) / eps
-    return Softened(
-        residual, value - x - residual, c, Diagonal(slope), stiffness, lambda du: du, lambda m: m
-    )
+    return Softened(residual, value - x - residual, c, Diagonal(slope), stiffness, lambda du: du, lambda m: m)
 
 
 def _maximum(operation: MaxPooling, u: Array, x: Array, eps: Array, mixture: Array | float) -> Softened:
