@@ -1,14 +1,14 @@
-"""Another run of a network in this network's sheaf: which operation computes something else, and what it does.
+"""Another run of a network in this network's sheaf: which operation computes something else.
 
 Let x^B be what another run computed: another runtime or precision, a converted, quantised or tuned network.
 Its residual at a recorded vertex v is the local difference of that operation alone, in double precision,
 
     r_v = g_v(x^B_pa(v)) - x^B_v                      (samples x stalk)
 
-since whatever differed before is in both terms. A parent that was not recorded is recomputed from what was, so
-that the operation is the segment between recorded vertices, named by its last one.
+since whatever differed before is in both terms. A parent that was not recorded is recomputed from what was:
+the operation is then the segment between recorded vertices, named by its last one.
 
-*Rounding.* An operation that sums m terms in a precision of unit u errs by at most lambda t_v, entry by entry,
+*Rounding.* An operation that sums m terms in a precision of unit u errs by lambda t_v at most, by entry,
 
     t_v = u sqrt(m + 4) s_v + sum over parents not recorded of |A_vp| t_p,      s_v = |A_v||x_pa(v)| + |c_v|
 
@@ -29,8 +29,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sheafcli.core.graph import Graph, Vertex
 from sheafcli.core.operation import Designed
@@ -106,12 +108,12 @@ class LocalDifference:
 
     @property
     def largest(self) -> float:
-        """max |r_v|."""
+        """The largest |r_v|."""
         return float(np.max(np.abs(self.residual)))
 
     @property
     def times(self) -> float:
-        """max |r_v| / t_v: the difference in units of rounding."""
+        """The largest |r_v| / t_v: the difference in units of rounding."""
         return float(np.max(np.abs(self.residual) / self.rounding))
 
     @property
@@ -136,7 +138,7 @@ class Difference:
 def difference(
     graph: Graph,
     X: Array,
-    recorded: Mapping[str, Array],
+    recorded: Mapping[str, NDArray[Any]],
     precision: str | None = None,
     most_hybrids: int = MOST_HYBRIDS,
 ) -> Difference:
@@ -185,12 +187,21 @@ def hybrid_effects(
         before = after
 
 
-def as_stalks(graph: Graph, n_samples: int, recorded: Mapping[str, Array]) -> dict[int, Array]:
+def values_of(graph: Graph, X: Array, names: set[str] | None = None) -> dict[str, Array]:
+    """Return the values of vertices by name, samples x stalk; of all operations where no names are given."""
+    return {
+        step.vertex.name: step.value
+        for step in forward(graph, X)
+        if names is None or step.vertex.name in names
+    }
+
+
+def as_stalks(graph: Graph, n_samples: int, recorded: Mapping[str, NDArray[Any]]) -> dict[int, Array]:
     """Return recorded values as float64 by the index of their vertex, the input left out."""
     places = {vertex.name: vertex for vertex in graph.vertices}
     if unknown := sorted(set(recorded) - set(places)):
         raise ValueError(f"the network has no vertex {unknown[0]}")
-    stalks = {}
+    stalks: dict[int, Array] = {}
     for vertex in graph.vertices[1:]:
         if vertex.name not in recorded or vertex.operation is None:
             continue
@@ -208,7 +219,7 @@ def as_stalks(graph: Graph, n_samples: int, recorded: Mapping[str, Array]) -> di
     return stalks
 
 
-def inferred_precision(recorded: Mapping[str, Array]) -> Precision:
+def inferred_precision(recorded: Mapping[str, NDArray[Any]]) -> Precision:
     """Return the coarsest format in which most of the recorded values lie, so that one is not the rule."""
     values = [np.asarray(value) for name, value in recorded.items()]
     for precision in PRECISIONS.values():
@@ -217,7 +228,7 @@ def inferred_precision(recorded: Mapping[str, Array]) -> Precision:
     return PRECISIONS["float64"]
 
 
-def lies_in(value: Array, precision: Precision) -> bool:
+def lies_in(value: NDArray[Any], precision: Precision) -> bool:
     """Return whether all entries are numbers of a format: of 8-bit integers, at most 256 among many more."""
     if precision.is_integer:
         return value.size > 4 * LEVELS and len(np.unique(value)) <= LEVELS
@@ -277,22 +288,22 @@ def _inherited(step: Step, passed: Mapping[int, Array]) -> Array | float:
     zeros = [np.zeros_like(x) for x in step.parents]
     given = [zero if part is None else part for part, zero in zip(parts, zeros, strict=True)]
     if isinstance(operation, Dense | Convolution | Scale | BatchNormalization):
-        return _absolute(operation).at(*step.parents).jvp(*given)
+        return np.asarray(_absolute(operation).at(*step.parents).jvp(*given))
     if isinstance(operation, MatrixProduct):
-        return operation.at(*map(np.abs, step.parents)).jvp(*given)
+        return np.asarray(operation.at(*map(np.abs, step.parents)).jvp(*given))
     at = operation.at(*step.parents)
     if isinstance(operation, LayerNormalization | Softmax):
         axes = tuple(range(1, given[0].ndim))
-        return at.norm()[0] * np.sqrt(np.sum(given[0] ** 2, axis=axes, keepdims=True))
+        return np.asarray(at.norm()[0] * np.sqrt(np.sum(given[0] ** 2, axis=axes, keepdims=True)))
     alone = ([*zeros[:i], part, *zeros[i + 1 :]] for i, part in enumerate(given))
-    return sum((np.abs(at.jvp(*parts)) for parts in alone), 0.0)
+    return np.asarray(np.sum([np.abs(at.jvp(*parts)) for parts in alone], axis=0))
 
 
 def _absolute(
     operation: Dense | Convolution | Scale | BatchNormalization,
 ) -> Dense | Convolution | Scale | BatchNormalization:
     """Return the operation whose value at |x| is |A||x| + |c|, of a normalisation |A|(|x| + |mean|) + |c|."""
-    changed = {name: np.abs(array) for name, array in operation.parameters.items()}
+    changed: dict[str, Any] = {name: np.abs(array) for name, array in operation.parameters.items()}
     if isinstance(operation, BatchNormalization):
         changed["mean"] = -np.abs(operation.mean)
     return replace(operation, **changed)

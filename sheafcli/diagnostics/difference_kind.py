@@ -1,8 +1,8 @@
 """What kind of difference an operation has: the simplest change of it that explains what the other run has.
 
-Every kind is a value c that the changed operation would have; it explains 1 - |c - x^B|^2 / |r|^2 of the local
-difference r = g(x^B_pa) - x^B, squares summed over samples and entries. The first of the list that explains
-EXPLAINED is told, from the most particular to the most general:
+Every kind is a value c that the changed operation would have. It explains 1 - |c - x^B|^2 / |r|^2 of the
+local difference r = g(x^B_pa) - x^B, squares summed over samples and entries. The first of the list that
+explains EXPLAINED is told, from the most particular to the most general:
 
     missing       c is the operation's own input
     transposed, flipped, permuted   c has the weights so (rows, or channels of the input, matched one to one)
@@ -170,7 +170,7 @@ def _one_weight(local: LocalDifference, operation: Dense | Convolution) -> Itera
     by = -along[best] / norms[best]
     changed[worst] += by * columns[best]
     place = np.unravel_index(best, operation.weight.shape[1:])
-    index = ", ".join(str(int(i)) for i in (worst, *place))
+    index = ", ".join(map(str, (worst, *place)))
     was = float(operation.weight[(worst, *place)])
     sentence = f"one weight looks changed: [{index}] is {was + by:.4g}, not {was:.4g}"
     yield "one weight", sentence, _back(local, changed), SURE

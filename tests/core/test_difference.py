@@ -142,7 +142,7 @@ def test_the_precision_is_inferred(name):
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
 def test_short_precisions_have_their_own_rounding(name):
-    """A run whose values are rounded after each operation is within its rounding, and not within float32's."""
+    """A run rounded after each operation is within its own rounding, and not within float32's."""
     rng = np.random.default_rng(1)
     graph, held, other = two_layers(), {}, {}
     X = rng.normal(size=(50, 2))
