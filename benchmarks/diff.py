@@ -33,8 +33,9 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from sheafcli.core.difference import values_of
 from sheafcli.core.graph import Graph, Node
-from sheafcli.core.network import AnyNetwork, GraphNetwork
+from sheafcli.core.network import GraphNetwork
 from sheafcli.core.operation import Operation
 from sheafcli.core.operations import (
     Add,
@@ -95,11 +96,11 @@ def lenet(draw: Draw) -> Graph:
         "conv1": draw.conv(1, 6, 5, 2),
         "norm1": draw.norm(6),
         "relu1": ReLU(),
-        "pool1": MaxPooling(2),
+        "pool1": MaxPooling((2, 2)),
         "conv2": draw.conv(6, 16, 5, 0),
         "norm2": draw.norm(16),
         "relu2": ReLU(),
-        "pool2": MaxPooling(2),
+        "pool2": MaxPooling((2, 2)),
         "flatten": Flatten(),
         "fc1": draw.dense(64, 48),
         "relu3": ReLU(),
@@ -128,7 +129,8 @@ def residual(draw: Draw) -> Graph:
         nodes.append(Node(f"block{i}.add", Add(), (last, parent)))
         nodes.append(Node(f"block{i}.relu2", ReLU(), (f"block{i}.add",)))
         last = f"block{i}.relu2"
-    nodes += [Node("pool", Mean((-1, -2)), (last,)), Node("fc", draw.dense(8, 10), ("pool",))]
+    nodes += [Node("pool", Mean((-1, -2)), (last,)), Node("flatten", Flatten(), ("pool",))]
+    nodes.append(Node("fc", draw.dense(8, 10), ("flatten",)))
     return Graph((3, 8, 8), tuple(nodes))
 
 
@@ -201,13 +203,6 @@ def by_values(found: Comparison, own: dict[str, np.ndarray]) -> dict[str, str]:
     }
 
 
-def values(network: AnyNetwork, X: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the network's own values by vertex."""
-    from sheafcli.core.difference import values_of  # noqa: PLC0415
-
-    return values_of(network.graph, X)
-
-
 def main() -> None:
     """Plant differences, and count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -222,7 +217,7 @@ def main() -> None:
                 graph = build(Draw(rng))
                 network = GraphNetwork(graph, NoFunction())
                 X = rng.normal(size=(SAMPLES, *graph.input_shape)).astype(np.float32)
-                own = values(network, X.astype(np.float64))
+                own = values_of(graph, X.astype(np.float64))
                 if seed < HEALTHY:
                     pairs += 1
                     alarms += not compare(network, X, run(graph, X, folder)).significant.empty
