@@ -9,7 +9,7 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-causes train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise bench-causes bench-diff train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ bench-localise: $(VENV)/.datasets  ## plant 3,000 faults and see which score fin
 
 bench-causes: $(VENV)/.datasets  ## plant nine causes and see whether the leading finding names them (20 minutes)
 	$(BIN)/python benchmarks/planted_causes.py
+
+bench-diff: $(VENV)/.dev  ## plant 360 differences between runs and see which method names the operation (20 seconds)
+	$(BIN)/python benchmarks/diff.py
 
 bench-sweep: $(VENV)/.dev  ## time a sweep by one job and by two, into docs/results.md
 	$(BIN)/python benchmarks/sweep_jobs.py

@@ -8,6 +8,7 @@ flow = sc.train(network, X, y, sc.Heat(time=500, dt="auto"))
 settled = sc.extend(fit.network, X, target=y, pins=[sc.Pin("z1", 3, 0.5)])
 sc.discord(fit.network, X, settled.cochain)
 network = sc.load("resnet.onnx")                # or a run directory, or sc.from_torch(model, example)
+sc.diff(network, sc.record(model, X), X)        # where another run of it computes something else
 sc.NeuralSheaf(fit.network).laplacian(pattern, block="free")
 """
 
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from sheafcli.core.training.fit import train
     from sheafcli.core.training.heat import Heat
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
+    from sheafcli.diagnostics.difference import diff
     from sheafcli.diagnostics.discord import discord_table as discord
+    from sheafcli.interop.recording import record
     from sheafcli.runs.loading import from_torch, load
 
 __all__ = [
@@ -50,11 +53,13 @@ __all__ = [
     "Pin",
     "Stiff",
     "StopWhen",
+    "diff",
     "diffuse",
     "discord",
     "extend",
     "from_torch",
     "load",
+    "record",
     "train",
 ]
 
@@ -76,6 +81,8 @@ _PLACES = {
     "core.chain.training.implicit": ("Implicit",),
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
+    "diagnostics.difference": ("diff",),
+    "interop.recording": ("record",),
     "runs.loading": ("from_torch", "load"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}

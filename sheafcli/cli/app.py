@@ -30,7 +30,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 # The commands in the order of the help, each a module of this package with a function of its name.
 COMMANDS = (
-    *("init", "validate", "train", "sweep", "diagnose", "diffuse", "verify", "spectrum"),
+    *("init", "validate", "train", "sweep", "diagnose", "diff", "record", "diffuse", "verify", "spectrum"),
     *("runs", "compare", "report", "import", "export"),
 )
 
@@ -64,8 +64,8 @@ def options(
 ) -> None:
     """Train ReLU networks by sheaf diffusion, and see edge by edge where they disagree with themselves.
 
-    Exit status: 0 done, 1 failed, diverged or interrupted, 2 wrong use or a wrong file, 3 a finding that
-    `diagnose --fail-on` names.
+    Exit status: 0 done, 1 failed, diverged or interrupted, 2 wrong use or a wrong file, 3 what `--fail-on`
+    names.
     """
 
 

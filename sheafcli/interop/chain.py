@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +78,7 @@ class Chain:
     `scales_inputs` and `scales_targets` say that the steps take data as it is, and predict targets as
     they are: a scaler of them is among the steps.
     `beside` are the other files that it was read from, `interface` is how it is run elsewhere, if it can be.
+    `tensors` are the vertices of the network by what the file calls their values, where it names them.
     `assumed` tells that the file does not record the steps between its layers, or their order.
     """
 
@@ -91,6 +92,7 @@ class Chain:
     assumed: bool = False
     beside: tuple[Path, ...] = ()
     interface: Interface | None = None
+    tensors: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         endings = [step for step in self.steps if isinstance(step, Ending)]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sheafcli.core.chain.network import Network
+from sheafcli.core.graph import INPUT
 from sheafcli.core.magnitude import check_magnitude
 from sheafcli.core.network import AnyNetwork, network_of, plain_chain
 from sheafcli.core.outputs import OUTPUTS, output_named
@@ -18,7 +19,7 @@ from sheafcli.errors import InputError
 from sheafcli.interop.chain import Chain, Interface, to_network
 from sheafcli.interop.contents import FORMATS, SKLEARN_SNIPPET, STATE_DICT_SNIPPET, check_content, format_of
 from sheafcli.interop.folding import folded
-from sheafcli.interop.graph_file import GraphFile
+from sheafcli.interop.graph_file import GraphFile, chain_tensors
 from sheafcli.interop.modules import state_chain
 from sheafcli.interop.networks import check_range, network_arrays, network_from
 from sheafcli.interop.npz import read_npz
@@ -40,9 +41,9 @@ class Model:
     `format` is one of the values of FORMATS. `says_output` tells whether the file itself says which
     output function ends the network; where it does not, the output is the one asked for, or the
     identity. `notes` are what was assumed or done to make it a network of ours, a sentence each. The
-    others are as in `Chain`: what the file calls inputs and classes, whether it scales data itself,
-    whether the order of its layers and what stands between them are assumed, the other files that it was
-    read from, and how it is run elsewhere.
+    others are as in `Chain`: what the file calls inputs, classes and the values of vertices, whether it
+    scales data itself, whether the order of its layers and what stands between them are assumed, the
+    other files that it was read from, and how it is run elsewhere.
     """
 
     network: AnyNetwork
@@ -56,6 +57,7 @@ class Model:
     assumed: bool = False
     beside: tuple[Path, ...] = ()
     interface: Interface | None = None
+    tensors: Mapping[str, str] = field(default_factory=dict)
 
 
 READERS: dict[str, Callable[[Path, str | None], Chain | GraphFile]] = {
@@ -125,20 +127,27 @@ def read_model(
         chain.assumed,
         chain.beside,
         chain.interface,
+        chain.tensors,
     )
 
 
 def _of_graph(file: GraphFile, format: str, output: str, *, fold: bool) -> Model:
     """Return the network of a graph of operations, with output one of OUTPUTS."""
     graph, notes = file.graph, file.notes
+    before = [node.operation for node in graph.nodes]
     if fold:
         graph, names = folded(graph)
         if names:
             notes = (*notes, f"folded into the layers beside them: {', '.join(names)}")
     for vertex, fields in graph.parameters.items():
-        for field, array in fields.items():
-            check_magnitude(f"{vertex}.{field}", array)
+        for name, array in fields.items():
+            check_magnitude(f"{vertex}.{name}", array)
     network = network_of(graph, output_named(output))
+    # What something was folded into has another value than the file's.
+    kept = {INPUT, *(node.name for node in graph.nodes if node.operation in before)}
+    tensors = {tensor: name for tensor, name in file.tensors.items() if name in kept}
+    if isinstance(network, Network):
+        tensors = chain_tensors(file)
     return Model(
         network,
         format,
@@ -148,6 +157,7 @@ def _of_graph(file: GraphFile, format: str, output: str, *, fold: bool) -> Model
         scales_inputs=file.scales_inputs,
         beside=file.beside,
         interface=file.interface,
+        tensors=tensors,
     )
 
 

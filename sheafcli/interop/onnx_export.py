@@ -37,10 +37,13 @@ SINGLE_ONLY: tuple[type, ...] = (
 """The operations that ONNX Runtime computes in single precision alone."""
 
 
-def graph_bytes(network: GraphNetwork) -> bytes:
-    """Return the ONNX file of a network; ValueError names an operation that ONNX has not in this form."""
+def graph_bytes(network: GraphNetwork, dtype: np.dtype[Any] | None = None) -> bytes:
+    """Return the ONNX file of a network, in `precision` or in another one that is given.
+
+    ValueError names an operation that ONNX has not in this form.
+    """
     onnx = library("onnx", "onnx", "writing .onnx files")
-    graph = _Writer(onnx, network, precision(network))
+    graph = _Writer(onnx, network, precision(network) if dtype is None else dtype)
     content: bytes = graph.model().SerializeToString()
     return content
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from sheafcli.core.chain.network import Network
 from sheafcli.interop.chain import Chain, NotAChain
 from sheafcli.interop.contents import library
-from sheafcli.interop.graph_file import GraphFile
+from sheafcli.interop.graph_file import GraphFile, chain_tensors
 from sheafcli.interop.onnx_draft import Draft, Made, Site
 from sheafcli.interop.onnx_graph import Graph
 from sheafcli.interop.onnx_model import load_model
@@ -53,8 +54,11 @@ def read_onnx(path: Path, wanted: str | None = None) -> Chain | GraphFile:
         assert draft is not None
         return graph_of(graph, values, draft)
 
+    file: Chain | GraphFile
     try:
-        file: Chain | GraphFile = _read(graph, read_chain)
+        file = _read(graph, read_chain)
+        with suppress(ValueError):  # a chain that is no graph of ours, such as one with several inputs
+            file = replace(file, tensors=chain_tensors(_read(graph, read_graph)))
     except NotAChain:
         file = _read(graph, read_graph)
     return replace(file, beside=tensors.external.files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ class End:
     output: str
     last: Piece
     notes: tuple[str, ...]
-    names: Naming
+    naming: Naming
     is_whole: bool
 
     @property
@@ -67,7 +68,7 @@ def graph_of(graph: OnnxGraph, values: Values, draft: Draft) -> GraphFile:
     _check(pieces)
     if len(pieces[0].shape) > 1:
         notes.append(f"a sample is {_times(pieces[0].shape)}: a row of the data, in C order")
-    classes, unclear = agreed([best.names])
+    classes, unclear = agreed([best.naming])
     if classes and says == "sigmoid" and last.shape != (1,):
         unclear = [f"each output is a label of its own; their names ({shown(classes)}) are not matched"]
         classes = ()
@@ -75,13 +76,19 @@ def graph_of(graph: OnnxGraph, values: Values, draft: Draft) -> GraphFile:
     if best.is_whole:
         name = Walk(graph, values, best.output).input()
         interface = Interface(name, best.output, values.shapes[name], says, is_logarithm)
+    names = _names(pieces)
     return GraphFile(
-        _built(pieces),
+        _built(pieces, names),
         says,
         (*notes, *unclear),
         tuple(classes),
         scales_inputs=_scales_inputs(pieces),
         interface=interface,
+        tensors={
+            value: names[piece]
+            for value, piece in draft.of_value.items()
+            if piece in names and values.shapes[value][:1] == (SAMPLES,)
+        },
     )
 
 
@@ -107,8 +114,8 @@ def _end(graph: OnnxGraph, values: Values, draft: Draft, output: str) -> End:
         )
     last, behind = draft.of_value[value], walk.behind(value)
     notes = left_out(behind, values.shapes[value]) if readout is not None else ()
-    names = naming(behind, value, math.prod(last.shape), graph, values)
-    return End(output, last, tuple(notes), names, readout is None)
+    named = naming(behind, value, math.prod(last.shape), graph, values)
+    return End(output, last, tuple(notes), named, readout is None)
 
 
 def _say_open(values: Values, walk: Walk) -> None:
@@ -163,16 +170,19 @@ def _check(pieces: list[Piece]) -> None:
         )
 
 
-def _built(pieces: list[Piece]) -> Graph:
+def _names(pieces: list[Piece]) -> dict[Piece, str]:
+    """Return what the vertices are called, the input first."""
+    nodes = [piece.node for piece in pieces[1:] if piece.node is not None]
+    return {pieces[0]: INPUT} | dict(zip(pieces[1:], vertex_names(nodes), strict=True))
+
+
+def _built(pieces: list[Piece], names: Mapping[Piece, str]) -> Graph:
     """Return the vertices, the input first, as a graph."""
-    made = pieces[1:]
-    nodes = [piece.node for piece in made if piece.node is not None]
-    names = dict(zip(made, vertex_names(nodes), strict=True)) | {pieces[0]: INPUT}
     return Graph(
         pieces[0].shape,
         tuple(
             Node(names[piece], piece.operation, tuple(names[parent] for parent in piece.parents))
-            for piece in made
+            for piece in pieces[1:]
             if piece.operation is not None
         ),
     )

@@ -25,6 +25,7 @@ RESULTS = (
     "discord.csv",
     "network.npz",
     "imported.npz",
+    "tensors.json",
     "checkpoint.npz",
     "diagnosis.csv",
     "layers.csv",
@@ -37,16 +38,18 @@ RESULTS = (
     "spectrum_history.csv",
     "diffusion.csv",
     "crossings.csv",
+    "diff.csv",
     "report.html",
     *(
         f"figures/{name}.png"
         for name in (
             *("loss", "discord", "learned", "heat_map", "neurons", "edges", "resistance", "tension"),
-            *("spectrum", "diffusion_energy", "diffusion_output", "diffusion_phase"),
+            *("spectrum", "diffusion_energy", "diffusion_output", "diffusion_phase", "diff"),
         )
     ),
 )
 MANIFEST_LIMIT = 1 << 20
+TENSORS_LIMIT = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,16 @@ class RunDirectory:
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write the manifest whole."""
         write_text(self / "manifest.json", json.dumps(manifest, indent=2, allow_nan=True) + "\n")
+
+    def tensors(self) -> dict[str, str]:
+        """Return the vertices by what the file that the network was imported from calls their values."""
+        try:
+            with (self / "tensors.json").open("rb") as file:
+                told = json.loads(file.read(TENSORS_LIMIT))
+        except (OSError, RecursionError, ValueError):
+            return {}
+        pairs = told.items() if isinstance(told, dict) else ()
+        return {tensor: name for tensor, name in pairs if isinstance(name, str)}
 
     def network(self) -> AnyNetwork:
         """Return the run's network: the final one, or as it was at the last checkpoint."""

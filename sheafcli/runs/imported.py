@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from sheafcli.config import Config, dump_config, load_config
@@ -29,7 +31,7 @@ from sheafcli.runs.constant import doubts
 from sheafcli.runs.data_files import data_hashes, sha256
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, check_parts
-from sheafcli.runs.files import write_npz
+from sheafcli.runs.files import write_npz, write_text
 from sheafcli.runs.manifest import now, sizes, versions
 from sheafcli.runs.matching import matched, meanings
 from sheafcli.tasks import TASKS, TaskData
@@ -128,6 +130,7 @@ class Imported:
         to it, by name.
     notes : what was assumed, a sentence each.
     difference : how far its predictions are from ONNX Runtime's; None where that does not run it.
+    tensors : the vertices by what the file calls their values.
     """
 
     name: str
@@ -139,6 +142,7 @@ class Imported:
     source: Mapping[str, Any]
     notes: tuple[str, ...]
     difference: Difference | None
+    tensors: Mapping[str, str]
 
     @classmethod
     def read(
@@ -209,6 +213,7 @@ class Imported:
             source=about,
             notes=tuple(notes),
             difference=difference,
+            tensors=model.tensors if _in_order(network, model.network) else {},
         )
 
     @cached_property
@@ -232,6 +237,9 @@ class Imported:
                 try:
                     write_npz(directory / START, network_arrays(self.network))
                     directory.write_network(self.network)
+                    if self.tensors:
+                        text = json.dumps(dict(self.tensors), indent=0)
+                        write_text(directory / "tensors.json", text + "\n")
                     directory.write_manifest(self._manifest() | {"data": data_hashes(directory)})
                 except BaseException:
                     directory.clear()
@@ -275,6 +283,13 @@ def _compared(path: Path, model: Model, task: TaskData | None) -> tuple[Differen
             "rounding usually does: look at both before you rely on this run"
         ]
     return found, []
+
+
+def _in_order(network: AnyNetwork, of_file: AnyNetwork) -> bool:
+    """Tell whether inputs and classes are in the file's order, so that its values are the network's."""
+    if not (isinstance(network, Network) and isinstance(of_file, Network)):
+        return True
+    return all(np.array_equal(network.weights[end], of_file.weights[end]) for end in (0, -1))
 
 
 def _column(text: str) -> str | int:

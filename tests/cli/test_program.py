@@ -56,7 +56,7 @@ def test_completion_knows_commands_and_options(folder):
         words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
         return module(_SHEAF_COMPLETE="complete_bash", **words).stdout.split()
 
-    assert completed("sheaf di") == ["diagnose", "diffuse"]
+    assert completed("sheaf di") == ["diagnose", "diff", "diffuse"]
     assert "--fail-on" in completed("sheaf diagnose --f")
 
 

@@ -1,0 +1,162 @@
+"""Another run of a network, to compare with: a run, a model file, or activations that were recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sheafcli.core.chain.network import Network
+from sheafcli.core.difference import inferred_precision, values_of
+from sheafcli.core.graph import INPUT
+from sheafcli.core.network import AnyNetwork, as_inputs
+from sheafcli.core.types import Array
+from sheafcli.errors import InputError
+from sheafcli.interop.contents import FORMATS
+from sheafcli.interop.models import read_model
+from sheafcli.interop.npz import read_npz
+from sheafcli.interop.recorded import read_arrays, recorded_of
+from sheafcli.runs.directory import RunDirectory
+from sheafcli.runs.samples import PARTS, Samples
+
+SAME = 1e-2
+"""Inputs that differ by more than this share of the largest are of other samples: of fewer bits none do."""
+
+
+@dataclass(frozen=True, eq=False)
+class OtherRun:
+    """The values of another run on samples X, samples x features; `network` where it is one, else None.
+
+    `precision` is what its parameters lie in where it is a network; None leaves that to its values.
+    """
+
+    X: Array
+    recorded: Mapping[str, NDArray[Any]]
+    network: AnyNetwork | None
+    precision: str | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def read(
+        cls, run: RunDirectory, network: AnyNetwork, path: Path, data: str | None, limit: int | None
+    ) -> OtherRun:
+        """Read the other run, and the samples: `data`, or those it recorded, or the run's test samples."""
+        other = _network(path)
+        if other is not None:
+            if unlike := first_unlike(network, other):
+                raise InputError(f"the network is of another architecture: {unlike}", path=path)
+            X = as_inputs(network, _samples(run, network, data or "test", limit))
+            values = values_of(other.graph, X)
+            names = [vertex.name for vertex in network.graph.vertices[1:] if vertex.operation is not None]
+            recorded = dict(zip(names, values.values(), strict=True))
+            held = {
+                f"{name}.{field}": array
+                for name, fields in other.graph.parameters.items()
+                for field, array in fields.items()
+            }
+            return cls(X, recorded, other, inferred_precision(held).name, _few(X))
+        found = recorded_of(read_arrays(path), network.graph, _names(run, network), path)
+        n = len(next(iter(found.values.values())))
+        if data is None and found.input is not None:
+            X = _inputs(network, found.input, path)
+        else:
+            X = as_inputs(network, _samples(run, network, data or "test", None))
+            if found.input is not None:
+                X = _agreed(X, _inputs(network, found.input, path), path)
+        if len(X) != n:
+            raise InputError(
+                f"the activations are of {n} samples, and the data has {len(X)}: give the data that they "
+                "were recorded on with --data",
+                path=path,
+            )
+        values = {name: array[:limit] for name, array in found.values.items()}
+        return cls(X[:limit], values, None, None, (*found.notes, *_few(X[:limit])))
+
+
+def first_unlike(network: AnyNetwork, other: AnyNetwork) -> str | None:
+    """Say where two graphs first part, vertex by vertex; None where all but their numbers is the same."""
+    if network.input_shape != other.input_shape:
+        return f"the input has shape {network.input_shape} here and {other.input_shape} there"
+    for own, its in zip(network.graph.vertices[1:], other.graph.vertices[1:], strict=False):
+        kinds = type(own.operation).__name__, type(its.operation).__name__
+        if kinds[0] != kinds[1]:
+            return f"{own.name} is {kinds[0]} here, and {its.name} is {kinds[1]} there"
+        if own.shape != its.shape:
+            return f"{own.name} has shape {own.shape} here, and {its.name} {its.shape} there"
+        if own.parents != its.parents:
+            return f"{own.name} reads other vertices here than {its.name} there"
+    here, there = len(network.graph.vertices), len(other.graph.vertices)
+    return None if here == there else f"it has {here - 1} operations here and {there - 1} there"
+
+
+def _names(run: RunDirectory, network: AnyNetwork) -> dict[str, str]:
+    """Return the vertices by what else their values are called: in the file imported, or in one exported."""
+    names = {"input": INPUT}
+    if isinstance(network, Network):
+        names |= dict(
+            zip(network.stalks, (vertex.name for vertex in network.graph.vertices[1:]), strict=True)
+        )
+    return names | run.tensors()
+
+
+def _network(path: Path) -> AnyNetwork | None:
+    """Return the network of a run or a model file; None where the path is of recorded activations."""
+    if not path.exists():
+        raise InputError("no such file or directory; give a run, a model file or activations", path=path)
+    if path.is_dir():
+        directory = RunDirectory(path)
+        return directory.network() if directory.has_run else None
+    if path.suffix.lower() == ".npz":
+        is_network = {"graph", "W1"} & set(read_npz(path))
+        return read_model(path).network if is_network else None
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(
+            f"unknown suffix {path.suffix!r}: give a run directory, a model file ({', '.join(FORMATS)}), or "
+            "activations as an .npz file or a folder of .npy files",
+            path=path,
+        )
+    return read_model(path).network
+
+
+def _samples(run: RunDirectory, network: AnyNetwork, data: str, limit: int | None) -> Array:
+    if data in PARTS:
+        return Samples.choose(run, network, data, limit).X
+    arrays = read_npz(Path(data))
+    name = next((name for name in ("X", "X_test") if name in arrays), None)
+    if name is None:
+        raise InputError(f"needs an array X; found {', '.join(arrays) or 'nothing'}", path=Path(data))
+    return _inputs(network, arrays[name], Path(data))[:limit]
+
+
+def _inputs(network: AnyNetwork, X: NDArray[Any], path: Path) -> Array:
+    try:
+        return as_inputs(network, X.astype(np.float64))
+    except ValueError as error:
+        raise InputError(str(error), path=path) from error
+
+
+def _agreed(X: Array, recorded: Array, path: Path) -> Array:
+    """Return the recorded input where it is that of the samples X but for rounding."""
+    if len(X) == len(recorded):
+        apart = np.max(np.abs(X - recorded).reshape(len(X), -1), axis=1)
+        if np.all(apart <= SAME * np.max(np.abs(X))):
+            return recorded
+        first = int(np.argmax(apart > SAME * np.max(np.abs(X))))
+        what = f"their input at sample {first} is another"
+    else:
+        what = f"they have {len(recorded)} samples, and the data has {len(X)}"
+    raise InputError(
+        f"the activations are of other samples: {what}; give their data with --data, or leave it "
+        "out to take the input that they hold",
+        path=path,
+    )
+
+
+def _few(X: Array) -> tuple[str, ...]:
+    if len(X) > 1:
+        return ()
+    return ("one sample: where an operation differs can be told, of what kind the difference is often not",)
