@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -106,8 +107,8 @@ class _Reader:
         elif isinstance(given, str) and (self._path.parent / given).is_file():
             base = _from_file(self._path.parent / given)
         elif isinstance(given, str):
-            file = (self._path.parent / given).resolve()
-            self._problem(("base",), f"no file {shown(str(file), 300)}; {_BASE}")
+            file = os.path.abspath(self._path.parent / given)  # resolve() stumbles over a NUL
+            self._problem(("base",), f"no file {shown(file, 300)}; {_BASE}")
         elif "base" in self._given:
             self._unusable(("base",), _BASE)
         else:

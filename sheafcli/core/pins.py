@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sheafcli.core.magnitude import LARGEST, SMALLEST, beyond
 from sheafcli.core.types import Array, Shape
 
 
@@ -30,8 +31,16 @@ class Pin:
     def __post_init__(self) -> None:
         if not np.isfinite(self.value).all():
             raise ValueError(f"the pin on {self} must have a finite value, got {self.value}")
-        if self.stiffness is not None and not 0.0 < self.stiffness < np.inf:
-            raise ValueError(f"the soft pin on {self} needs a finite stiffness above 0, got {self.stiffness}")
+        if beyond(np.atleast_1d(np.asarray(self.value, dtype=np.float64))) is not None:
+            raise ValueError(
+                f"the pin on {self} must have a value of at most {LARGEST:g}, got {self.value}: squares and "
+                "products of such numbers overflow"
+            )
+        if self.stiffness is not None and not SMALLEST <= self.stiffness <= LARGEST:
+            raise ValueError(
+                f"the soft pin on {self} needs a stiffness from {SMALLEST:g} to {LARGEST:g}, got "
+                f"{self.stiffness}"
+            )
 
     def __str__(self) -> str:
         return f"{self.stalk}[{', '.join(map(str, self.place))}]"

@@ -293,6 +293,7 @@ REFUSED = [
     ("seeds: 3\n", "many.yaml:1: base: missing"),
     (INLINE, "many.yaml:1: nothing varies; give cross, zip or seeds"),
     ("base: nowhere.yaml\nseeds: 1\n", "many.yaml:1: base: no file"),
+    ('base: "no\\0where.yaml"\nseeds: 1\n', "many.yaml:1: base: no file"),
     ("base: 5\nseeds: 1\n", "many.yaml:1: base: given 5; must be the path of a configuration"),
     ("base: null\nseeds: 1\n", "many.yaml:1: base: given null; must be the path"),
     (INLINE + "seeds: 1\nseed: 3\n", "many.yaml:5: seed: unknown key; did you mean seeds?"),

@@ -24,10 +24,16 @@ def test_hard_and_soft():
     assert str(Pin("z1", 3, 0.5)) == "z1[3]"
 
 
-@pytest.mark.parametrize("stiffness", [0.0, -1.0, np.inf, np.nan])
-def test_stiffness_must_be_above_zero_and_finite(stiffness):
-    with pytest.raises(ValueError, match=r"soft pin on z1\[0\] needs a finite stiffness above 0"):
+@pytest.mark.parametrize("stiffness", [0.0, -1.0, np.inf, np.nan, 1e-300, 1e71])
+def test_stiffness_must_be_above_zero_and_in_range(stiffness):
+    with pytest.raises(ValueError, match=r"soft pin on z1\[0\] needs a stiffness from 1e-70 to 1e\+70"):
         Pin("z1", 0, 0.5, stiffness)
+
+
+@pytest.mark.parametrize("value", [1e150, -1e300, np.array([0.0, 2e70])])
+def test_values_whose_squares_overflow_are_refused(value):
+    with pytest.raises(ValueError, match=r"pin on z1\[0\] must have a value of at most 1e\+70"):
+        Pin("z1", 0, value)
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf, np.array([0.0, np.nan])])
