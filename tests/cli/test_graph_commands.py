@@ -109,6 +109,15 @@ def test_compare_and_runs_show_it(sheaf, graph_run):
     assert "stripes" not in sheaf("runs", graph_run.parent).err
 
 
+def test_diffuse_measures_the_distance_from_an_equilibrium_with_kinks(sheaf, graph_run):
+    pinned = sheaf(
+        "diffuse", graph_run, "--pin", "max_pool_1[0,1,1]=-2", "--start", "forward", "--steps", 400
+    )
+    assert "was not found beforehand" not in pinned.err
+    distance = pd.read_csv(graph_run / "diffusion.csv")["distance"]
+    assert distance.iloc[-1] < 0.5 * distance.iloc[0]
+
+
 def test_diffuse_pins_a_place_of_an_image_and_refuses_one_that_is_none(sheaf, graph_run):
     pinned = sheaf("diffuse", graph_run, "--pin", "conv_2[1,2,3]=0.5", "--steps", 5)
     assert pinned.code == 1
