@@ -118,7 +118,9 @@ def relax(
             [pin if np.ndim(pin.value) == 0 else _part(pin, block) for pin in pins],
         )
         begin = None if start is None else {name: stalk[block] for name, stalk in start.items()}
-        parts.append(_relaxed(problem, begin, tolerance, max_iterations))
+        # A step too far may overflow: it has no finite energy, and is not taken.
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts.append(_relaxed(problem, begin, tolerance, max_iterations))
     stalks, kinks = (
         {
             name: np.concatenate([getattr(part, field)[name] for part in parts])
