@@ -1,4 +1,4 @@
-"""The convolutional network of docs/diagnostics.md: digits, trained, then one layer with biases far below zero.
+"""The convolutional network of docs/diagnostics.md: trained on digits, then a layer's biases far below zero.
 
 python benchmarks/sick_convolution.py
 

@@ -25,8 +25,8 @@ from sheafcli.core.chain import spectrum as spectra
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import HeatEquation, diffuse, start_cochain
 from sheafcli.core.chain.extension import extend
-from sheafcli.core.chain.integrators import Chebyshev, Euler
 from sheafcli.core.chain.network import Network
+from sheafcli.core.integrators import Chebyshev, Euler
 from sheafcli.core.outputs import Identity
 
 ROOT = Path(__file__).resolve().parent.parent

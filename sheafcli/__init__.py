@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from sheafcli.core.chain.cochain import Cochain
     from sheafcli.core.chain.diffusion import diffuse
     from sheafcli.core.chain.extension import extend
-    from sheafcli.core.chain.integrators import Chebyshev, Euler, Stiff
     from sheafcli.core.chain.network import Network
     from sheafcli.core.chain.sheaf import NeuralSheaf
+    from sheafcli.core.chain.training.implicit import Implicit
+    from sheafcli.core.integrators import Chebyshev, Euler, Stiff
     from sheafcli.core.network import GraphNetwork
     from sheafcli.core.pins import Pin
     from sheafcli.core.training.backprop import Backprop
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from sheafcli.core.training.equilibrium import Equilibrium
     from sheafcli.core.training.fit import train
     from sheafcli.core.training.heat import Heat
-    from sheafcli.core.training.implicit import Implicit
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.difference import diff
     from sheafcli.diagnostics.discord import discord_table as discord
@@ -68,7 +68,7 @@ _PLACES = {
     "core.chain.cochain": ("Cochain",),
     "core.chain.diffusion": ("diffuse",),
     "core.chain.extension": ("extend",),
-    "core.chain.integrators": ("Chebyshev", "Euler", "Stiff"),
+    "core.integrators": ("Chebyshev", "Euler", "Stiff"),
     "core.chain.network": ("Network",),
     "core.network": ("GraphNetwork",),
     "core.pins": ("Pin",),
@@ -78,7 +78,7 @@ _PLACES = {
     "core.training.equilibrium": ("Equilibrium",),
     "core.training.fit": ("train",),
     "core.training.heat": ("Heat",),
-    "core.training.implicit": ("Implicit",),
+    "core.chain.training.implicit": ("Implicit",),
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
     "diagnostics.difference": ("diff",),

@@ -25,7 +25,7 @@ from relaxation import STEMS, Case, cases, distances, relax, wide_start
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import diffuse
-from sheafcli.core.chain.integrators import Chebyshev, Euler
+from sheafcli.core.integrators import Chebyshev, Euler
 from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import crossings_table, decay_bound, trace_table
 from sheafcli.render.diffusion import diffusion_figures

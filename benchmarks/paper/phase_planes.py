@@ -24,7 +24,7 @@ from relaxation import Case, cases, wide_start
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import HeatEquation
-from sheafcli.core.chain.integrators import Euler
+from sheafcli.core.integrators import Euler
 from sheafcli.core.types import Array
 from sheafcli.render.palette import CLASS_COLOURS
 from sheafcli.render.panels import add_shared_legend, new_grid

@@ -10,8 +10,8 @@ import numpy as np
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import OutputForce, diffuse
-from sheafcli.core.chain.integrators import Chebyshev, Euler
 from sheafcli.core.chain.network import Network
+from sheafcli.core.integrators import Chebyshev, Euler
 from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
 from sheafcli.interop.networks import read_network

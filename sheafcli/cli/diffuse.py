@@ -15,10 +15,10 @@ from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import diffuse as diffuse_stalks
 from sheafcli.core.chain.extension import Extension, extend
-from sheafcli.core.chain.integrators import Chebyshev, Euler, Integrator, Stiff
 from sheafcli.core.chain.network import Network
 from sheafcli.core.diffusion import State, diffuse_graph
 from sheafcli.core.following import Diffusion
+from sheafcli.core.integrators import Chebyshev, Euler, Integrator, Stiff
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.pins import Pin, check_pins, parse_pin
 from sheafcli.core.relaxation import Relaxed, relax

@@ -9,6 +9,7 @@ import pandas as pd
 import typer
 
 from sheafcli.config.naming import name_from
+from sheafcli.core.chain.network import Network
 from sheafcli.errors import InputError
 from sheafcli.interop.models import FORMATS
 from sheafcli.render.console import print_notes, say, stdout
@@ -107,7 +108,7 @@ def _show(imported: Imported) -> None:
     facts = {
         "file": imported.source["file"],
         "format": imported.source["format"],
-        "widths": form(network),
+        "widths" if isinstance(network, Network) else "shape": form(network),
         "parameters": f"{sizes(network, None)['parameters']:,}",
         "output": network.output.name,
     }

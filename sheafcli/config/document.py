@@ -183,11 +183,19 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+_BREAKS = frozenset("\x85\u2028\u2029")
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes text that would be another scalar by YAML 1.1 (of its parent) or 1.2."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # YAML 1.1 breaks lines at these three, within quotes too, unless they are escaped.
+        breaks = not _BREAKS.isdisjoint(data)
+        return self.represent_scalar(_PREFIX + "str", data, style='"' if breaks else None)
 
 
 # YAML 1.1's scalars are forgotten by the loader, and kept by the dumper.
@@ -196,6 +204,7 @@ for _tag, _first, _pattern in _CORE_SCHEMA:
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(_tag, re.compile(rf"\A(?:{_pattern})\Z"), _first)
 
+_Dumper.add_representer(str, _Dumper.represent_str)
 _Dumper.add_representer(
     list, lambda dumper, items: dumper.represent_sequence(_PREFIX + "seq", items, flow_style=True)
 )

@@ -15,10 +15,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sheafcli.core.chain.integrators import Euler, Integrator
 from sheafcli.core.edge import Edge
 from sheafcli.core.following import Diffusion, follow
 from sheafcli.core.held import Problem
+from sheafcli.core.integrators import Euler, Integrator
 from sheafcli.core.network import GraphNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked
 from sheafcli.core.pins import Pin

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.chain.integrators import Integrator
+from sheafcli.core.integrators import Integrator
 from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
 

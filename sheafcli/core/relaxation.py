@@ -21,13 +21,18 @@ equilibrium slides, and the step holds it. With h = sum_p A_p x_p what z is made
     kink      z = 0             (h^2 + a^2) / 2      while h >= 0 and h + a <= 0,
 
 whose slope is continuous for h >= 0; where h < 0 < h + a it keeps the state it has, as the flow does.
+
+Other kinks, ties of maxima and activations that read a sum or a stalk that others read, are rounded off
+around slopes that are learnt round after round (`sheafcli.core.softened`): the width falls from a tenth of
+what they read to a ten-thousandth, and what is rounded misses less and less. Their springs of stiffness k are
+more multipliers, C d + m / k = 0. The line search is on the energy with kinks rounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +42,10 @@ from sheafcli.core.graph import Vertex
 from sheafcli.core.held import Problem
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked, Restriction
+from sheafcli.core.operations import MaxPooling
 from sheafcli.core.pins import Pin
 from sheafcli.core.resistance import conjugate_gradients
+from sheafcli.core.softened import Softened, line, soften
 from sheafcli.core.sweep import (
     Linearization,
     Stalks,
@@ -52,6 +59,8 @@ from sheafcli.core.types import Array
 ARMIJO, ROUNDING, HALVINGS = 1e-4, 1e-14, 40
 # What conjugate gradients may leave, as a share.
 SHARE_LEFT = 1e-6
+# Widths of rounded kinks, as shares of the size of what they read: at first, at last, and their ratio.
+SHARES, SHARPER = (0.1, 1e-4), 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +68,12 @@ class Relaxed:
     """A pinned equilibrium of a graph, with its certificate.
 
     `stalks` are those of all heads by name, samples x stalk; `kinks` says which coordinates of those that one
-    activation alone reads are held at its kinks. Per sample: `energy` is E; `certificate` the
-    largest entry of the force that is left (at a kink, of the element of Clarke's subdifferential nearest to
-    zero); `converged` says whether it is within the tolerance; `iterations` counts steps.
+    activation alone reads are held at its kinks. Per sample: `energy` is E. `certificate` is the larger of
+    two figures. One is the largest entry of the force that is left, at kinks with slopes of Clarke's
+    subdifferential, or near them: slopes whose value s u differs from that of g by the other figure at most.
+    That other is by how much a residual whose kink is rounded misses the true one. `converged` says whether
+    the certificate is within the tolerance: a stationary point, which need not be the lowest. `iterations`
+    counts steps.
     """
 
     stalks: Mapping[str, Array]
@@ -130,42 +142,52 @@ class Point:
     """Stalks, residuals, where kinks hold, the graph linearised there, the output and the energy.
 
     `kinks` are masks of eliminated stalks, `jumps` says by how much slopes jump there, from left to right.
+    `soft` are the edges whose kinks are rounded.
     """
 
     x: Stalks
     residuals: Stalks
     kinks: dict[int, NDArray[np.bool_]]
     jumps: Stalks
+    soft: dict[int, Softened]
     at: Linearization
     energy: Array
 
 
-def evaluate(problem: Problem, x: Stalks, before: Stalks) -> Point:
-    """Evaluate at stalks; those with a partner go where they cost least, from the sides they were on."""
+def evaluate(
+    problem: Problem, x: Stalks, before: Stalks, widths: Stalks, mixtures: Mapping[int, Array | float]
+) -> Point:
+    """Evaluate at stalks; those with a partner go where they cost least, from the sides they were on.
+
+    Other kinks are rounded over `widths` around `mixtures` of their slopes.
+    """
     graph, x = problem.graph, dict(x)
     energy = np.zeros(len(problem.X))
     restrictions: list[Restriction | None] = [None] * len(graph.vertices)
     residuals: dict[int, Array] = {}
     kinks: dict[int, NDArray[np.bool_]] = {}
     jumps: dict[int, Array] = {}
+    soft: dict[int, Softened] = {}
     for vertex, parents, value in forward(graph, problem.X, x):
         index, operation = vertex.index, vertex.operation
         assert operation is not None
-        restrictions[index] = operation.at(*parents)
+        if index in widths:
+            soft[index] = soften(operation, parents[0], x[index], widths[index], mixtures[index])
+        restrictions[index] = soft[index].restriction if index in soft else operation.at(*parents)
         if vertex.edge is None:
             continue
         if index in problem.partners:
             partner = problem.partners[index]
             settled = _settle(problem, partner, index, value, x[partner.index], before[index])
             x[index], kinks[index], jumps[index] = settled
-        residuals[index] = value - x[index]
+        residuals[index] = soft[index].residual if index in soft else value - x[index]
         spring = problem.springs[index] * (x[index] - problem.values[index]) ** 2
         energy += 0.5 * (residuals[index] ** 2 + spring).reshape(len(energy), -1).sum(axis=1)
     z = x.get(graph.output.index, value)
     if problem.pull is not None:
         energy = energy + problem.pull.energy(z)
     at = Linearization(graph, tuple(restrictions), z, residuals, {})
-    return Point(x, residuals, kinks, jumps, at, energy)
+    return Point(x, residuals, kinks, jumps, soft, at, energy)
 
 
 def _settle(
@@ -185,12 +207,12 @@ def _settle(
     piece = operation.pattern(before).astype(np.intp)
     z, moving = centre, np.ones(h.shape, dtype=bool)
     for _ in range(2 * len(ends)):
-        slope, offset = _line(operation, piece)
+        slope, offset = line(operation, piece)
         best = (weight * centre + slope * (a - offset)) / (weight + slope * slope)
         z = np.where(moving, np.clip(best, ends[piece], ends[piece + 1]), z)
         step = np.where(best < ends[piece], -1, 1)
         beyond = np.clip(piece + step, 0, len(ends) - 2)
-        slope, offset = _line(operation, beyond)
+        slope, offset = line(operation, beyond)
         pull = weight * (z - centre) + slope * (slope * z + offset - a)
         moving = moving & (best != z) & (step * pull < 0.0)
         if not moving.any():
@@ -200,15 +222,7 @@ def _settle(
     kink = np.isin(z, operation.knots) & ~problem.hard[index]
     right = operation.pattern(z).astype(np.intp)
     left = np.where(kink, right - 1, right)
-    return z, kink, _line(operation, right)[0] - _line(operation, left)[0]
-
-
-def _line(operation: Kinked, piece: NDArray[np.integer[Any]]) -> tuple[Array, Array]:
-    """Return slope and offset of g on the piece of every entry, samples x stalk."""
-    knots = np.array(operation.knots)
-    inside = np.concatenate([knots[:1] - 1.0, 0.5 * (knots[:-1] + knots[1:]), knots[-1:] + 1.0])[piece]
-    slope = operation.at(inside).jvp(np.ones_like(inside))
-    return slope, operation.forward(inside) - slope * inside
+    return z, kink, line(operation, right)[0] - line(operation, left)[0]
 
 
 def gradient_of(problem: Problem, at: Point) -> dict[int, Array]:
@@ -243,18 +257,24 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
     fixed = {i: problem.hard[i] | at.kinks[i] if i in at.kinks else problem.hard[i] for i in x}
     acts = {i: fixed[i] | (problem.springs[i] > 0.0) for i in x}
     acts = {i: mask for i, mask in acts.items() if mask.any()}
-    gives = {i: 1.0 / np.where(fixed[i] | ~mask, np.inf, problem.springs[i]) for i, mask in acts.items()}
-    ends = np.cumsum([0, *(mask[0].size for mask in acts.values())]).tolist()
+    # Multipliers of springs k are scaled, so that neither small nor large k make the system hard to solve.
+    bends = {i: np.sqrt(soft.stiffness / (1.0 + soft.stiffness)) for i, soft in at.soft.items()}
+    bends = {i: weight for i, weight in bends.items() if weight.any()}
+    parents = {i: graph.vertices[i].parents[0] for i in bends}
+    sizes = [part[0].size for part in (*acts.values(), *bends.values())]
+    ends = np.cumsum([0, *sizes]).tolist()
 
     def respond(pulls: Stalks, given: Stalks) -> dict[int, Array]:
         """Return (I - N)^-1 (given + (I - N)^-T pulls) at every vertex that has an operation."""
         u = {v.index: w for v, w in pull_back(at.at, pulls) if v.edge is not None}
         return {step.vertex.index: step.value for step in push_forward(at.at, _sum(given, u))}
 
-    def read(d: Stalks, on_output: Array) -> Array:
-        """Return what multipliers see: a step where pins are, and what is given at the output."""
-        parts = [(d[i] * mask).reshape(n, -1) for i, mask in acts.items()]
-        return np.concatenate(parts if pull is None else [*parts, on_output], axis=1)
+    def read(d: Stalks) -> Array:
+        """Return what multipliers see: a step where pins and bends are, and what is given at the output."""
+        parts = [d[i] * mask for i, mask in acts.items()]
+        parts += [weight * at.soft[i].read(d[parents[i]]) for i, weight in bends.items()]
+        parts += [] if pull is None else [d[out]]
+        return np.concatenate([part.reshape(n, -1) for part in parts], axis=1)
 
     bend = None if pull is None else pull.bend(z)
 
@@ -266,22 +286,29 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
 
     def placed(pulls: Array) -> dict[int, Array]:
         """Return pulls where they pull."""
-        parts = zip(acts.items(), ends, ends[1:], strict=False)
-        by_head = {i: pulls[:, a:b].reshape(mask.shape) * mask for (i, mask), a, b in parts}
-        return by_head if pull is None else _sum(by_head, {out: pulls[:, ends[-1] :]})
+        parts = [pulls[:, a:b] for a, b in pairwise(ends)]
+        total = {
+            i: part.reshape(mask.shape) * mask for (i, mask), part in zip(acts.items(), parts, strict=False)
+        }
+        for (i, weight), part in zip(bends.items(), parts[len(acts) :], strict=True):
+            pulled = at.soft[i].place(weight * part.reshape(weight.shape))
+            total = _sum(total, {parents[i]: pulled})
+        return total if pull is None else _sum(total, {out: pulls[:, ends[-1] :]})
 
     now = {i: np.where(fixed[i], gradient[i], problem.springs[i] * (problem.values[i] - x[i])) for i in acts}
     now = now if pull is None else _sum(now, {out: -pull.slope(z)})
     free = respond(now, at.residuals)
-    if not acts and pull is None:
+    if not acts and not bends and pull is None:
         return {i: free[i] for i in x}
-    give = read(gives, np.ones_like(z))
+    gives = [1.0 / np.where(fixed[i] | ~mask, np.inf, problem.springs[i]) for i, mask in acts.items()]
+    gives += [1.0 - weight * weight for weight in bends.values()]
+    gives += [] if pull is None else [np.ones_like(z)]
+    give = np.concatenate([part.reshape(n, -1) for part in gives], axis=1)
 
     def product(m: Array, pulls: Array) -> Array:
-        d = respond(placed(pulls), {})
-        return read(d, d[out]) + give * m
+        return read(respond(placed(pulls), {})) + give * m
 
-    m = conjugate_gradients(product, -read(free, free[out]), SHARE_LEFT, metric)
+    m = conjugate_gradients(product, -read(free), SHARE_LEFT, metric)
     more = respond(placed(metric(m)), {})
     return {i: free[i] + more[i] for i in x}
 
@@ -297,33 +324,37 @@ def _relaxed(
     """Take steps with a line search until every sample has its certificate, or none gets lower."""
     graph, n = problem.graph, len(problem.X)
     if begin is None:
-        x = {
-            step.vertex.index: step.value
-            for step in forward(graph, problem.X)
-            if step.vertex.edge is not None
-        }
+        x = {v.index: value for v, _, value in forward(graph, problem.X) if v.edge is not None}
     else:
         x = {i: np.asarray(begin[name], dtype=np.float64) for name, i in problem.names.items()}
     x = problem.hold(x)
-    at = evaluate(problem, x, x)
+    sizes = _sizes(problem, x)
+    share = np.full(n, SHARES[0])
+    mixtures: dict[int, Array | float] = dict.fromkeys(sizes, 0.5)
     iterations, moving = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
+    widths = {i: _wide(share, size) * size for i, size in sizes.items()}
+    at = evaluate(problem, x, x, widths, mixtures)
     while True:
         gradient = gradient_of(problem, at)
         left = forces(problem, at, gradient)
-        certificate = _largest(left)
-        converged = certificate <= tolerance * np.maximum(1.0, _largest(at.residuals))
+        force, largest = _largest(left), np.maximum(1.0, _largest(at.residuals))
+        error = _largest({i: soft.error for i, soft in at.soft.items()}) if at.soft else np.zeros(n)
+        certificate = np.maximum(force, error)
+        converged = certificate <= tolerance * largest
         moving &= ~converged & (iterations < max_iterations)
         if not moving.any():
             stalks = {name: at.x[i] for name, i in problem.names.items()}
             kinks = {name: at.kinks[i] for name, i in problem.names.items() if i in at.kinks}
-            return Relaxed(stalks, kinks, at.energy, certificate, converged, iterations)
+            missed = (soft.error * (at.residuals[i] + 0.5 * soft.error) for i, soft in at.soft.items())
+            energy = at.energy + sum(part.reshape(n, -1).sum(axis=1) for part in missed)
+            return Relaxed(stalks, kinks, energy, certificate, converged, iterations)
         step = newton(problem, at, gradient)
         slope = sum((g * step[i]).reshape(n, -1).sum(axis=1) for i, g in left.items())
-        lengths, there = np.where(moving, 1.0, 0.0), at
+        lengths = np.where(moving, 1.0, 0.0)
         slack = ROUNDING * (1.0 + np.abs(at.energy))
         for _ in range(HALVINGS):
             x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
-            there = evaluate(problem, problem.hold(x), at.x)
+            there = evaluate(problem, problem.hold(x), at.x, widths, mixtures)
             short = moving & ~(there.energy <= at.energy + ARMIJO * lengths * slope + slack)
             if not short.any():
                 break
@@ -331,10 +362,31 @@ def _relaxed(
         else:
             lengths[short] = 0.0
             x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
-            there = evaluate(problem, problem.hold(x), at.x)
+            there = evaluate(problem, problem.hold(x), at.x, widths, mixtures)
         iterations += moving
-        moving &= lengths > 0.0
-        at = there
+        stuck = lengths == 0.0
+        near = moving & (stuck | (force <= np.maximum(error, tolerance * largest)))
+        if sizes and near.any():
+            for i, soft in at.soft.items():
+                mixtures[i] = np.where(_wide(near, soft.mixture), soft.mixture, mixtures[i])
+            share = np.where(near, np.maximum(SHARPER * share, SHARES[1]), share)
+            widths = {i: _wide(share, size) * size for i, size in sizes.items()}
+            at = evaluate(problem, there.x, there.x, widths, mixtures)
+        else:
+            moving &= ~stuck
+            at = there
+
+
+def _sizes(problem: Problem, x: Stalks) -> dict[int, Array]:
+    """Return the size, by sample, of what vertices read whose kinks are rounded: none reads the boundary."""
+    sizes, vertices = {}, problem.graph.vertices
+    for vertex, (u, *_), _ in forward(problem.graph, problem.X, x):
+        kinked = isinstance(vertex.operation, Kinked | MaxPooling)
+        moves = vertices[vertex.parents[0]].operation is not None
+        if kinked and moves and vertex not in problem.partners.values():
+            size = np.sqrt(np.mean(u * u, axis=tuple(range(1, u.ndim)), keepdims=True))
+            sizes[vertex.index] = np.where(size > 0.0, size, 1.0)
+    return sizes
 
 
 def _wide(lengths: Array, stalk: Array) -> Array:

@@ -63,7 +63,8 @@ def decay_bound(network: AnyNetwork, recorder: Recorder, X: Array, goal: Cochain
     Of a graph it is that at the equilibrium, `goal`, of inputs X: towards the end the flow is linear. Of a
     plain chain it is of L_Omega over the patterns that the diffusion went through; pins can only raise it.
     With an output vertex the flow is that of L_Omega and an output edge with the map K, K^2 the Jacobian of
-    phi, ||K||^2 <= c: it decays at least as fast as the smallest eigenvalue of [[g + c, -sqrt c], [-sqrt c, 1]].
+    phi, ||K||^2 <= c: it decays at least as fast as the smallest eigenvalue of
+    [[g + c, -sqrt c], [-sqrt c, 1]].
     """
     if not isinstance(network, Network):
         at = linearize(network.graph, as_inputs(network, X), network.graph.split(goal.data))

@@ -19,6 +19,13 @@ BLAME_STYLE = "red"
 MOST_NEURONS = 12
 
 
+def blame_title(layers: pd.DataFrame) -> str:
+    """Return the question that blame answers; of a graph, whose evidence is of first order, no more."""
+    if layers["fitted_loss"].isna().all():
+        return "What a change of one layer alone explains, to first order"
+    return "Which layer is at fault, if one alone is"
+
+
 def blame_table(layers: pd.DataFrame, part: str) -> Table:
     """Return a row a layer: how likely the fault is there, in which part of it, and what repairs would do.
 
@@ -27,10 +34,7 @@ def blame_table(layers: pd.DataFrame, part: str) -> Table:
     """
     layers = layers[layers["evidence"].notna()]  # layers without parameters have none
     samples = int(layers["samples"].iloc[0])
-    title = "Which layer is at fault, if one alone is"
-    if layers["explainable"].isna().all():  # of a graph: evidence of first order
-        title = "What a change of one layer alone explains, to first order"
-    table = house_table(f"{title} (on {samples} {part} samples)")
+    table = house_table(f"{blame_title(layers)} (on {samples} {part} samples)")
     table.add_column("layer", no_wrap=True)
     for header in ("blame", "evidence"):
         table.add_column(header, justify="right", no_wrap=True)

@@ -20,13 +20,13 @@ from sheafcli.config.section import Section
 from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.training.implicit import Cost, Implicit
 from sheafcli.core.network import AnyNetwork, check_samples
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
-from sheafcli.core.training.implicit import Cost, Implicit
 from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import MOST_STEPS, Method
 from sheafcli.core.types import Array, Shape
@@ -313,7 +313,7 @@ def _check_single(
     task: TaskData,
     seed: np.random.SeedSequence,
 ) -> None:
-    """Refuse single precision where it does not hold parameters or inputs, or squares of the first gradient."""
+    """Refuse single precision where it does not hold parameters, inputs, or squares of the first gradient."""
     try:
         if not method.start(network, task.X_train, task.y_train, seed).overflows():
             return

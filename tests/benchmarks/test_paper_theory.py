@@ -13,8 +13,8 @@ import pytest
 import scipy.linalg
 import scipy.stats
 
-from sheafcli.core.chain.integrators import Euler
 from sheafcli.core.chain.network import Network
+from sheafcli.core.integrators import Euler
 from sheafcli.core.outputs import Identity
 from sheafcli.runs.subject import Subject
 

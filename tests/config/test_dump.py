@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sheafcli.config import Config, dump_config, load_config
+from sheafcli.config.document import write, write_value
 from sheafcli.core.training.protocol import MOST_STEPS
 
 FOLDER = Path(tempfile.mkdtemp(prefix="sheafcli-dump-")).resolve()
@@ -158,6 +159,13 @@ def test_loading_what_was_dumped_gives_an_equal_configuration(config):
 def test_other_yaml_readers_see_the_same_values(config):
     theirs = yaml.safe_load(dump_config(config))
     assert theirs == config.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("text", ["\x85", "a\u2028b", " \u2029", "a\x85\n b"])
+def test_what_breaks_lines_elsewhere_is_escaped(text):
+    written = write({"target": text})
+    assert yaml.safe_load(written) == {"target": text}
+    assert yaml.safe_load(f"target: {write_value(text)}") == {"target": text}
 
 
 def test_defaults_are_filled_in_and_read_from_the_top():

@@ -8,9 +8,9 @@ from strategies import seeds
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import HeatEquation, diffuse
-from sheafcli.core.chain.integrators import Chebyshev, Euler
 from sheafcli.core.chain.network import Network
 from sheafcli.core.diffusion import GraphHeat, State, diffuse_graph, norms, start_state
+from sheafcli.core.integrators import Chebyshev, Euler
 from sheafcli.core.network import GraphNetwork
 from sheafcli.core.outputs import Identity, Softmax
 from sheafcli.core.pins import Pin

@@ -13,16 +13,16 @@ from strategies import seeds
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import training_energy
+from sheafcli.core.chain.envelope import Envelope
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.tail import rectified
+from sheafcli.core.chain.training import implicit
 from sheafcli.core.chain.training.backprop import gradient
+from sheafcli.core.chain.training.implicit import CYCLE, SOFT_STEPS, Cost, Implicit, balance, revive, softness
 from sheafcli.core.chain.training.layers import Parameters
-from sheafcli.core.envelope import Envelope
+from sheafcli.core.chain.training.least_squares import LeastSquares, forward, sensitivities
 from sheafcli.core.outputs import output_named
-from sheafcli.core.training import implicit
 from sheafcli.core.training.descent import StopWhen
-from sheafcli.core.training.implicit import CYCLE, SOFT_STEPS, Cost, Implicit, balance, revive, softness
-from sheafcli.core.training.least_squares import LeastSquares, forward, sensitivities
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 

@@ -9,17 +9,18 @@ from scipy.optimize import minimize
 from strategies import networks, seeds
 
 from sheafcli.core.chain.diffusion import diffuse
-from sheafcli.core.chain.integrators import Chebyshev
 from sheafcli.core.chain.network import Network
 from sheafcli.core.graph import Graph, Node
+from sheafcli.core.integrators import Chebyshev
 from sheafcli.core.network import GraphNetwork
-from sheafcli.core.operations import Add, Clip, Convolution, Dense, Flatten, LeakyReLU, Mean, ReLU
+from sheafcli.core.operations import Add, Clip, Convolution, Dense, Flatten, LeakyReLU, MaxPooling, Mean, ReLU
 from sheafcli.core.outputs import output_named
 from sheafcli.core.pins import Pin
 from sheafcli.core.relaxation import relax
 from sheafcli.core.sweep import forward
 from sheafcli.core.theorems import energy
 
+ONE = Dense(np.ones((1, 1)))
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 
 
@@ -196,3 +197,103 @@ def test_an_exact_output_is_pulled_through_what_makes_it():
     relaxed = relax(network, np.array([[1.0, 2.0]]), target=np.array([[4.0, 2.0]]), stiffness=1.0)
     # Three springs in series, from 1 to 4: each is stretched by 1.
     np.testing.assert_allclose(relaxed.stalks["relu"], [[3.0, 2.0]], atol=1e-10)
+
+
+def test_tied_entries_of_a_maximum_share_its_pull():
+    """A maximum pinned low lowers its largest entries to one level t, sum (h - t)+ = t - p."""
+    graph = Graph.path(
+        (1, 2, 2),
+        {"in": Convolution(np.ones((1, 1, 1, 1))), "pool": MaxPooling((2, 2)), "flat": Flatten(), "out": ONE},
+    )
+    relaxed = relax(
+        GraphNetwork(graph, output_named("identity")),
+        np.array([[4.0, 3.0, 1.0, 0.0], [4.0, 0.0, 0.0, 0.0]]),
+        pins=[Pin("pool", (0, 0, 0), np.array([0.0, 6.0]))],
+    )
+    assert relaxed.converged.all()
+    np.testing.assert_allclose(
+        relaxed.stalks["in"].reshape(2, 4), [[7 / 3, 7 / 3, 1.0, 0.0], [5.0, 0.0, 0.0, 0.0]], atol=1e-9
+    )
+    np.testing.assert_allclose(relaxed.energy, [(25 / 9 + 4 / 9 + 49 / 9) / 2, 1.0], rtol=1e-9)
+
+
+def test_an_activation_of_a_sum_rests_at_its_kink():
+    """The sum s of two stalks costs (2 x - s)^2 / 4 + (max(s, 0) + 1)^2 / 2.
+
+    That is least at (2 x - 2) / 3 where x > 1, at 0 where 0 <= x <= 1, else at 2 x.
+    """
+    nodes = (Node("one", ONE, ("x",)), Node("two", ONE, ("x",)), Node("add", Add(), ("one", "two")))
+    graph = Graph((1,), (*nodes, Node("relu", ReLU(), ("add",)), Node("out", ONE, ("relu",))))
+    network = GraphNetwork(graph, output_named("identity"))
+    relaxed = relax(network, np.array([[0.5], [2.5], [-0.5]]), pins=[Pin("relu", 0, -1.0)])
+    assert relaxed.converged.all()
+    np.testing.assert_allclose(relaxed.stalks["one"][:, 0], [0.0, 0.5, -0.5], atol=1e-9)
+    np.testing.assert_array_equal(relaxed.stalks["one"], relaxed.stalks["two"])
+
+
+def convolution(rng, inputs, outputs):
+    """Return He-normal kernels of 3 x 3."""
+    weights = rng.normal(size=(outputs, inputs, 3, 3))
+    return Convolution(weights * np.sqrt(2 / 9 / inputs), rng.normal(size=outputs) / 9, padding=1)
+
+
+def pooled(rng):
+    """Return a convolutional network with pooling in windows that overlap."""
+
+    return Graph.path(
+        (1, 8, 8),
+        {
+            "conv1": convolution(rng, 1, 4),
+            "relu1": ReLU(),
+            "pool1": MaxPooling((3, 3), 2, 1),
+            "conv2": convolution(rng, 4, 8),
+            "relu2": ReLU(),
+            "pool2": MaxPooling((2, 2)),
+            "flat": Flatten(),
+            "dense": Dense(rng.normal(size=(5, 32)) / 4, rng.normal(size=5) / 9),
+        },
+    )
+
+
+def residual(rng):
+    """Return a network of two residual blocks."""
+
+    nodes = [Node("stem", convolution(rng, 1, 4), ("x",)), Node("relu0", ReLU(), ("stem",))]
+    for block in (1, 2):
+        before = f"relu{block - 1}" if block == 1 else "out1"
+        nodes += [
+            Node(f"a{block}", convolution(rng, 4, 4), (before,)),
+            Node(f"relu{block}", ReLU(), (f"a{block}",)),
+            Node(f"b{block}", convolution(rng, 4, 4), (f"relu{block}",)),
+            Node(f"add{block}", Add(), (f"b{block}", before)),
+            Node(f"out{block}", ReLU(), (f"add{block}",)),
+        ]
+    nodes += [Node("mean", Mean((-1, -2)), ("out2",)), Node("flat", Flatten(), ("mean",))]
+    return Graph((1, 8, 8), (*nodes, Node("dense", Dense(rng.normal(size=(5, 4)), None), ("flat",))))
+
+
+@pytest.mark.parametrize(("build", "name"), [(pooled, "softmax"), (residual, "identity")])
+def test_a_convolutional_network_comes_to_rest_where_a_minimiser_finds_nothing_lower(build, name):
+    rng = np.random.default_rng(4)
+    graph = build(rng)
+    network, X, y = GraphNetwork(graph, output_named(name)), rng.normal(size=(2, 64)), np.eye(5)[[1, 3]]
+    head = graph.heads[0]
+    pins = [Pin(head.name, (1, 3, 3), 1.5), Pin(head.name, (2, 5, 5), -1.0, 2.0)]
+    relaxed = relax(network, X, target=y, stiffness=2.0, pins=pins)
+    assert relaxed.converged.all()
+    coordinates = np.concatenate([stalk.reshape(2, -1) for stalk in relaxed.stalks.values()], axis=1)
+    images = X.reshape(2, 1, 8, 8)
+    E, _ = total(network, images, y, 2.0, pins, coordinates)
+    np.testing.assert_allclose(relaxed.energy, E, rtol=1e-9)
+
+    def value(x, i):
+        x = x.copy()
+        x[graph.places[head.index].start + 64 + 27] = 1.5
+        E, force = total(network, images[[i]], y[[i]], 2.0, pins, x[None])
+        return E[0], force[0]
+
+    for i in range(2):
+        for spread in (0.0, 1e-2):
+            start = coordinates[i] + spread * rng.normal(size=coordinates.shape[1])
+            ended = minimize(value, start, (i,), jac=True, method="L-BFGS-B", options={"maxiter": 150})
+            assert ended.fun >= relaxed.energy[i] * (1 - 1e-8)

@@ -1,4 +1,4 @@
-"""What is written as ONNX, ONNX Runtime computes as the network does: all operations, random graphs, layers."""
+"""What is written as ONNX, ONNX Runtime computes as the network does: operations, random graphs, layers."""
 
 import math
 import sys

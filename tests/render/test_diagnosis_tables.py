@@ -49,6 +49,7 @@ def layers(n, largest=1e7):
             "part": ["neuron 12345", "input 54321", "layer"][n % 3],
             "explainable": np.append(np.linspace(0.0, 0.8, n - 1), np.nan),
             "loss": 1.25,
+            "fitted_loss": np.linspace(0.9, 1.2, n),
             "repaired_loss": np.linspace(1.2e-7, 1.2, n),
         }
     )
@@ -216,3 +217,10 @@ def test_colours_say_how_grave_and_which_operation():
     text = "\n".join(printed(findings_table(graves), colours="truecolor"))
     styles = [re.search(rf"\x1b\[([\d;]+)m{severity}", text)[1] for severity in ("error", "warning", "info")]
     assert len(set(styles)) == 3
+
+
+def test_evidence_of_first_order_is_called_so():
+    frame = layers(3)
+    assert printed(blame_table(frame, "train"))[0].startswith("Which layer is at fault")
+    lines = printed(blame_table(frame.assign(fitted_loss=np.nan, explainable=np.nan), "train"))
+    assert lines[0].startswith("What a change of one layer alone explains, to first order")

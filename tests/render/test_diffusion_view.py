@@ -14,8 +14,8 @@ from rich.console import Console
 from sheafcli.core import trace as trace_module
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import HeatEquation, diffuse
-from sheafcli.core.chain.integrators import Euler
 from sheafcli.core.chain.network import Network
+from sheafcli.core.integrators import Euler
 from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import crossings_table, trace_table
 from sheafcli.render import diffusion as view_module

@@ -329,9 +329,12 @@ def test_single_precision_of_a_graph_is_refused_where_it_overflows(tmp_path):
     np.savez(tmp_path / "d.npz", y_train=rng.normal(size=9), y_test=rng.normal(size=4), **arrays)
     path = tmp_path / "c.yaml"
     path.write_text(
-        "task: {kind: npz, path: d.npz}\nnetwork: {layers: [{dense: 3}, leaky_relu]}\ntraining: {method: backprop}\n"
+        "task: {kind: npz, path: d.npz}\nnetwork: {layers: [{dense: 3}, leaky_relu]}\n"
+        "training: {method: backprop}\n"
     )
-    with pytest.raises(InputError, match="training.precision: .*single for this network; its numbers end at"):
+    with pytest.raises(
+        InputError, match=r"training\.precision: .*single for this network; its numbers end at"
+    ):
         Experiment.load(path)
     assert Experiment.load(path, ["training.precision=double"])
 

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import discord, residuals
 from sheafcli.core.chain.flow import FixedInput, Flow, homogeneous_maps
-from sheafcli.core.chain.integrators import Euler, Integrator
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, pattern_of
 from sheafcli.core.chain.stability import largest_eigenvalue_bound, spectral_norm
 from sheafcli.core.edge import Edge
 from sheafcli.core.following import Diffusion, follow
+from sheafcli.core.integrators import Euler, Integrator
 from sheafcli.core.network import as_inputs, as_targets
 from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.trace import Recorder

@@ -21,8 +21,8 @@ MISSED = 0.1
 def layer_at_fault(examined: Examined) -> Iterator[Finding]:
     """Find the layer that alone explains the error, and by whose repair alone most of it goes.
 
-    Where two or more explain it about as well, but not all, these are told. Not of graphs: there evidence is of
-    first order, and what later layers could mend often outweighs what an earlier one has broken.
+    Where two or more explain it about as well, but not all, these are told. Not of graphs: there evidence is
+    of first order, and what later layers could mend often outweighs what an earlier one has broken.
     """
     if examined.fault is None or examined.chain is None:
         return

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from sheafcli.render.diagnosis_tables import blame_title
 from sheafcli.render.numbers import percent
 from sheafcli.render.palette import OPERATION_COLOURS, PART_COLOURS
 from sheafcli.render.panels import thinned
@@ -55,7 +56,7 @@ def blame_figure(layers: pd.DataFrame) -> Figure | None:
         "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False},
     }
     caption = "How likely a fault in each layer is; what is missing to 100% says that there is none."
-    return Figure("blame", "Which layer is at fault", caption, data, layout, height=90 + 28 * len(layers))
+    return Figure("blame", blame_title(layers), caption, data, layout, height=90 + 28 * len(layers))
 
 
 def resistance_figure(edges: pd.DataFrame) -> Figure:

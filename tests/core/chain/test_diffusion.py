@@ -8,9 +8,9 @@ from strategies import networks, scales, seeds, widths
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import HeatEquation, diffuse
-from sheafcli.core.chain.integrators import Euler
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf
+from sheafcli.core.integrators import Euler
 from sheafcli.core.outputs import output_named
 from sheafcli.core.pins import Pin
 

@@ -8,7 +8,7 @@ from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import HeatEquation
 from sheafcli.core.chain.discord import discord, residuals
 from sheafcli.core.chain.extension import extend
-from sheafcli.core.chain.integrators import Euler
+from sheafcli.core.integrators import Euler
 from sheafcli.core.pins import Pin
 
 

@@ -29,7 +29,7 @@ def write_run(path: Path) -> RunDirectory:
     found = diagnose(network, X, y, CLASSES)
     tables = {
         "diagnosis": found.edges,
-        "layers": found.layers.assign(blame=[0.2, 0.7, 0.1], explainable=[0.5, 0.4, 0.3]),
+        "layers": found.layers.assign(blame=[0.2, 0.7, 0.1], explainable=[0.5, 0.4, 0.3], fitted_loss=1.0),
         "operations": found.operations,
         "neurons": found.neurons,
         "samples": found.samples,

@@ -5,7 +5,7 @@ The joint flow of `sheafcli.core.training.heat` moves stalks and weights by smal
 
     W+ = argmin over W of E(W) + |W - W_old|^2 / (2 eta),
 
-E the energy with all stalks relaxed (`sheafcli.core.envelope`). On the slopes of the forward pass stalks and
+E the energy with all stalks relaxed (`chain/envelope.py`). On the slopes of the forward pass stalks and
 weights are eliminated together, and what is left is the pull lambda_i on every sample's output,
 
     (kappa S_i + J_phi^-1) lambda_i + eta sum_j K_ij lambda_j = J_phi^-1 (y_i - phi(f_i)),
@@ -16,11 +16,11 @@ after which every edge moves by its own residual and its own input alone,
     dH_l = eta sum_i (M_{l,i}^T lambda_i) [a_{l-1,i}, 1]^T.
 
 For kappa = 0 that is the step of Levenberg and Marquardt with damping mu = 1 / eta in its dual form. It is
-solved in samples or in weights, whichever are fewer (`sheafcli.core.training.least_squares`). mu follows from
+solved in samples or in weights, whichever are fewer (`least_squares.py`). mu follows from
 how much of the promised gain came true (Nielsen 1999); a step that would raise the energy is not taken.
 
 A kink stops every method that follows slopes. So training goes in cycles: activations are softened
-(`sheafcli.core.chain.tail`) by a share of their layer's root mean square that falls to nearly nothing, then
+(`chain/tail.py`) by a share of their layer's root mean square that falls to nearly nothing, then
 to nothing. The best network with its kinks as they are is kept. Before a cycle each hidden neuron is scaled
 so that the weights into it and out of it have the same norm, which changes no output, and one that no sample
 activates is moved to where half of them do.
@@ -33,15 +33,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sheafcli.core.chain.envelope import Envelope
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.backprop import BackpropRule
 from sheafcli.core.chain.training.equilibrium import EquilibriumRule
 from sheafcli.core.chain.training.layers import Batch, Parameters
+from sheafcli.core.chain.training.least_squares import LeastSquares, Pass, forward, sensitivities
 from sheafcli.core.edge import Edge
-from sheafcli.core.envelope import Envelope
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets, plain_chain
 from sheafcli.core.training.descent import TELL_SECONDS, Rule, StopWhen
-from sheafcli.core.training.least_squares import LeastSquares, Pass, forward, sensitivities
 from sheafcli.core.training.protocol import Progress
 from sheafcli.core.types import Array, Seed
 
