@@ -1,8 +1,8 @@
 """Does `sheaf diff` name the operation in which a difference was planted? Beside what is done without it.
 
-Networks (an MLP with batch normalisation, a LeNet, a small residual network) have random weights. A copy in which
-one operation is changed is run by ONNX Runtime in float32; its values at all vertices are compared with the
-network. Kinds of change:
+Networks (an MLP with batch normalisation, a LeNet, a small residual network) have random weights. A copy in
+which one operation is changed is run by ONNX Runtime in float32; its values at all vertices are compared with
+the network. Kinds of change:
 
 - transposed, permuted: the weights of a layer (rows of a layer that is not square are permuted instead);
 - missing: an activation gives its input;
@@ -11,8 +11,8 @@ network. Kinds of change:
 - epsilon: a batch normalisation has 1e-3 for 1e-5;
 - int8, float16: the weights of a layer are rounded.
 
-Counted is whether the operation named first is the one that was changed, and whether it exceeds rounding at all;
-beside it the vertex with the largest difference of values, the lowest cosine, and the first that is not
+Counted is whether the operation named first is the one that was changed, and whether it exceeds rounding at
+all; beside it the vertex with the largest difference of values, the lowest cosine, and the first that is not
 np.allclose (rtol 1e-3, atol 1e-5). Of healthy pairs none may have a significant operation.
 
     python benchmarks/diff.py [--seeds 15]

@@ -56,6 +56,8 @@ ROUNDINGS = 4
 MOST_HYBRIDS = 100
 """Where more vertices differ, shares are of first order."""
 LEVELS = 256
+# How far from a whole number of steps float32 may leave a value of 8 bits.
+ON_STEP = 0.05
 
 
 @dataclass(frozen=True)
@@ -229,9 +231,13 @@ def inferred_precision(recorded: Mapping[str, NDArray[Any]]) -> Precision:
 
 
 def lies_in(value: NDArray[Any], precision: Precision) -> bool:
-    """Return whether all entries are numbers of a format: of 8-bit integers, at most 256 among many more."""
+    """Return whether all entries are numbers of a format: of 8-bit integers, on 256 equal steps."""
     if precision.is_integer:
-        return value.size > 4 * LEVELS and len(np.unique(value)) <= LEVELS
+        if len(np.unique(value.flat[: 8 * LEVELS])) > LEVELS:
+            return False
+        levels = np.unique(value.astype(np.float64))
+        steps = (levels - levels[0]) / np.min(np.diff(levels), initial=np.inf)
+        return bool(steps[-1] < LEVELS and np.all(np.abs(steps - np.rint(steps)) < ON_STEP))
     fraction = np.frexp(value.astype(np.float64))[0] / precision.unit
     return bool(np.all(fraction == np.rint(fraction)))
 

@@ -50,8 +50,10 @@ class Comparison:
 
     @property
     def leading(self) -> pd.DataFrame:
-        """All rows: those beyond rounding first, the largest share first, then what is furthest beyond."""
-        order = self.operations.assign(size=self.operations["share"].abs().round(3))
+        """All rows: those beyond rounding by their shares, then the others by how near they come to it."""
+        order = self.operations.assign(
+            size=self.operations["share"].abs().round(3) * self.operations["significant"]
+        )
         by = ["significant", "size", "times_rounding"]
         return order.sort_values(by, ascending=False, kind="stable").drop(columns="size")
 
@@ -74,7 +76,7 @@ class Comparison:
         n = len(self.operations)
         if rows.empty:
             says = f"no operation differs beyond the rounding of {self.difference.precision.name}"
-            first = self.leading.iloc[0]
+            first = self.operations.iloc[int(np.argmax(self.operations["share"].abs()))]
             if self.relative > VISIBLE:
                 says += f"; most of the output difference, {first['share']:.0%}, is of {first['operation']}"
             return says

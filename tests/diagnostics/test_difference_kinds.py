@@ -123,7 +123,7 @@ def test_the_same_seen_from_both_sides():
 
 
 def test_a_normalisation_that_was_folded_is_taken_for_its_layer():
-    """A module records the convolution and the normalisation behind it; the network has one layer for both."""
+    """A module records the convolution and the normalisation; the network has one layer for both."""
     slope = NORM.factor / np.sqrt(NORM.variance + NORM.epsilon)
     folded = replace(
         CONV,
@@ -138,7 +138,7 @@ def test_a_normalisation_that_was_folded_is_taken_for_its_layer():
 
 
 def test_what_leaves_the_output_alone_is_said():
-    """A factor that the layer behind it takes away is a difference of two operations, and none at the output."""
+    """A factor that the next layer takes away is a difference of both, and none at the output."""
     path = {"scale": Scale(np.array(1.0)), "end": Dense(np.ones((1, 3)))}
     net = network_of(Graph.path((3,), path), NoFunction())
     X = np.random.default_rng(0).normal(size=(5, 3))
