@@ -27,7 +27,7 @@ from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import diffuse
 from sheafcli.core.integrators import Chebyshev, Euler
 from sheafcli.core.trace import Recorder
-from sheafcli.diagnostics.diffusion import crossings_table, decay_bound, trace_table
+from sheafcli.diagnostics.diffusion import chain_decay_bound, crossings_table, trace_table
 from sheafcli.render.diffusion import diffusion_figures
 
 DIFFUSED = list(STEMS)
@@ -95,7 +95,7 @@ def rows_of(case: Case, off: float, euler: Recorder, held: Recorder, anywhere: R
     steps = ", ".join(f"{step:,}" for step in case.after)
     energy = np.array([seen.energy for seen in euler.sightings])
     rise = float(np.max(np.diff(energy)) / energy[0])
-    line, bound = decay(euler), decay_bound(case.network, euler)
+    line, bound = decay(euler), chain_decay_bound(case.network, euler)
     _, apart = distances(euler)
     left = float(np.max(apart[-1] / apart[0]))
     crossed = len({(crossing.sample, crossing.layer, crossing.neuron) for crossing in euler.crossings})
@@ -155,7 +155,7 @@ def exhibit(runs: Path, *, quick: bool) -> Exhibit:
             trace_table(euler), crossings_table(euler), case.forward(case.X), case.label
         )
         figures[case.stem] = energy["energy"]
-        starts.append((case, anywhere, decay_bound(case.network, anywhere)))
+        starts.append((case, anywhere, chain_decay_bound(case.network, anywhere)))
         alone = Cochain.from_stalks(
             case.network.widths,
             {name: stalk[:1] for name, stalk in case.start.stalks().items()},

@@ -15,7 +15,7 @@ from sheafcli.core.integrators import Chebyshev
 from sheafcli.core.spectrum import spectrum
 from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
-from sheafcli.diagnostics.diffusion import decay_bound
+from sheafcli.diagnostics.diffusion import chain_decay_bound
 
 # The time to shrink the distance by exp(-REDUCTION), about a thousandth; the tail, in shares of the start's.
 REDUCTION = 7.0
@@ -50,7 +50,7 @@ def timed(network: Network, x: Array, seed: int) -> dict[str, float]:
     constant, time = settling(times, distances)
     return {
         "gap": gap,
-        "smallest": decay_bound(network, recorder),
+        "smallest": chain_decay_bound(network, recorder),
         "time": time,
         "constant": constant,
         "crossings": recorder.crossed,

@@ -58,17 +58,23 @@ def crossings_table(recorder: Recorder) -> pd.DataFrame:
 
 
 def decay_bound(network: AnyNetwork, recorder: Recorder, X: Array, goal: Cochain | State) -> float:
-    """Return the rate at which the flow decays at least, from the smallest eigenvalue g met.
+    """Return the rate at which the flow decays at least, from the smallest eigenvalue met.
 
-    Of a graph it is that at the equilibrium, `goal`, of inputs X: towards the end the flow is linear. Of a
-    plain chain it is of L_Omega over the patterns that the diffusion went through; pins can only raise it.
-    With an output vertex the flow is that of L_Omega and an output edge with the map K, K^2 the Jacobian of
-    phi, ||K||^2 <= c: it decays at least as fast as the smallest eigenvalue of
-    [[g + c, -sqrt c], [-sqrt c, 1]].
+    Of a graph it is that at the equilibrium, `goal`, of inputs X: towards the end the flow is linear.
     """
-    if not isinstance(network, Network):
-        at = linearize(network.graph, as_inputs(network, X), network.graph.split(goal.data))
-        return 1.0 / float(largest_inverse(at)[0].max())
+    if isinstance(network, Network):
+        return chain_decay_bound(network, recorder)
+    at = linearize(network.graph, as_inputs(network, X), network.graph.split(goal.data))
+    return 1.0 / float(largest_inverse(at)[0].max())
+
+
+def chain_decay_bound(network: Network, recorder: Recorder) -> float:
+    """Return the rate at which the flow of a plain chain decays at least, from the smallest eigenvalue g met.
+
+    That is of L_Omega over the patterns that the diffusion went through; pins can only raise it. With an
+    output vertex the flow is that of L_Omega and an output edge with the map K, K^2 the Jacobian of phi,
+    ||K||^2 <= c: it decays at least as fast as the smallest eigenvalue of [[g + c, -sqrt c], [-sqrt c, 1]].
+    """
     smallest = float(pattern_gaps(network, patterns_for_bound(recorder)).min())
     if not network.has_output_vertex:
         return smallest

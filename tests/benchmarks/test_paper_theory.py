@@ -213,7 +213,7 @@ def test_convergence_holds_until_a_figure_is_off(small, monkeypatch):
     assert verdicts(rows) == [True] * 5
     assert verdicts(convergence.rows_of(small, 2e-9, euler, euler, anywhere)) == [False] + [True] * 4
     # A bound that no flow of this network keeps; then a recorder whose energy rises.
-    monkeypatch.setattr(convergence, "decay_bound", lambda network, recorder: 1.0)
+    monkeypatch.setattr(convergence, "chain_decay_bound", lambda network, recorder: 1.0)
     assert verdicts(convergence.rows_of(small, 1e-16, euler, euler, anywhere)) == [
         True,
         True,
