@@ -34,14 +34,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares, minimize
-from sheafcli.core.training.layers import Batch, Parameters
 from training import RUNS as DESCENTS
 from training import Row, append, rows
 
 from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.training.backprop import BackpropRule
 from sheafcli.core.chain.training.implicit import Implicit
+from sheafcli.core.chain.training.layers import Batch, Parameters
 from sheafcli.core.chain.training.least_squares import forward, sensitivities
-from sheafcli.core.training.backprop import BackpropRule
 
 RUNS = Path(__file__).resolve().parent / "results" / "implicit_runs.csv"
 RATES = (0.01, 0.03)
