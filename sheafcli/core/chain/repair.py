@@ -39,8 +39,10 @@ from sheafcli.core.types import Array
 # How far kinks are softened, in units of the root mean square of the stalk that has them, first and then; and
 # the nats that a step must promise to be taken.
 SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
-# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap.
-FEWEST_STEPS, MOST_STEPS, MOST_WORK = 30, 400, 4_000_000
+# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap, and the
+# most for a whole layer, of which there is one where there are many neurons and inputs.
+FEWEST_STEPS, MOST_WORK = 30, 4_000_000
+MOST_STEPS: dict[Kind, int] = {"layer": 400, "neuron": 100, "input": 100}
 # A step is taken if it keeps this share of its promise.
 LEAST_GAIN = 1e-3
 # The damping to begin with, in units of the prior's: where a long first step leads over many kinks hangs on
@@ -197,7 +199,7 @@ class _Bench:
         here, model = self._at(tail, part, entries, tau), None
         damping, growth = FIRST_DAMPING / tau**2, 2.0
         work = here.stalks[-1].size * sum(self.network.widths[self.number :])
-        for _ in range(max(FEWEST_STEPS, min(MOST_STEPS, MOST_WORK // work))):
+        for _ in range(max(FEWEST_STEPS, min(MOST_STEPS[part.kind], MOST_WORK // work))):
             if model is None:
                 scale = 1.0 / tail.misfit.variance(here.potential)
                 on_misfit = scale * part.slope(tail.pulls(here.stalks)[0])
