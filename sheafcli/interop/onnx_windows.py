@@ -35,8 +35,11 @@ def window_padding(node: Node, kernel: Sequence[int], spatial: Shape) -> tuple[S
         return stride, dilation, tuple(pairs)
     if automatic == b"VALID":
         return stride, dilation, ((0, 0),) * axes
-    if max(pads) > max(0, *(d * k for d, k in zip(dilation, kernel, strict=True))):
-        raise ValueError(f"its padding, {pads}, is wider than its windows, {list(kernel)}")
+    if max(pads) > max(d * k + n for n, d, k in zip(spatial, dilation, kernel, strict=True)):
+        raise ValueError(
+            f"its padding, {pads}, is wider than its windows, {list(kernel)}, and its images, "
+            f"{list(spatial)}, together"
+        )
     return stride, dilation, tuple(zip(pads[:axes], pads[axes:], strict=True))
 
 
