@@ -21,7 +21,7 @@ from sheafcli.core.operations import (
 )
 from sheafcli.core.types import Array
 from sheafcli.interop.onnx_draft import Made, Piece, Site
-from sheafcli.interop.onnx_recognise import Quotient, Unary
+from sheafcli.interop.onnx_parts import Quotient, Unary
 from sheafcli.interop.onnx_windows import window_padding
 
 

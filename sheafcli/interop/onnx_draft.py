@@ -20,6 +20,7 @@ from sheafcli.core.operations import Reshape
 from sheafcli.core.types import Array
 from sheafcli.interop.onnx_constants import Constant
 from sheafcli.interop.onnx_graph import ElementTypes, Node
+from sheafcli.interop.onnx_parts import Part
 from sheafcli.interop.onnx_refusals import not_covered
 from sheafcli.interop.onnx_shapes import Application, Unknown, in_range, shape_after
 from sheafcli.interop.onnx_sizes import SAMPLES, Shape, Sizes, is_open
@@ -34,7 +35,7 @@ SHORT = "the graph computes in 16 bits, at least in part; the network computes i
 class Piece:
     """A vertex under way: its operation, None for the input; what it reads; the node that it comes of."""
 
-    operation: Operation | Fixed | None
+    operation: Operation | Part | Fixed | None
     parents: tuple[Piece, ...]
     shape: Shape
     node: Node | None
@@ -74,7 +75,11 @@ class Draft:
             return
 
     def piece(
-        self, operation: Operation | Fixed | None, parents: Sequence[Piece], shape: Shape, node: Node | None
+        self,
+        operation: Operation | Part | Fixed | None,
+        parents: Sequence[Piece],
+        shape: Shape,
+        node: Node | None,
     ) -> Piece:
         """Return a new vertex."""
         entries = math.prod(shape)
@@ -300,7 +305,7 @@ class Site:
 
     # What comes out ---------------------------------------------------------------------------
 
-    def make(self, operation: Operation, *parents: Piece) -> Piece:
+    def make(self, operation: Operation | Part, *parents: Piece) -> Piece:
         """Return the vertex of an operation; ValueError where shapes do not fit."""
         shapes = tuple(parent.shape for parent in parents)
         return self.draft.piece(operation, parents, operation.shape(*shapes), self.node)

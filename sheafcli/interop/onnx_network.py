@@ -17,8 +17,9 @@ from sheafcli.interop.onnx_classes import Naming, agreed, naming, shown
 from sheafcli.interop.onnx_draft import MAX_ENTRIES, Draft, OpenSize, Piece, stalk
 from sheafcli.interop.onnx_graph import Graph as OnnxGraph
 from sheafcli.interop.onnx_names import vertex_names
+from sheafcli.interop.onnx_parts import Quotient, Unary
 from sheafcli.interop.onnx_readouts import READOUTS, left_out
-from sheafcli.interop.onnx_recognise import LOGARITHM, Quotient, Unary, reachable, recognise
+from sheafcli.interop.onnx_recognise import LOGARITHM, reachable, recognise
 from sheafcli.interop.onnx_sizes import SAMPLES
 from sheafcli.interop.onnx_values import Values
 from sheafcli.interop.onnx_walk import Walk
@@ -183,7 +184,7 @@ def _built(pieces: list[Piece], names: Mapping[Piece, str]) -> Graph:
         tuple(
             Node(names[piece], piece.operation, tuple(names[parent] for parent in piece.parents))
             for piece in pieces[1:]
-            if piece.operation is not None
+            if not isinstance(piece.operation, Unary | Quotient | None)  # parts are refused by now
         ),
     )
 

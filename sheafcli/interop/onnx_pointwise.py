@@ -31,7 +31,8 @@ from sheafcli.core.operations import (
 from sheafcli.core.types import Array
 from sheafcli.interop.onnx_draft import Made, Site
 from sheafcli.interop.onnx_graph import Node
-from sheafcli.interop.onnx_recognise import LOGARITHM, Unary
+from sheafcli.interop.onnx_parts import Unary
+from sheafcli.interop.onnx_recognise import LOGARITHM
 from sheafcli.interop.onnx_refusals import not_covered
 from sheafcli.interop.onnx_shapes import in_range
 

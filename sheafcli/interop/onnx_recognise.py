@@ -8,13 +8,11 @@ its form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sheafcli.core.operation import Kind, Operation, Restriction
+from sheafcli.core.operation import Operation
 from sheafcli.core.operations import (
     GELU,
     Add,
@@ -33,52 +31,10 @@ from sheafcli.core.operations import (
     Subtract,
     TanhGELU,
 )
-from sheafcli.core.operations.join import broadcast
 from sheafcli.core.operations.pointwise import Pointwise
 from sheafcli.core.types import Array, Shape
 from sheafcli.interop.onnx_draft import Piece
-
-
-@dataclass(frozen=True, eq=False)
-class Unary:
-    """A function entry by entry that no edge stands for: a part of an operation."""
-
-    name: str
-    function: Callable[[Array], Array]
-    kind: ClassVar[Kind] = "activation"
-
-    def shape(self, parent: Shape) -> Shape:
-        """Return the same shape."""
-        return parent
-
-    def forward(self, x: Array) -> Array:
-        """Return the function's values."""
-        return np.asarray(self.function(x))
-
-    def at(self, x: Array) -> Restriction:
-        """Raise NotImplementedError: it is never a vertex of a network."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, eq=False)
-class Quotient:
-    """The quotient of two values: a part of an operation."""
-
-    name: ClassVar[str] = "Div"
-    kind: ClassVar[Kind] = "multiply"
-
-    def shape(self, first: Shape, second: Shape) -> Shape:
-        """Return the shape that both broadcast to."""
-        return broadcast(first, second)
-
-    def forward(self, first: Array, second: Array) -> Array:
-        """Return the quotient."""
-        return np.asarray(first / second)
-
-    def at(self, first: Array, second: Array) -> Restriction:
-        """Raise NotImplementedError: it is never a vertex of a network."""
-        raise NotImplementedError
-
+from sheafcli.interop.onnx_parts import Quotient, Unary
 
 LOGARITHM = "Log"
 """What a logarithm is called, which may stand behind a softmax at the end."""
