@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sick_network import tell
+
 from sheafcli.core.network import GraphNetwork
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.fit import train
@@ -33,12 +35,7 @@ def main() -> None:
     changed = {LAYER: {"bias": fields["bias"] - BELOW}}
     sick = GraphNetwork(healthy.graph.with_parameters(changed), healthy.output)
     write_npz(PLACE, network_arrays(sick))
-    for name, network in (("healthy", healthy), ("sick", sick)):
-        shares = [
-            network.output.accuracy(network.logits(X), y)
-            for X, y in ((task.X_train, task.y_train), (task.X_test, task.y_test))
-        ]
-        print(f"{name}: train accuracy {shares[0]:.2%}, test accuracy {shares[1]:.2%}")
+    tell(task, healthy=healthy, sick=sick)
 
 
 if __name__ == "__main__":

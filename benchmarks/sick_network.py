@@ -12,15 +12,27 @@ from pathlib import Path
 import numpy as np
 
 from sheafcli.core.chain.network import Network
+from sheafcli.core.network import AnyNetwork
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import train
 from sheafcli.core.training.optimizers import Adam
 from sheafcli.interop.networks import network_arrays
 from sheafcli.runs.files import write_npz
+from sheafcli.tasks import TaskData
 from sheafcli.tasks.bundled import Digits
 
 PLACE = Path(__file__).resolve().parent.parent / "experiments" / "data" / "sick_digits.npz"
 LAYER, SHARE = 2, 1.0
+
+
+def tell(task: TaskData, **networks: AnyNetwork) -> None:
+    """Print the accuracy of networks by their names."""
+    for name, network in networks.items():
+        shares = [
+            network.output.accuracy(network.logits(X), y)
+            for X, y in ((task.X_train, task.y_train), (task.X_test, task.y_test))
+        ]
+        print(f"{name}: train accuracy {shares[0]:.2%}, test accuracy {shares[1]:.2%}")
 
 
 def main() -> None:
@@ -37,12 +49,7 @@ def main() -> None:
     W = W + SHARE * np.linalg.norm(W) * noise / np.linalg.norm(noise)
     sick = Network((healthy.weights[0], W, *healthy.weights[2:]), healthy.biases, healthy.output)
     write_npz(PLACE, network_arrays(sick))
-    for name, network in (("healthy", healthy), ("sick", sick)):
-        shares = [
-            network.output.accuracy(network.logits(X), y)
-            for X, y in ((task.X_train, task.y_train), (task.X_test, task.y_test))
-        ]
-        print(f"{name}: train accuracy {shares[0]:.2%}, test accuracy {shares[1]:.2%}")
+    tell(task, healthy=healthy, sick=sick)
 
 
 if __name__ == "__main__":

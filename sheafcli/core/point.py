@@ -1,8 +1,9 @@
 """The energy of any graph at given stalks, with pins, and its gradient, where kinks may hold.
 
 E is that of `relaxation.py`. Where a stalk z is read by one activation a alone, z is not moved but
-eliminated: it lies where the cost of its two edges is least on the side it comes from, and that may be a kink z = knot. There the
-equilibrium slides, and the step holds it. With h = sum_p A_p x_p what z is made of, a ReLU leaves the cost
+eliminated: it lies where the cost of its two edges is least on the side it comes from, and that may be a
+kink z = knot. There the equilibrium slides, and the step holds it. With h = sum_p A_p x_p what z is made of,
+a ReLU leaves the cost
 
     active    z = (h + a) / 2   (a - h)^2 / 4        while h + a > 0
     inactive  z = h             a^2 / 2              while h < 0
