@@ -62,7 +62,7 @@ def options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Train ReLU networks by sheaf diffusion, and see edge by edge where they disagree with themselves.
+    """Train neural networks by sheaf diffusion, and see edge by edge where they disagree with themselves.
 
     Exit status: 0 done, 1 failed, diverged or interrupted, 2 wrong use or a wrong file, 3 what `--fail-on`
     names.
