@@ -53,6 +53,8 @@ FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 0.01, 1e-250, 1e250
 # A step is kept if at least this share of the promised gain came true; so many are tried, ever shorter.
 LEAST_GAIN, TRIES = 1e-4, 5
 FIRST_GROWTH, MOST_GROWTH = 2.0, 1e9
+# Bytes: the largest work array that a C library keeps for the next (glibc).
+MOST_KEPT = 31 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,9 @@ class ImplicitSession:
         self._hard: Pass | None = None
         self._damping, self._growth = 0.0, FIRST_GROWTH
         self._seconds, self._stopped = 0.0, False
+        # Work arrays of a step are freed at its end. A C library that has seen a larger one freed keeps them
+        # for the next step, where it would give them back to the system otherwise (glibc: mallopt(3)).
+        np.empty(MOST_KEPT, np.uint8)
         self._look()
 
     @property

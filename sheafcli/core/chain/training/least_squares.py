@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 
@@ -117,18 +118,36 @@ class LeastSquares:
         return mu / D * self.transposed(solved(rhs.ravel()).reshape(rhs.shape)) - drift
 
     def _over_unknowns(self) -> Array:
-        """Return J^T J, summed over blocks of samples."""
-        size, (columns, n) = len(self.slope), self._rho.shape
-        total = np.zeros((size, size))
-        for block in blocks(n, size * columns):
-            parts = (
-                (m[:, np.newaxis, :, block] * b[np.newaxis, :, np.newaxis, block]).reshape(
-                    len(m) * len(b), -1
-                )
-                for m, b in zip(self._M, self._a, strict=True)
-            )
-            J = np.concatenate(list(parts))
-            total += J @ J.T
+        """Return J^T J, its upper triangle alone, summed over blocks of samples.
+
+        The block of layers l and l' is the product of their rows of J^T, or, with fewer operations where
+        there are several columns of R and narrow layers,
+
+            sum_i (sum_c m_ic m'_ic^T) x (a_i a'_i^T),
+
+        the columns c summed first, then one product over the samples of all pairs.
+        """
+        columns, n = self._rho.shape
+        sizes = [len(m) * len(b) for m, b in zip(self._M, self._a, strict=True)]
+        ends = np.cumsum([0, *sizes]).tolist()
+        total = np.zeros((ends[-1], ends[-1]))
+        for block in blocks(n, ends[-1] * columns):
+            M, a = ([array[..., block] for array in arrays] for arrays in (self._M, self._a))
+            rows: dict[int, Array] = {}
+            for l, k in combinations_with_replacement(range(len(M)), 2):
+                here = total[ends[l] : ends[l + 1], ends[k] : ends[k + 1]]
+                pairs = len(M[l]) * len(M[k]) * columns + len(a[l]) * len(a[k])
+                if (
+                    sizes[l] * sizes[k] * (columns if l < k else 0.5 * columns)
+                    > sizes[l] * sizes[k] + 4 * pairs
+                ):
+                    here += _product_of_pairs(M[l], M[k], a[l], a[k])
+                    continue
+                for layer in {l, k} - rows.keys():
+                    rows[layer] = (M[layer][:, np.newaxis] * a[layer][:, np.newaxis]).reshape(
+                        sizes[layer], -1
+                    )
+                here += rows[l] @ rows[k].T
         return total
 
     def _over_rows(self, ratio: float) -> Array:
@@ -140,3 +159,14 @@ class LeastSquares:
             shared = ratio * (inputs.T @ inputs) + 1.0
             total += (flat.T @ flat).reshape(total.shape) * shared[np.newaxis, :, np.newaxis, :]
         return total.reshape(columns * n, -1)
+
+
+def _product_of_pairs(m: Array, other: Array, b: Array, beside: Array) -> Array:
+    """Return sum_i (sum_c m_ic m'_ic^T) x (b_i b'_i^T), each Kronecker product laid out as [W, b] are."""
+    of_m = m[:, np.newaxis, 0] * other[:, 0]
+    for c in range(1, m.shape[1]):
+        of_m += m[:, np.newaxis, c] * other[:, c]
+    of_b = b[:, np.newaxis] * beside
+    product = of_m.reshape(-1, b.shape[1]) @ of_b.reshape(-1, b.shape[1]).T
+    apart = product.reshape(len(m), len(other), len(b), len(beside))
+    return apart.transpose(0, 2, 1, 3).reshape(len(m) * len(b), -1)
