@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.edge import Edge
@@ -143,7 +143,7 @@ class GraphHeat:
         """Overwrite what is pinned hard."""
         np.copyto(self.cochain.data, self._values, where=self._hard)
 
-    def jacobian(self) -> sp.csr_array:
+    def jacobian(self) -> scipy.sparse.csr_array:
         """Nothing: implicit integrators are for chains."""
         raise ValueError("implicit integrators are for chains; choose euler or chebyshev")
 
