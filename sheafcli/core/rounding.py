@@ -246,11 +246,14 @@ class Rounding:
 
     def _of_steps(self, made: Array, recorded: Array) -> Array:
         """Return h / 2, and lambda h for what is cut where the steps end."""
-        size = step_of(recorded) or 0.0
-        low, high = np.min(recorded), np.max(recorded)
+        size, levels = step_of(recorded), np.unique(recorded)
+        low, high = levels[0], levels[-1]
         if low == high:
             # All is rounded to one step, and nothing tells how far it is to the next.
             size = 2.0 * float(np.max(np.abs(made - recorded)))
+        elif size is None:
+            # A few numbers may be any steps apart; more, and they do not lie on steps.
+            size = float(np.min(np.diff(levels))) if len(levels) <= FEW_LEVELS else 0.0
         is_cut = ((recorded == high) & (made > high)) | ((recorded == low) & (made < low))
         return np.where(is_cut, self.factor * size, 0.5 * size)
 
