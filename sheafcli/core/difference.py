@@ -8,7 +8,8 @@ Its residual at a recorded vertex v is the local difference of that operation al
 since whatever differed before is in both terms. A parent that was not recorded is recomputed from what was:
 the operation is then the segment between recorded vertices, named by its last one.
 
-Where |r_v| exceeds lambda t_v anywhere, what the operation may err by (`rounding`), it is *significant*.
+Where |r_v| exceeds what the operation may err by (`rounding`), in an entry or in a sum over a channel, it is
+*significant*.
 
 *Shares.* Let y_i be the output with the first i recorded vertices set to x^B and the rest computed. Then
 y_0 - y_n = f_A - f_B = D, and the effects e_i = y_{i-1} - y_i sum to D, kinks and all; the share of i is
@@ -30,7 +31,8 @@ from numpy.typing import NDArray
 
 from sheafcli.core.graph import INPUT, Graph, Vertex
 from sheafcli.core.operation import Designed
-from sheafcli.core.rounding import PRECISIONS, Precision, Rounding, inferred_precision, terms
+from sheafcli.core.operations import BatchNormalization, Convolution
+from sheafcli.core.rounding import PRECISIONS, Allowance, Precision, Rounding, inferred_precision, terms
 from sheafcli.core.sweep import Stalks, forward, linearize, output, pull_back
 from sheafcli.core.types import Array
 
@@ -40,7 +42,7 @@ MOST_HYBRIDS = 100
 
 @dataclass(frozen=True, eq=False)
 class LocalDifference:
-    """What one operation computes otherwise: r_v and t_v, samples x stalk, with all that they are made of.
+    """What one operation computes otherwise: r_v, samples x stalk, with all that it is made of.
 
     `made` is g_v(`parents`), the parents as the other run has them, `recorded` the other run's x_v. `segment`
     are the names of the operations that stand for it together, its own last.
@@ -51,8 +53,7 @@ class LocalDifference:
     parents: tuple[Array, ...]
     made: Array
     recorded: Array
-    rounding: Array
-    factor: float
+    rounding: Allowance
     share: float = 0.0
 
     @cached_property
@@ -71,14 +72,29 @@ class LocalDifference:
         return float(np.max(np.abs(self.residual)))
 
     @property
+    def channel_axis(self) -> int:
+        """The axis of the units, in samples x stalk: of images the first of the stalk, else the last."""
+        operation, n_axes = self.vertex.operation, self.made.ndim
+        return 1 if isinstance(operation, Convolution | BatchNormalization) or n_axes > 3 else n_axes - 1
+
+    @cached_property
     def times(self) -> float:
-        """The largest |r_v| / t_v: the difference in units of rounding."""
-        return float(np.max(np.abs(self.residual) / self.rounding))
+        """The difference in units of rounding: the most of all entries, and of two sums by channel.
+
+        These are sum r, a shift of the channel, and sum g r, which tells that it is scaled.
+        """
+        times = self.rounding.times(self.residual)
+        if not self.rounding.certain.any() or self.made.ndim < 2:
+            return times  # such sums are below then
+        for weights in (np.ones_like(self.made), self.made):
+            of_sum = self.rounding.times_in_sum(self.residual, weights, self.recorded, self.channel_axis)
+            times = max(times, of_sum)
+        return times
 
     @property
     def is_significant(self) -> bool:
         """Whether the difference is more than rounding: beyond lambda, the factor."""
-        return self.times > self.factor
+        return self.times > self.rounding.factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +213,7 @@ def _locals(graph: Graph, X: Array, stalks: Stalks, precision: Precision) -> tup
 
     Layers of a short format are taken to sum in float32 where that explains most of them.
     """
-    entries = sum(stalk.size * terms(graph.vertices[index], graph) for index, stalk in stalks.items())
+    entries = sum(stalk.size * (terms(graph.vertices[index], graph) + 2) for index, stalk in stalks.items())
     found = tuple(_local(graph, X, stalks, Rounding.of(graph, precision, entries)))
     layers = [local for local in found if isinstance(local.vertex.operation, Designed)]
     if 2 * sum(local.is_significant for local in layers) <= len(layers) or precision.is_integer:
@@ -211,7 +227,7 @@ def _local(graph: Graph, X: Array, recorded: Stalks, rounding: Rounding) -> Iter
     through: dict[int, tuple[str, ...]] = {}
     if 0 in recorded:
         t = rounding.of_input(X, recorded[0])
-        yield LocalDifference(graph.vertices[0], (INPUT,), (), X, recorded[0], t, rounding.factor)
+        yield LocalDifference(graph.vertices[0], (INPUT,), (), X, recorded[0], t)
     for step in forward(graph, recorded.get(0, X), recorded):
         vertex, parents = step.vertex, step.vertex.parents
         before = [name for parent in parents for name in through.get(parent, ())]
@@ -219,9 +235,9 @@ def _local(graph: Graph, X: Array, recorded: Stalks, rounding: Rounding) -> Iter
         stalk = recorded.get(vertex.index)
         t = rounding(step, passed, stalk)
         if stalk is None:
-            passed[vertex.index], through[vertex.index] = t, segment
+            passed[vertex.index], through[vertex.index] = t.alone, segment
         else:
-            yield LocalDifference(vertex, segment, step.parents, step.value, stalk, t, rounding.factor)
+            yield LocalDifference(vertex, segment, step.parents, step.value, stalk, t)
 
 
 def _output(graph: Graph, X: Array, held: Stalks) -> Array:

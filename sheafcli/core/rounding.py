@@ -1,26 +1,30 @@
 """What another run of a network may err by where all is well: each operation's own rounding, entry by entry.
 
-An operation that sums m terms in a precision of unit u errs by lambda t_v at most, by entry,
+An operation errs by lambda c_v + e_v at most, by entry, in a precision of unit u. Where it sums m terms,
 
-    t_v = u sqrt(m + 4) s_v + sum over parents not recorded of |A_vp| t_p,     s_v = |A_v||x_pa(v)| + |c_v|
+    c_v = u sqrt(m + 4) s_v + sum over parents not recorded of |A_vp| c_p,     s_v = |A_v||x_pa(v)| + |c_v|
 
-(4 for the rounding of parameters, inputs, bias and result), with probability 1 - 2 exp(-lambda^2 / 2) (Higham
-and Mary, SIAM J. Sci. Comput. 41, 2019). Of N entries none exceeds it with probability 1 - delta where
-lambda = sqrt(2 log(2 N / delta)).
+(4 for the rounding of parameters, inputs, bias and result) and e_v = 0, with probability
+1 - 2 exp(-lambda^2 / 2) (Higham and Mary, SIAM J. Sci. Comput. 41, 2019). Of N entries none exceeds it with
+probability 1 - delta where lambda = sqrt(2 log(2 N / delta)).
 
 *Short formats.* Layers in bfloat16 or float16 mostly sum in float32, of unit w. Then, by Hoeffding's
-inequality for the rounding of their parameters and inputs, and with that of product and sum, which is sure,
+inequality for the rounding of their parameters and inputs, and with what that of product and sum is at most,
 
-    t_v = w sqrt(m + 4) s_v + u sqrt(2) |W o x|_2 + 2 u (|x_v| + |b|) / lambda.
+    c_v = w sqrt(m + 4) s_v + u sqrt(2) |W o x|_2,     e_v = 2 u (|x_v| + |b|).
 
 *8-bit integers.* They are multiplied and summed as exactly as in float32. A value on steps of size h errs by
 h / 2, for certain, and where the steps end it may be cut by lambda h. Weights, and inputs inside a layer, may
 be rounded to steps h_W and h_x; by Hoeffding's inequality that gives
 
-    t_v = w sqrt(m + 4) s_v + h_W |x|_2 / 2 + h_x |W|_2 / 2 + h / (2 lambda).
+    c_v = w sqrt(m + 4) s_v + min(h_W |x|_2, h_W |x|_1 / lambda) / 2 + h_x |W|_2 / 2,     e_v = h / 2.
 
 The steps of values are those on which they lie. h_W = max |W| / 127 is that of one scale for all of a layer's
-weights, h_x is for inputs that do not lie on steps.
+weights, h_x is for inputs that do not lie on steps. The factors of a normalisation may be on steps, too.
+
+*Sums.* Of many entries n, sum d_n r_n stays below lambda (sum |d_n| c_n + (sum over levels l of
+(sum of |d_n| e_n where x_n = l)^2)^(1/2)): what is rounded to one and the same number may err to one side,
+what is rounded to different ones does so independently, and Hoeffding's inequality holds.
 """
 
 from __future__ import annotations
@@ -56,6 +60,7 @@ ROUNDINGS = 4
 LEVELS = 256
 # How far from a whole number of steps float32 may leave a value of 8 bits.
 ON_STEP = 0.05
+MOST_GAP, FEW_LEVELS = 8, 16
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,55 @@ def step_of(value: NDArray[Any]) -> float | None:
     levels = np.unique(value.astype(np.float64))
     if len(levels) == 1:
         return 0.0
-    steps = (levels - levels[0]) / np.min(np.diff(levels))
-    on_steps = steps[-1] < LEVELS and np.all(np.abs(steps - np.rint(steps)) < ON_STEP)
-    return float((levels[-1] - levels[0]) / np.rint(steps[-1])) if on_steps else None
+    # Values on coarser steps before have none next to each other: of many, the least gap may be several.
+    for several in range(1, MOST_GAP + 1 if len(levels) > FEW_LEVELS else 2):
+        steps = several * (levels - levels[0]) / np.min(np.diff(levels))
+        if steps[-1] < LEVELS and np.all(np.abs(steps - np.rint(steps)) < ON_STEP):
+            return float((levels[-1] - levels[0]) / np.rint(steps[-1]))
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Allowance:
+    """What one operation may err by: c_v and e_v, samples x stalk, and lambda."""
+
+    probable: Array
+    certain: Array
+    factor: float
+
+    @property
+    def alone(self) -> Array:
+        """c_v with e_v counted to it, so that lambda times it is the most that an entry may err by."""
+        return self.probable + self.certain / self.factor
+
+    def times(self, residual: Array) -> float:
+        """Return the largest (|r_v| - e_v) / c_v."""
+        beyond = np.abs(residual) - self.certain
+        return float(np.max(np.maximum(beyond, 0.0) / self.probable))
+
+    def times_in_sum(self, residual: Array, weights: Array, recorded: Array, axis: int) -> float:
+        """Return the largest sum d r, in units of what it may be, over the slices across an axis.
+
+        `weights` are d.
+        """
+
+        def rows(x: Array) -> Array:
+            return np.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)
+
+        d = rows(np.abs(weights))
+        sums = np.abs(np.sum(rows(weights) * rows(residual), axis=1))
+        probable, certain = np.sum(d * rows(self.probable), axis=1), d * rows(self.certain)
+        apart = np.zeros(len(d))
+        for i, (row, values) in enumerate(zip(certain, rows(recorded), strict=True)):
+            if row.any():
+                levels = np.unique(values, return_inverse=True)[1]
+                apart[i] = np.linalg.norm(np.bincount(levels, row))
+        return float(np.max(sums[probable > 0.0] / (probable + apart)[probable > 0.0], initial=0.0))
 
 
 @dataclass(frozen=True, eq=False)
 class Rounding:
-    """t_v of the operations of a graph in a precision; `factor` is lambda."""
+    """What the operations of a graph may err by in a precision; `factor` is lambda."""
 
     graph: Graph
     precision: Precision
@@ -131,21 +177,30 @@ class Rounding:
         """Return the rounding with the lambda of so many entries."""
         return cls(graph, precision, math.sqrt(2.0 * math.log(2.0 * entries / FALSE_ALARM)))
 
-    def __call__(self, step: Step, passed: Mapping[int, Array], recorded: Array | None) -> Array:
-        """Return t_v, samples x stalk, where `passed` are t_p of the parents that were not recorded."""
-        t = self._own(step) + self._inherited(step, passed)
+    def __call__(self, step: Step, passed: Mapping[int, Array], recorded: Array | None) -> Allowance:
+        """Return what an operation may err by; `passed` are c_p of the parents that were not recorded."""
+        probable = self._sums(step) + self._inherited(step, passed)
+        certain = np.zeros_like(step.value)
         if self.precision.is_integer:
-            t = t + self._steps(step, recorded)
-        return np.asarray(np.maximum(t, self.precision.tiny))
+            probable = probable + self._inner_steps(step, is_recorded=recorded is not None)
+            certain = certain if recorded is None else self._of_steps(step.value, recorded)
+        elif isinstance(step.vertex.operation, Dense | Convolution) and self._sums_in_single:
+            certain = 2.0 * self.precision.unit * (np.abs(step.value) + _bias(step.vertex.operation, step))
+        return self._allowance(probable, certain)
 
-    def of_input(self, X: Array, recorded: Array) -> Array:
-        """Return t of an input that is rounded to the precision."""
-        t = 2.0 * self.precision.unit * np.abs(X)
-        if self.precision.is_integer:
-            t = t + self._of_steps(X, recorded)
-        return np.maximum(t, self.precision.tiny)
+    def of_input(self, X: Array, recorded: Array) -> Allowance:
+        """Return what an input may err by that is rounded to the precision."""
+        certain = self._of_steps(X, recorded) if self.precision.is_integer else np.zeros_like(X)
+        return self._allowance(2.0 * self.precision.unit * np.abs(X), certain)
 
-    def _own(self, step: Step) -> Array:
+    def _allowance(self, probable: Array, certain: Array) -> Allowance:
+        return Allowance(np.maximum(probable, self.precision.tiny), certain, self.factor)
+
+    @property
+    def _sums_in_single(self) -> bool:
+        return self.precision.sums != self.precision.unit
+
+    def _sums(self, step: Step) -> Array:
         """Return u sqrt(m + 4) s_v, or what stands in its place for a layer that sums in another unit."""
         operation, sizes = step.vertex.operation, [np.abs(x) for x in step.parents]
         match operation:
@@ -165,44 +220,42 @@ class Rounding:
                 size = np.abs(operation.forward(*sizes))
         root = math.sqrt(terms(step.vertex, self.graph) + ROUNDINGS)
         unit, sums = self.precision.unit, self.precision.sums
-        if sums == unit or not isinstance(operation, Dense | Convolution):
-            return unit * root * size
-        last = np.abs(step.value)
-        if operation.bias is not None:
-            last = last + np.abs(replace(operation, weight=np.zeros_like(operation.weight)).forward(*sizes))
-        parts = np.sqrt(2.0 * _squared(operation, operation.weight).forward(sizes[0] ** 2))
-        return np.asarray(sums * root * size + unit * (parts + 2.0 * last / self.factor))
+        if not (self._sums_in_single and isinstance(operation, Dense | Convolution)):
+            return np.asarray(unit * root * size)
+        parts = _squared(operation, operation.weight).forward(sizes[0] ** 2)
+        return np.asarray(sums * root * size + unit * np.sqrt(2.0 * parts))
 
-    def _steps(self, step: Step, recorded: Array | None) -> Array | float:
-        """Return what the steps of 8 bits come to: of the value, and inside a layer."""
-        operation, t = step.vertex.operation, np.zeros(())
+    def _inner_steps(self, step: Step, *, is_recorded: bool) -> Array:
+        """Return what steps of 8 bits come to that are not those of a recorded value."""
+        operation, c = step.vertex.operation, np.zeros_like(step.value)
         if isinstance(operation, Dense | Convolution):
             (x,) = step.parents
             weights = np.full_like(operation.weight, np.max(np.abs(operation.weight)) / (LEVELS - 2))
-            t = t + np.sqrt(_squared(operation, weights).forward(x**2))
-            if step_of(x) is None:  # rounded inside the layer
+            most = replace(operation, weight=weights, bias=None).forward(np.abs(x)) / self.factor
+            c += np.minimum(np.sqrt(_squared(operation, weights).forward(x**2)), most)
+            if step_of(x) is None:
                 inputs = np.full_like(x[:1], np.ptp(x) / (2 * (LEVELS - 1)))
-                t = t + np.sqrt(_squared(operation, operation.weight).forward(inputs**2))
+                c += np.sqrt(_squared(operation, operation.weight).forward(inputs**2))
         if isinstance(operation, BatchNormalization):
             factor = np.full_like(operation.factor, np.max(np.abs(operation.factor)) / (LEVELS - 2))
-            t = t + np.abs(
-                replace(operation, factor=factor, offset=np.zeros_like(operation.offset)).forward(
-                    *step.parents
-                )
-            )
-        if recorded is None:
-            return t if self._is_fused(step.vertex) else t + np.ptp(step.value) / (2 * (LEVELS - 1))
-        return t + self._of_steps(step.value, recorded)
+            changed = replace(operation, factor=factor, offset=np.zeros_like(operation.offset))
+            c += np.abs(changed.forward(*step.parents)) / self.factor
+        if not is_recorded and not self._is_fused(step.vertex):
+            c += np.ptp(step.value) / (2 * (LEVELS - 1))
+        return c
 
     def _of_steps(self, made: Array, recorded: Array) -> Array:
-        """Return h / (2 lambda), and h for what is cut where the steps end."""
-        size = step_of(recorded) or 0.0
-        low, high = np.min(recorded), np.max(recorded)
+        """Return h / 2, and lambda h for what is cut where the steps end."""
+        size, levels = step_of(recorded), np.unique(recorded)
+        low, high = levels[0], levels[-1]
         if low == high:
             # All is rounded to one step, and nothing tells how far it is to the next.
             size = 2.0 * float(np.max(np.abs(made - recorded)))
+        elif size is None:
+            # A few numbers may be any steps apart; more, and they do not lie on steps.
+            size = float(np.min(np.diff(levels))) if len(levels) <= FEW_LEVELS else 0.0
         is_cut = ((recorded == high) & (made > high)) | ((recorded == low) & (made < low))
-        return np.where(is_cut, size, size / (2.0 * self.factor))
+        return np.where(is_cut, self.factor * size, 0.5 * size)
 
     def _is_fused(self, vertex: Vertex) -> bool:
         """Return whether what reads a vertex is mostly fused into it, so that it has no steps of its own."""
@@ -211,7 +264,7 @@ class Rounding:
         return len(readers) == 1 and isinstance(readers[0].operation, kinds)
 
     def _inherited(self, step: Step, passed: Mapping[int, Array]) -> Array | float:
-        """Return sum over parents p of |A_vp| t_p, those that were recorded left out."""
+        """Return sum over parents p of |A_vp| c_p, those that were recorded left out."""
         operation, places = step.vertex.operation, step.vertex.parents
         parts = [passed.get(p) for p in places]
         if operation is None or all(part is None for part in parts):
@@ -256,6 +309,13 @@ def terms(vertex: Vertex, graph: Graph) -> int:
     if isinstance(operation, Softmax):
         return int(shapes[0][operation.axis])
     return max(1, sum(math.prod(shape) for shape in shapes) // max(1, vertex.size))
+
+
+def _bias(operation: Dense | Convolution, step: Step) -> Array:
+    """Return |b|, samples x stalk."""
+    if operation.bias is None:
+        return np.zeros_like(step.value)
+    return np.abs(replace(operation, weight=np.zeros_like(operation.weight)).forward(*step.parents))
 
 
 def _squared(operation: Dense | Convolution, weight: Array) -> Dense | Convolution:

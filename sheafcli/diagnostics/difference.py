@@ -77,16 +77,25 @@ class Comparison:
             says = f"no operation differs beyond the rounding of {self.difference.precision.name}"
             first = self.operations.iloc[int(np.argmax(self.operations["share"].abs()))]
             if self.relative > VISIBLE:
-                says += f"; most of the output difference, {first['share']:.0%}, is of {first['operation']}"
+                largest = f"{first['share']:.0%}, is of {_named(first)}"
+                says += f"; the largest part of the output difference, {largest}"
             return says
         first = rows.iloc[0]
         share = float(first["share"])
         about = "" if len(rows) == 1 else f"; {len(rows)} of {n} operations differ beyond rounding"
         says = f": {first['kind_says']}{about}"
         if not np.any(self.difference.output):
-            return f"{first['operation']} computes something else, which the output does not show{says}"
+            return f"{_named(first)} computes something else, which the output does not show{says}"
         alone = "alone " if abs(1.0 - share) < ALONE else ""
-        return f"{first['operation']} {alone}explains {share:.0%} of the output difference{says}"
+        return f"{_named(first)} {alone}explains {share:.0%} of the output difference{says}"
+
+
+def _named(row: pd.Series[Any]) -> str:
+    """Return the name of an operation, with those that it stands for."""
+    *others, name = str(row["segment"]).split()
+    if not others:
+        return name
+    return f"{name} (with {others[0]}{f' to {others[-1]}' if len(others) > 1 else ''})"
 
 
 def diff(network: AnyNetwork, other: AnyNetwork | Mapping[str, NDArray[Any]], X: Array) -> Comparison:

@@ -270,17 +270,13 @@ def _fitted(local: LocalDifference, operation: Dense | Convolution) -> Iterator[
 
 def _by_channel(local: LocalDifference, value: Array) -> Array:
     """Return a value of the vertex as channels x (samples and positions): of images the first axis."""
-    return np.moveaxis(value, _axis(local), 0).reshape(value.shape[_axis(local)], -1)
+    axis = local.channel_axis
+    return np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1)
 
 
 def _back(local: LocalDifference, channels: Array) -> Array:
     """Return channels x (samples and positions), or 1 x all of that, as a value of the vertex."""
     shape = local.made.shape
-    axis = _axis(local)
+    axis = local.channel_axis
     moved = (shape[axis], *shape[:axis], *shape[axis + 1 :])
     return np.moveaxis(channels.reshape(moved), 0, axis)
-
-
-def _axis(local: LocalDifference) -> int:
-    is_image = isinstance(local.vertex.operation, Convolution | BatchNormalization) or local.made.ndim > 3
-    return 1 if is_image or local.made.ndim == 2 else local.made.ndim - 1

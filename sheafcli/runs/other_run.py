@@ -22,7 +22,7 @@ from sheafcli.interop.models import read_model
 from sheafcli.interop.npz import read_npz
 from sheafcli.interop.onnx_model import load_model
 from sheafcli.interop.quantised import is_quantised
-from sheafcli.interop.recorded import not_recorded, read_arrays, recorded_of
+from sheafcli.interop.recorded import MOST_NAMED, not_recorded, read_arrays, recorded_of
 from sheafcli.interop.recording import record_onnx
 from sheafcli.interop.shared_ends import at_shared_ends
 from sheafcli.runs.directory import RunDirectory
@@ -105,10 +105,7 @@ class OtherRun:
         whole = {name: array[:limit] for name, array in arrays.items() if array.ndim}
         mine = {name: array[:limit] for name, array in found.values.items()}
         matched, moved = at_shared_ends(network.graph, X, mine, whole)
-        fused = [
-            f"{array} is taken for {vertex}: what is between is fused" for vertex, array in moved.items()
-        ]
-        told = (*found.notes, *fused, *not_recorded(network.graph, matched), *_few(X))
+        told = (*found.notes, *_fused(moved), *not_recorded(network.graph, matched), *_few(X))
         return cls(X, matched, None, None, told)
 
 
@@ -201,6 +198,15 @@ def _agreed(X: Array, recorded: Array, path: Path) -> Array:
         "out to take the input that they hold",
         path=path,
     )
+
+
+def _fused(moved: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which values were taken for those of other vertices."""
+    told = [f"{array} is taken for {vertex}" for vertex, array in moved.items()]
+    if not told:
+        return ()
+    more = f" and {len(told) - MOST_NAMED:,} more" if len(told) > MOST_NAMED else ""
+    return (f"one of the two runs has operations fused: {', '.join(told[:MOST_NAMED])}{more}",)
 
 
 def _few(X: Array) -> tuple[str, ...]:
