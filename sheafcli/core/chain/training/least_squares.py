@@ -1,4 +1,4 @@
-"""All weights of a chain as one least-squares problem: what a joint step of stalks and weights solves.
+"""All weights of a chain as one least-squares problem; see `sheafcli.core.training.least_squares`.
 
 On the slopes of a forward pass, changes dH_l of H_l = [W_l, b_l] move the output of a sample by
 
@@ -16,10 +16,10 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
+from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.blocks import blocks
-from sheafcli.core.chain.tail import rectified, slope_of
-from sheafcli.core.chain.training.layers import Parameters, pull_back
-from sheafcli.core.curvature import cholesky
+from sheafcli.core.chain.training.layers import pull_back
+from sheafcli.core.training.least_squares import LeastSquares
 from sheafcli.core.types import Array
 
 
@@ -27,7 +27,7 @@ from sheafcli.core.types import Array
 class Pass:
     """A forward pass: a_0, ..., a_k extended by ones; the slopes rho'(z_l), and the root mean squares of z_l.
 
-    `f` is z_{k+1}, n_{k+1} x samples.
+    `f` is z_{k+1}, samples x n_{k+1}.
     """
 
     a: list[Array]
@@ -39,7 +39,7 @@ class Pass:
 def forward(H: Sequence[Array], inputs: Array, softness: Sequence[float]) -> Pass:
     """Pass inputs, (n_0 + 1) x samples, on through kinks softened by eps, one a hidden layer.
 
-    See `sheafcli.core.chain.tail` for what softening is.
+    See `sheafcli.core.averaged` for what softening is.
     """
     a, slopes, sizes = [inputs], [], []
     for layer, eps in zip(H[:-1], softness, strict=True):
@@ -48,7 +48,7 @@ def forward(H: Sequence[Array], inputs: Array, softness: Sequence[float]) -> Pas
         slopes.append(slope_of(z, eps))
         a.append(np.ones((len(z) + 1, z.shape[1])))
         a[-1][:-1] = rectified(z, eps)
-    return Pass(a, slopes, sizes, np.asarray(H[-1] @ a[-1]))
+    return Pass(a, slopes, sizes, np.asarray(H[-1] @ a[-1]).T)
 
 
 def sensitivities(W: Sequence[Array], slopes: Sequence[Array], R: Array) -> list[Array]:
@@ -60,27 +60,20 @@ def sensitivities(W: Sequence[Array], slopes: Sequence[Array], R: Array) -> list
     return found[::-1]
 
 
-class LeastSquares:
-    """The least of |J dw - rho|^2 + mu |dw|^2 + decay |W + dW|^2, in which biases do not decay.
-
-    With D = mu + decay for weights and mu for biases and g = J^T rho - decay W, it is solved in the smaller
-    number of the unknowns P and the rows N:
-
-        (J^T J + D) dw = g,   or   (J D^-1 J^T + I) x = rho + J D^-1 decay W,  dw = D^-1 (J^T x - decay W).
-
-    `a` and `M` are those of `forward` and `sensitivities`, rho is columns x samples.
-    """
+class ChainLeastSquares(LeastSquares):
+    """That problem for a chain, of `a` of `forward` and `M` of `sensitivities`; rho is columns x samples."""
 
     def __init__(
-        self, parameters: Parameters, a: Sequence[Array], M: Sequence[Array], rho: Array, decay: float
+        self,
+        w: Array,
+        weighs: Array,
+        a: Sequence[Array],
+        M: Sequence[Array],
+        rho: Array,
+        decay: float,
     ):
-        self._a, self._M, self._rho, self._decay = a, M, rho, decay
-        self._gram: Array | None = None
-        # 1 for weights, 0 for biases, packed as the parameters are.
-        weighs = [np.hstack([np.ones(W.shape), np.zeros((len(W), 1))]).ravel() for W in parameters.W]
-        self._weighs = np.concatenate(weighs)
-        self._pull = decay * self._weighs * parameters.flat
-        self.slope: Array = self.transposed(rho) - self._pull
+        self._a, self._M = a, M
+        super().__init__(w, weighs, rho, decay)
 
     def transposed(self, u: Array) -> Array:
         """Return J^T u."""
@@ -101,24 +94,8 @@ class LeastSquares:
         squares = (np.sum(m * m, axis=1) @ (b * b).T for m, b in zip(self._M, self._a, strict=True))
         return max(float(square.max()) for square in squares)
 
-    def solution(self, mu: float) -> Array | None:
-        """Return dw; None where rounding has made the matrix indefinite, or it is not finite."""
-        if self._rho.size >= len(self.slope):
-            if self._gram is None:
-                self._gram = self._over_unknowns()
-                self._gram.flat[:: len(self.slope) + 1] += self._decay * self._weighs
-            solved = cholesky(self._gram, mu)
-            return None if solved is None else solved(self.slope)
-        solved = cholesky(self._over_rows(mu / (mu + self._decay)), mu)
-        if solved is None:
-            return None
-        D = mu + self._decay * self._weighs
-        drift = self._pull / D
-        rhs = self._rho + self.times(drift) if self._decay else self._rho
-        return mu / D * self.transposed(solved(rhs.ravel()).reshape(rhs.shape)) - drift
-
-    def _over_unknowns(self) -> Array:
-        """Return J^T J, its upper triangle alone, summed over blocks of samples.
+    def over_unknowns(self) -> Array:
+        """Return the upper triangle of J^T J, summed over blocks of samples.
 
         The block of layers l and l' is the product of their rows of J^T, or, with fewer operations where
         there are several columns of R and narrow layers,
@@ -134,23 +111,19 @@ class LeastSquares:
         for block in blocks(n, ends[-1] * columns):
             M, a = ([array[..., block] for array in arrays] for arrays in (self._M, self._a))
             rows: dict[int, Array] = {}
-            for l, k in combinations_with_replacement(range(len(M)), 2):
-                here = total[ends[l] : ends[l + 1], ends[k] : ends[k + 1]]
-                pairs = len(M[l]) * len(M[k]) * columns + len(a[l]) * len(a[k])
-                if (
-                    sizes[l] * sizes[k] * (columns if l < k else 0.5 * columns)
-                    > sizes[l] * sizes[k] + 4 * pairs
-                ):
-                    here += _product_of_pairs(M[l], M[k], a[l], a[k])
+            for j, k in combinations_with_replacement(range(len(M)), 2):
+                here = total[ends[j] : ends[j + 1], ends[k] : ends[k + 1]]
+                summed = here.size + 4 * (len(M[j]) * len(M[k]) * columns + len(a[j]) * len(a[k]))
+                if summed < here.size * columns * (0.5 if j == k else 1.0):
+                    here += _product_of_pairs(M[j], M[k], a[j], a[k])
                     continue
-                for layer in {l, k} - rows.keys():
-                    rows[layer] = (M[layer][:, np.newaxis] * a[layer][:, np.newaxis]).reshape(
-                        sizes[layer], -1
-                    )
-                here += rows[l] @ rows[k].T
+                for layer in {j, k} - rows.keys():
+                    products = M[layer][:, np.newaxis] * a[layer][:, np.newaxis]
+                    rows[layer] = products.reshape(sizes[layer], -1)
+                here += rows[j] @ rows[k].T
         return total
 
-    def _over_rows(self, ratio: float) -> Array:
+    def over_rows(self, ratio: float) -> Array:
         """Return mu J D^-1 J^T with mu / D the ratio for weights: no row of J is ever formed."""
         columns, n = self._rho.shape
         total = np.zeros((columns, n, columns, n))
