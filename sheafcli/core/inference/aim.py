@@ -27,9 +27,9 @@ RIVALS = 10
 
 
 class Wanted(NamedTuple):
-    """An aim linearised: `equations` M (o' - o) = e, `pulls` |T (o' - o) - rho|^2 / 2, `rivals` D (o' - o) >= g.
+    """An aim linearised: M (o' - o) = e, costs |T (o' - o) - rho|^2 / 2, and D (o' - o) >= g.
 
-    Matrices are samples x rows x looked at.
+    `equations` are M, `missing` e, `pulls` T, `rivals` D and `short` g. Matrices are samples x rows x looked at.
     """
 
     equations: Array
@@ -80,6 +80,7 @@ class Aim:
 
     @property
     def watched(self) -> list[tuple[int, tuple[int, ...]]]:
+        """The vertex and the place of every pin."""
         index = {name: v.index for name, v in zip(self.network.stalks, self.network.graph.heads, strict=True)}
         return [(index[pin.stalk], pin.place) for pin in self.pins]
 
@@ -93,7 +94,7 @@ class Aim:
         return self._row(value, kept, watched)
 
     def _row(self, z: Array, kept: Stalks, watched: Sequence[tuple[int, tuple[int, ...]]]) -> Array:
-        columns = [kept[i][(slice(None), *place)][:, None] for i, place in watched]
+        columns = [kept[i][:, *place][:, None] for i, place in watched]
         return np.concatenate([z, *columns], axis=1)
 
     def slopes(self, X: Array) -> Array:
@@ -109,7 +110,7 @@ class Aim:
         sources[graph.output.index][np.arange(m), :, np.arange(m)] = 1.0
         for row, (index, place) in enumerate(watched, start=m):
             source = sources.setdefault(index, np.zeros((total, n, *graph.vertices[index].shape)))
-            source[(row, slice(None), *place)] = 1.0
+            source[row, :, *place] = 1.0
         S = np.zeros((n, total, total))
         for vertex, w in pull_back(linearize(graph, X.reshape(-1, *graph.input_shape)), sources, down_to=0):
             rows = np.swapaxes(w.reshape(total, n, -1), 0, 1)
@@ -121,7 +122,9 @@ class Aim:
         """Return what pulls cost, a number a sample."""
         m, cost = self.y.shape[1], np.zeros(len(o))
         if self.stiffness is not None and self.is_identity:
-            cost += 0.5 * self.stiffness * np.sum(((o[:, :m] - self.y) / self.scale)[:, self.asked] ** 2, axis=1)
+            cost += (
+                0.5 * self.stiffness * np.sum(((o[:, :m] - self.y) / self.scale)[:, self.asked] ** 2, axis=1)
+            )
         elif self.stiffness is not None:
             cost += self.stiffness * self.network.output.potential(o[:, :m], self.y)
         for i, pin in enumerate(self.pins, start=m):
@@ -132,7 +135,8 @@ class Aim:
     def missed(self, o: Array) -> Array:
         """Return the sum of what hard targets miss, in units of their scale, a number a sample."""
         wanted = self.wanted(o)
-        return np.abs(wanted.missing).sum(axis=1) + np.maximum(wanted.short, 0.0).sum(axis=1)
+        missed = np.abs(wanted.missing).sum(axis=1) + np.maximum(wanted.short, 0.0).sum(axis=1)
+        return np.asarray(missed)
 
     def wanted(self, o: Array) -> Wanted:
         """Return the aim linearised at what is looked at."""
@@ -140,9 +144,9 @@ class Aim:
         m = self.y.shape[1]
         unit = np.broadcast_to(np.eye(total), (n, total, total))
         z, hard = o[:, :m], self.stiffness is None
-        equations, missing = [unit[:, :0]], [o[:, :0]]
-        pulls, rho = [unit[:, :0]], [o[:, :0]]
-        rivals, short = [unit[:, :0]], [o[:, :0]]
+        equations, missing = list[Array]([unit[:, :0]]), list[Array]([o[:, :0]])
+        pulls, rho = list[Array]([unit[:, :0]]), list[Array]([o[:, :0]])
+        rivals, short = list[Array]([unit[:, :0]]), list[Array]([o[:, :0]])
         if self.is_identity:
             rows = unit[:, :m][:, self.asked] / self.scale[self.asked][:, None]
             off = ((self.y - z) / self.scale)[:, self.asked]
@@ -153,11 +157,11 @@ class Aim:
                 weight = np.sqrt(self.stiffness or 0.0)
                 pulls.append(weight * rows)
                 rho.append(weight * off)
-        elif hard:
+        elif hard and self.asked.any():
             D, g = self._rivals(z, unit)
             rivals.append(D)
             short.append(g)
-        else:
+        elif not hard:
             weight = np.sqrt(self.stiffness or 0.0)
             pulls.append(weight * self.network.output.root(z, unit[:, :m]))
             rho.append(weight * self.network.output.pull(z, self.y))

@@ -15,6 +15,10 @@ class Choice(Protocol):
 
     columns: tuple[int, ...]
 
+    @property
+    def step(self) -> float:
+        """How far apart options are in its first column."""
+
     def options(self, x: Array, low: Array, high: Array) -> Array:
         """Return what may be chosen near x within bounds, options x columns, the nearest first."""
 
@@ -25,6 +29,11 @@ class Levels:
 
     columns: tuple[int, ...]
     rows: Array
+
+    @property
+    def step(self) -> float:
+        """Infinite: all levels are tried."""
+        return np.inf
 
     def options(self, x: Array, low: Array, high: Array) -> Array:
         """Return all levels within bounds."""

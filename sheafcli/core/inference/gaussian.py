@@ -27,7 +27,7 @@ FAR = 1e3
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """The normal distribution of mean mu, coordinates, and covariance A A^T, A = `root` coordinates x rank."""
+    """The normal distribution of mean mu and covariance A A^T; A, the `root`, is coordinates x rank."""
 
     mean: Array
     root: Array
@@ -42,6 +42,8 @@ class Gaussian:
         if n < 2:
             raise ValueError(f"a covariance needs at least two samples, got {n}")
         mean = X.mean(axis=0)
+        if n > 2 * X.shape[1]:
+            return cls.of_moments(mean, np.atleast_2d(np.cov(X, rowvar=False)))
         spread = np.where(np.ptp(X, axis=0) > 0.0, X.std(axis=0, ddof=1), 0.0)
         scaled = (X - mean) / np.where(spread > 0.0, spread, 1.0)
         scaled[:, spread == 0.0] = 0.0
@@ -66,7 +68,7 @@ class Gaussian:
     @property
     def spread(self) -> Array:
         """The standard deviation of every coordinate."""
-        return np.sqrt(np.sum(self.root * self.root, axis=1))
+        return np.asarray(np.sqrt(np.sum(self.root * self.root, axis=1)))
 
     def apart(self, together: Sequence[Sequence[int]] = ()) -> Gaussian:
         """Return the Gaussian in which coordinates are independent, but for those that stand `together`."""

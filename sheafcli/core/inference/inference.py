@@ -1,4 +1,4 @@
-"""Information backwards: the free coordinates of an input, held by a prior, from what is wanted of the output.
+"""Information backwards: free coordinates of an input, held by a prior, from what is wanted of the output.
 
 With x ~ N(mu, P^-1) on the free coordinates, conditional on the known ones, a stiffness gamma at the output
 edge and 1 / kappa at all inner ones, the energy is
@@ -6,7 +6,7 @@ edge and 1 / kappa at all inner ones, the energy is
     (x - mu)^T P (x - mu) / 2 + min over stalks of sum |r_v|^2 / (2 kappa) + gamma potential(z, y).
 
 kappa = 0 is the rigid network: a maximum a posteriori, or with a hard target (gamma infinite) the least
-change of the input that reaches it. kappa = 1 lets inner edges share the strain. At the minimum, J = d z / dx,
+change of the input that reaches it. kappa = 1 lets inner edges share the strain. With J = d z / d x there
 
     (kappa S + J P^-1 J^T + H^-1) lambda = y - z + J (x - mu),   x = mu + P^-1 J^T lambda,   H = gamma J_phi,
 
@@ -29,7 +29,6 @@ from sheafcli.core.inference.giving import give_way
 from sheafcli.core.inference.rigid import Search
 from sheafcli.core.inference.starts import STARTS, least
 from sheafcli.core.inference.uncertainty import covariance_root
-from sheafcli.core.network import AnyNetwork
 from sheafcli.core.types import Array
 
 # Hard targets that are missed by less, in units of their scale, are met.
@@ -38,8 +37,10 @@ MET = 1e-6
 STIFF = 1e6
 # A sparse change costs so much a standard deviation and coordinate, beside its square.
 THRESHOLD = 10.0
-# Where a choice is tried, steps start from few points; rounds of trying all of them.
-FEW_STARTS, ROUNDS = 4, 4
+# Where a choice is tried, steps start from few points; rounds of trying all of them, and trials in all.
+FEW_STARTS, ROUNDS, TRIALS = 4, 4, 60
+# Options that lie closer, in standard deviations, are not tried one by one.
+FINE = 0.02
 # So many attempts at which bounds hold, where inner edges give way.
 BOUND_ROUNDS = 12
 
@@ -149,7 +150,7 @@ def _sparse(question: Question, x: Array, free: NDArray[np.bool_]) -> _Answer:
     taken = np.zeros_like(free)
     for group in groups:
         taken[group] = True
-    groups += [[j] for j in np.flatnonzero(~taken)]
+    groups += [[int(j)] for j in np.flatnonzero(~taken)]
     size = np.abs(few.x - x) / np.where(question.prior.spread > 0.0, question.prior.spread, 1.0)
     units = [group for group in groups if free[group].all() and size[group].max() > 1e-6]
     units.sort(key=lambda group: float(size[group].max()))
@@ -192,26 +193,44 @@ def _choose(
     """Return the best answer in which every choice is one of its options, from that without them.
 
     Each goes to its nearest option, then options are tried one choice at a time, the rest moving freely.
+    Choices whose options lie so close that the nearest will do are made last.
     """
-    held, x = known.copy(), relaxed.x.copy()
+    spread = question.prior.spread
+    coarse = [choice for choice in choices if choice.step > FINE * spread[choice.columns[0]]]
+    best = relaxed
+    if coarse:
+        held, x = _nearest_options(question, known, relaxed.x, coarse)
+        best, tried = _solve(question, around, held, x, relaxed.x), 0
+        for _ in range(ROUNDS):
+            before = best
+            for choice in coarse:
+                columns = list(choice.columns)
+                for option in choice.options(best.x, question.low, question.high):
+                    if np.array_equal(option, best.x[columns]) or tried >= TRIALS:
+                        continue
+                    tried += 1
+                    x = best.x.copy()
+                    x[columns] = option
+                    trial = _solve(question, around, held, x, best.x)
+                    best = trial if trial.beats(best) else best
+            if best is before:
+                break
+    if len(coarse) == len(choices):
+        return best
+    held, x = _nearest_options(question, known, best.x, choices)
+    return _solve(question, around, held, x, best.x)
+
+
+def _nearest_options(
+    question: Question, known: NDArray[np.bool_], x: Array, choices: Sequence[Choice]
+) -> tuple[NDArray[np.bool_], Array]:
+    """Return what is held, and x, once choices go to their nearest options."""
+    held, x = known.copy(), x.copy()
     for choice in choices:
-        held[list(choice.columns)] = True
-        x[list(choice.columns)] = choice.options(x, question.low, question.high)[0]
-    best = _solve(question, around, held, x, relaxed.x)
-    for _ in range(ROUNDS):
-        before = best
-        for choice in choices:
-            columns = list(choice.columns)
-            for option in choice.options(best.x, question.low, question.high):
-                if np.array_equal(option, best.x[columns]):
-                    continue
-                x = best.x.copy()
-                x[columns] = option
-                trial = _solve(question, around, held, x, best.x)
-                best = trial if trial.beats(best) else best
-        if best is before:
-            break
-    return best
+        columns = list(choice.columns)
+        held[columns] = True
+        x[columns] = choice.options(x, question.low, question.high)[0]
+    return held, x
 
 
 def _solve(

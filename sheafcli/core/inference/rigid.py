@@ -80,7 +80,7 @@ class Search:
 
     def inputs(self, w: Array) -> Array:
         """Return x, samples x coordinates."""
-        return self.mean + w @ self.root.T
+        return np.asarray(self.mean + w @ self.root.T)
 
     def cost(self, w: Array, o: Array, price: Array) -> Array:
         """Return the energy, with what is missed at a price."""
@@ -148,7 +148,7 @@ def _step(search: Search, w: Array, o: Array) -> tuple[Array, Array, Array]:
     outside = ((x < search.low - tight) | (x > search.high + tight)).any(axis=1)
     below = (np.einsum("bij,bj->bi", rows, goal) < h - 1e-9).any(axis=1)
     below |= False if search.floor is None else (goal < search.floor).any(axis=1)
-    for i in np.flatnonzero(outside | below):
+    for i in np.flatnonzero(outside | below).tolist():
         G, g = bounds(search, i)
         found = _nearest(C[i], c[i], np.concatenate([rows[i], G]), np.concatenate([h[i], g]), rank, hard)
         goal[i], cost[i] = found.v[:rank], 0.5 * float(found.v @ found.v)
@@ -277,7 +277,7 @@ def _on_region(search: Search, w: Array, pieces: Pieces) -> tuple[Array, float, 
     source = search.root.T.reshape(rank, 1, *graph.input_shape)
     watched = aim.watched
     moved: dict[int, Array] = {}
-    walls, sides, names = [np.zeros((0, rank))], [np.zeros(0)], list[Kink]()
+    walls, sides, names = list[Array](), list[Array](), list[Kink]()
     for step in push_forward(at, {0: np.ascontiguousarray(source)}):
         index = step.vertex.index
         if any(index == i for i, _ in watched) or index == graph.output.index:
@@ -290,7 +290,10 @@ def _on_region(search: Search, w: Array, pieces: Pieces) -> tuple[Array, float, 
                 sides.append(side)
                 names += [(index, int(entry), beyond) for entry in entries]
     J = np.concatenate(
-        [moved[graph.output.index][:, 0].T, *(moved[i][(slice(None), 0, *place)][None] for i, place in watched)]
+        [
+            moved[graph.output.index][:, 0].T,
+            *(moved[i][:, 0, *place][None] for i, place in watched),
+        ]
     )
     o = aim.look(search.inputs(w))
     wanted = aim.wanted(o)
