@@ -99,6 +99,7 @@ def conduct(
         checkpoint, message = Checkpoint.read(directory) if resume else None, None
         manifest = _Manifest(experiment, directory, resume)
         try:
+            directory.write_preprocessing(experiment.task.preprocessing)
             for phase in experiment.phases:
                 if checkpoint is not None and checkpoint.phase != phase.name:
                     continue

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from sheafcli.errors import InputError
-from sheafcli.tasks.data import OutputName, TaskData
+from sheafcli.tasks.data import TaskData
+from sheafcli.tasks.encoding import OutputName
 
 
 class TaskSpecification(BaseModel, ABC):
