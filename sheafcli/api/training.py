@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from sheafcli.api.html import shown
-from sheafcli.core.chain.training.implicit import Implicit
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.training import fit as core
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.equilibrium import Equilibrium
+from sheafcli.core.training.implicit import Implicit
 from sheafcli.core.training.protocol import Method
 from sheafcli.core.types import Array, Seed
 from sheafcli.tasks.targets import encoded
@@ -71,7 +71,7 @@ def train(
         How to train, an object that holds its own options, or its name for the defaults:
 
         - ``sc.Implicit()``, "implicit": stalks and weights relax together, without a learning rate. It trains
-          best; for chains of up to a few thousand weights or samples.
+          best, in networks of up to a few thousand weights or samples.
         - ``sc.Equilibrium(epochs=30, batch_size=64)``, "equilibrium": sheaf training by mini-batches, for any
           network and any number of samples.
         - ``sc.Heat(time=60)``: the paper's joint heat flow of stalks and weights.
