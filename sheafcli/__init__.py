@@ -24,6 +24,7 @@ from sheafcli.threads import one_thread
 if TYPE_CHECKING:
     from sheafcli.api.diagnosing import Diagnosis, diagnose
     from sheafcli.api.drawing import plot
+    from sheafcli.api.monitoring import Monitor, monitor
     from sheafcli.api.saving import save
     from sheafcli.api.training import Fit, train
     from sheafcli.core.chain.cochain import Cochain
@@ -59,6 +60,7 @@ __all__ = [
     "Heat",
     "Implicit",
     "Momentum",
+    "Monitor",
     "Network",
     "NeuralSheaf",
     "Pin",
@@ -71,6 +73,7 @@ __all__ = [
     "extend",
     "from_torch",
     "load",
+    "monitor",
     "plot",
     "record",
     "save",
@@ -81,6 +84,7 @@ __all__ = [
 _PLACES = {
     "api.diagnosing": ("Diagnosis", "diagnose"),
     "api.drawing": ("plot",),
+    "api.monitoring": ("Monitor", "monitor"),
     "api.saving": ("save",),
     "api.training": ("Fit", "train"),
     "core.chain.cochain": ("Cochain",),
