@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sheafcli.core.chain.extension import extend
     from sheafcli.core.chain.network import Network
     from sheafcli.core.chain.sheaf import NeuralSheaf
-    from sheafcli.core.chain.training.implicit import Implicit
     from sheafcli.core.integrators import Chebyshev, Euler, Stiff
     from sheafcli.core.network import GraphNetwork
     from sheafcli.core.pins import Pin
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from sheafcli.core.training.equilibrium import Equilibrium
     from sheafcli.core.training.fit import train
     from sheafcli.core.training.heat import Heat
+    from sheafcli.core.training.implicit import Implicit
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.difference import diff
     from sheafcli.diagnostics.discord import discord_table as discord
@@ -78,7 +78,7 @@ _PLACES = {
     "core.training.equilibrium": ("Equilibrium",),
     "core.training.fit": ("train",),
     "core.training.heat": ("Heat",),
-    "core.chain.training.implicit": ("Implicit",),
+    "core.training.implicit": ("Implicit",),
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
     "diagnostics.difference": ("diff",),

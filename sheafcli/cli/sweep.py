@@ -13,11 +13,12 @@ from sheafcli.config import Sweep, load_sweep
 from sheafcli.errors import InputError
 from sheafcli.records.sweep import by_parameters, read_index
 from sheafcli.render.console import print_error, print_notes, say, stdout
+from sheafcli.render.formats import Format
 from sheafcli.render.style import save_figure
 from sheafcli.render.sweep import sweep_table
 from sheafcli.render.sweep_figure import sweep_figure
 from sheafcli.render.sweep_progress import SweepView
-from sheafcli.render.tables import Format, show_frame
+from sheafcli.render.tables import show_frame
 from sheafcli.runs import RunFailed
 from sheafcli.runs.sweep import SweepDirectory, conduct_sweep
 from sheafcli.runs.workers import LocalWorkers, Workers, processors

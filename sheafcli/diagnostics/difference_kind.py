@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment, minimize_scalar
+import scipy
 
 from sheafcli.core.difference import LocalDifference
 from sheafcli.core.operations import BatchNormalization, Convolution, Dense, LayerNormalization
@@ -136,7 +136,7 @@ def _permuted(local: LocalDifference, operation: Dense | Convolution) -> Iterato
     ):
         rows, other = g - moved, b - moved
         distances = np.sum(other**2, axis=1)[:, None] - 2.0 * other @ rows.T + np.sum(rows**2, axis=1)
-        _, order = linear_sum_assignment(distances)
+        _, order = scipy.optimize.linear_sum_assignment(distances)
         if np.any(order != np.arange(len(order))):
             value = rows[order] + moved
             fits.append((float(np.sum((value - b) ** 2)), what, value))
@@ -205,7 +205,9 @@ def _other_epsilon(local: LocalDifference, operation: BatchNormalization | Layer
     # The sum has one valley in practice, which a coarse grid finds and the search inside it settles.
     grid = np.arange(-13.0, 2.0)
     start = float(grid[int(np.argmin([left(exponent) for exponent in grid]))])
-    best = minimize_scalar(left, bounds=(start - 1.0, start + 1.0), method="bounded", options={"xatol": 1e-6})
+    best = scipy.optimize.minimize_scalar(
+        left, bounds=(start - 1.0, start + 1.0), method="bounded", options={"xatol": 1e-6}
+    )
     epsilon = least + 10.0**best.x
     sentence = f"its epsilon looks to be {epsilon:.3g}, not {operation.epsilon:.3g}"
     return "epsilon", sentence, changed(best.x), SURE
@@ -257,7 +259,7 @@ def _fitted(local: LocalDifference, operation: Dense | Convolution) -> Iterator[
     fitted = W + change.reshape(W.shape)
     blocks, of_fit = (np.moveaxis(w, 1, 0).reshape(W.shape[1], -1) for w in (W, fitted))
     distances = np.sum(of_fit**2, axis=1)[:, None] - 2.0 * of_fit @ blocks.T + np.sum(blocks**2, axis=1)
-    _, order = linear_sum_assignment(distances)
+    _, order = scipy.optimize.linear_sum_assignment(distances)
     if np.any(order != np.arange(len(order))):
         value = replace(operation, weight=W[:, order]).forward(x)
         yield "permuted", "its inputs look permuted", value, SURE

@@ -13,7 +13,7 @@ from sheafcli.config import Config
 from sheafcli.core.spectrum import spectrum
 from sheafcli.core.training.fit import Data, Record, record, records
 from sheafcli.core.training.protocol import Diverged, Session
-from sheafcli.errors import InputError
+from sheafcli.errors import InputError, RunFailed
 from sheafcli.interop.npz import MAX_BYTES, read_npz
 from sheafcli.runs.data_files import check_unchanged, data_hashes
 from sheafcli.runs.directory import RunDirectory
@@ -30,10 +30,6 @@ HISTORY = {"training": "history.csv", "baseline": "baseline.csv"}
 SPECTRUM_COLUMNS = ("step", "gap_min", "gap_median", "largest_median", "largest_max", "condition_median")
 SPECTRUM_SAMPLES = 50
 DISCORD_COLUMNS = ("step", "layer", "operation", "edge", "discord", "share")
-
-
-class RunFailed(Exception):
-    """A run ended early: it diverged, or its files could not be written. The directory says more."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +99,7 @@ def conduct(
         checkpoint, message = Checkpoint.read(directory) if resume else None, None
         manifest = _Manifest(experiment, directory, resume)
         try:
+            directory.write_preprocessing(experiment.task.preprocessing)
             for phase in experiment.phases:
                 if checkpoint is not None and checkpoint.phase != phase.name:
                     continue

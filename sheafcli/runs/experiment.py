@@ -20,13 +20,14 @@ from sheafcli.config.section import Section
 from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.training.implicit import Cost, Implicit
 from sheafcli.core.network import AnyNetwork, check_samples
 from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.cost import Cost
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
+from sheafcli.core.training.implicit import Implicit
 from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import MOST_STEPS, Method
 from sheafcli.core.types import Array, Shape
@@ -107,7 +108,7 @@ class Experiment:
         """What a user ought to know before it begins: of the data, and that a step takes long."""
         if not isinstance(self.config.training, ImplicitSpec):
             return self.task.notes
-        cost = Cost.of(chain_for(self.network, "implicit training"), self.task.n_train)
+        cost = Cost.of(self.network, self.task.n_train)
         if cost.operations < MANY_OPERATIONS:
             return self.task.notes
         slow = (
@@ -234,7 +235,7 @@ def _training_phase(
     if isinstance(spec, DescentSpec):
         return _descent_phase("training", spec, task, network, seed)
     if isinstance(spec, ImplicitSpec):
-        _check_memory(Cost.of(chain_for(network, "implicit training"), task.n_train))
+        _check_memory(Cost.of(network, task.n_train))
         implicit = Implicit(
             **_options(spec, Implicit) | {"stop_when": StopWhen(**_options(spec.stop_when, StopWhen))}
         )

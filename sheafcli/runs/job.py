@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sheafcli.config import dump_config
 from sheafcli.core.training.fit import Record
-from sheafcli.errors import InputError
-from sheafcli.runs.conduct import RunFailed, conduct
+from sheafcli.errors import InputError, RunFailed
+from sheafcli.runs.conduct import conduct
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
 from sheafcli.runs.lock import Busy, is_locked

@@ -11,7 +11,8 @@ from pydantic import Field
 from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
-from sheafcli.tasks.data import OutputName, TaskData, encoding_of
+from sheafcli.tasks.data import TaskData
+from sheafcli.tasks.encoding import OutputName, encoding_of
 from sheafcli.tasks.specification import TaskSpecification, choose_output
 from sheafcli.tasks.table_target import MAX_CLASSES
 from sheafcli.tasks.targets import (

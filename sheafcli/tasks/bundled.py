@@ -10,8 +10,10 @@ from pydantic import Field
 
 from sheafcli.core.types import Shape
 from sheafcli.errors import InputError
-from sheafcli.tasks.data import TaskData, class_outputs, encode_classes
-from sheafcli.tasks.partition import Partition, Standardize, TestFraction
+from sheafcli.tasks.data import TaskData
+from sheafcli.tasks.encoding import class_outputs, encode_classes
+from sheafcli.tasks.fitting import Standardize
+from sheafcli.tasks.partition import Partition, TestFraction
 from sheafcli.tasks.specification import TaskSpecification, choose_output
 
 

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sheafcli.core.chain.network import is_finite
 from sheafcli.core.types import Array, Shape
-
-OutputName: TypeAlias = Literal["identity", "sigmoid", "softmax"]
-
-ROUNDING = 1e-12
-"""Shares that were divided by their sum differ from 1 by less."""
+from sheafcli.tasks.encoding import OutputName, class_outputs, is_encoded
+from sheafcli.tasks.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +33,7 @@ class TaskData:
     named : whether the names of features and classes come with the data; else they are numbers only.
     shape : the shape of a sample where it is an image, channels x rows x columns, which the columns of X hold
         in C order; (n_features,) otherwise.
+    preprocessing : what was done to the columns of the user's table; how to do it to another, and to undo it.
     notes : how the data was read where it could be read otherwise, a sentence each, to be said aloud.
     """
 
@@ -52,10 +48,16 @@ class TaskData:
     named: bool = True
     notes: tuple[str, ...] = ()
     shape: Shape = ()
+    preprocessing: Preprocessing = None  # type: ignore[assignment]  # never None once it is made
 
     def __post_init__(self) -> None:
         if not self.shape:
             object.__setattr__(self, "shape", (self.n_features,))
+        if self.preprocessing is None:
+            plain = Preprocessing.plain(self.features, self.targets, self.output, self.classes)
+            object.__setattr__(self, "preprocessing", plain)
+        if self.preprocessing.inputs != self.features:
+            raise ValueError("the preprocessing makes other inputs than the features are called")
         if math.prod(self.shape) != self.n_features:
             raise ValueError(f"{self.n_features} features do not fill the shape {self.shape}")
         for name in ("X_train", "y_train", "X_test", "y_test"):
@@ -107,38 +109,3 @@ class TaskData:
     def n_outputs(self) -> int:
         """The number of target columns: the width of the network's output."""
         return int(self.y_train.shape[1])
-
-
-def class_outputs(n_classes: int) -> tuple[OutputName, ...]:
-    """Name the network outputs that fit `n_classes` classes, the usual one first."""
-    return ("sigmoid", "softmax") if n_classes == 2 else ("softmax",)
-
-
-def encode_classes(labels: NDArray[np.intp], n_classes: int, output: OutputName) -> Array:
-    """Encode labels 0, ..., n_classes - 1: one column of 0 and 1 (sigmoid) or one-hot (softmax)."""
-    if output == "sigmoid":
-        return labels[:, np.newaxis].astype(np.float64)
-    one_hot = np.zeros((len(labels), n_classes))
-    one_hot[np.arange(len(labels)), labels] = 1.0
-    return one_hot
-
-
-def is_encoded(y: Array, output: OutputName) -> bool:
-    """Tell whether targets, samples x outputs, are what `TaskData` says of those for an output."""
-    if output == "sigmoid":
-        return bool(np.isin(y, (0.0, 1.0)).all())
-    if output == "softmax":
-        return bool((y >= 0.0).all() and np.allclose(y.sum(axis=1), 1.0, rtol=0.0, atol=ROUNDING))
-    return True
-
-
-def encoding_of(y: Array) -> OutputName:
-    """Name the output that targets (samples x outputs) look encoded for.
-
-    sigmoid: one column of 0 and 1. softmax: two or more columns, each row one-hot. Else identity.
-    """
-    if not np.isin(y, (0.0, 1.0)).all():
-        return "identity"
-    if y.shape[1] == 1:
-        return "sigmoid"
-    return "softmax" if (y.sum(axis=1) == 1.0).all() else "identity"

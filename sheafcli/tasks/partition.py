@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from sheafcli.core.types import Array, Shape
-from sheafcli.tasks.data import OutputName, TaskData
+from sheafcli.tasks.data import TaskData
+from sheafcli.tasks.encoding import OutputName
+from sheafcli.tasks.fitting import Standardize, number_columns, target_column
+from sheafcli.tasks.preprocessing import Preprocessing
 
 TestFraction: TypeAlias = Annotated[
     float,
     Field(gt=0, lt=1, description="Share of the samples held out as the test part."),
-]
-Standardize: TypeAlias = Annotated[
-    bool | Literal["inputs"],
-    Field(
-        description="Whether features, and the targets of a regression, are shifted and scaled to "
-        "mean 0 and standard deviation 1 on the training part; inputs leaves the targets as they are."
-    ),
 ]
 
 
@@ -39,18 +35,6 @@ class Partition:
         rows = np.random.default_rng(seed).permutation(n_samples)
         return cls(train=rows[n_test:], test=rows[:n_test])
 
-    def standardize(self, table: Array) -> Array:
-        """Shift and scale each column to mean 0 and standard deviation 1 on the training rows.
-
-        A column that is constant on the training rows has no scale, and a network cannot learn
-        what it means: it becomes zeros throughout.
-        """
-        train = table[self.train]
-        constant = np.ptp(train, axis=0) == 0
-        standardized: Array = (table - train.mean(axis=0)) / np.where(constant, 1.0, train.std(axis=0))
-        standardized[:, constant] = 0.0
-        return standardized
-
     def task(
         self,
         X: Array,
@@ -64,16 +48,15 @@ class Partition:
         notes: tuple[str, ...] = (),
         shape: Shape = (),
     ) -> TaskData:
-        """Cut encoded tables, samples x features and samples x outputs, into a task's data.
-
-        With `standardize` True, the targets of a regression are standardised too, so that losses read
-        in units of the target's variance: predicting the training mean costs 1. With "inputs" they keep
-        their unit.
-        """
+        """Cut encoded tables, samples x features and samples x outputs, into a task's data."""
+        preprocessing = Preprocessing(
+            columns=number_columns(features, X[self.train], bool(standardize)),
+            target=target_column(targets, classes, output, y[self.train], standardize),
+        )
         if standardize:
-            X = self.standardize(X)
-            if output == "identity" and standardize != "inputs":
-                y = self.standardize(y)
+            X = preprocessing.scaled(X)
+        if output == "identity" and standardize is True:
+            y = preprocessing.target.scaled(y)
         return TaskData(
             X_train=X[self.train],
             y_train=y[self.train],
@@ -85,4 +68,5 @@ class Partition:
             classes=classes,
             notes=notes,
             shape=shape,
+            preprocessing=preprocessing,
         )

@@ -13,7 +13,8 @@ from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.tasks.csv_file import Column, read_table
 from sheafcli.tasks.data import TaskData
-from sheafcli.tasks.partition import Partition, Standardize, TestFraction
+from sheafcli.tasks.fitting import Standardize
+from sheafcli.tasks.partition import Partition, TestFraction
 from sheafcli.tasks.separators import CHARACTERS, Decimal, Delimiter
 from sheafcli.tasks.specification import TaskSpecification
 from sheafcli.tasks.table_target import read_target

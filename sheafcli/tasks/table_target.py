@@ -14,7 +14,7 @@ from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.tasks.cells import is_number, look_of, may_be_missing, shown
 from sheafcli.tasks.csv_file import Table
-from sheafcli.tasks.data import OutputName, class_outputs, encode_classes
+from sheafcli.tasks.encoding import OutputName, class_outputs, encode_classes
 from sheafcli.tasks.faults import MISSING, Faults
 from sheafcli.tasks.specification import choose_output
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sheafcli.core.magnitude import check_magnitude
 from sheafcli.core.types import Array, Shape
-from sheafcli.tasks.data import encode_classes
+from sheafcli.tasks.encoding import encode_classes
 
 SUM_TOLERANCE = 1e-5
 """Shares in single precision sum to 1 up to this; they are then divided by their sum."""

@@ -606,12 +606,12 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("kind", "writes", "written"),
     [
-        # The manifest four times, three tables, the network four times, eight checkpoints.
-        ("fixed step", 4 + 3 + 4 + 8, False),
-        ("fixed step", 4 + 3 + 4 + 8, True),
-        # The manifest three times, two tables, the network and a checkpoint at each record.
-        ("equilibrium, ends early", 3 + 2 + 4 + 4, True),
-        ("equilibrium, batches", 3 + 2 + 5 + 5, True),
+        # The manifest four times, the preprocessing, three tables, the network four times, eight checkpoints.
+        ("fixed step", 4 + 1 + 3 + 4 + 8, False),
+        ("fixed step", 4 + 1 + 3 + 4 + 8, True),
+        # The manifest three times, the preprocessing, two tables, the network and a checkpoint at each record.
+        ("equilibrium, ends early", 3 + 1 + 2 + 4 + 4, True),
+        ("equilibrium, batches", 3 + 1 + 2 + 5 + 5, True),
     ],
 )
 def test_a_run_killed_beside_any_write_ends_as_if_it_never_was(

@@ -1,0 +1,67 @@
+"""All weights of a network as one least-squares problem: what a joint step of stalks and weights solves.
+
+On the slopes of a forward pass, changes dw of all weights move the output of a sample by M dw, M = df / dw,
+and J = R^T M has a row a sample and column of R, R R^T the curvature at the output.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from sheafcli.core.curvature import cholesky
+from sheafcli.core.types import Array
+
+
+class LeastSquares(ABC):
+    """The least of |J dw - rho|^2 + mu |dw|^2 + decay |W + dW|^2, in which not all weights decay.
+
+    With D = mu + decay for those that do and mu for the others, and g = J^T rho - decay W, it is solved in
+    the smaller number of the unknowns P and the rows N:
+
+        (J^T J + D) dw = g,   or   (J D^-1 J^T + I) x = rho + J D^-1 decay W,  dw = D^-1 (J^T x - decay W).
+
+    `w` are the weights, `weighs` is 1 for those that decay and 0 for the others; `slope` is g. What has a
+    number a row is laid out as rho is, whatever its shape.
+    """
+
+    def __init__(self, w: Array, weighs: Array, rho: Array, decay: float):
+        self._rho, self._decay, self._weighs = rho, decay, weighs
+        self._gram: Array | None = None
+        self._pull = decay * weighs * w
+        self.slope: Array = self.transposed(rho) - self._pull
+
+    @abstractmethod
+    def transposed(self, u: Array) -> Array:
+        """Return J^T u."""
+
+    @abstractmethod
+    def times(self, dw: Array) -> Array:
+        """Return J dw."""
+
+    @abstractmethod
+    def largest(self) -> float:
+        """Return the largest entry on the diagonal of J^T J."""
+
+    @abstractmethod
+    def over_unknowns(self) -> Array:
+        """Return J^T J, of which only the upper triangle is read, in an array that may be written to."""
+
+    @abstractmethod
+    def over_rows(self, ratio: float) -> Array:
+        """Return mu J D^-1 J^T, with mu / D the ratio for weights that decay and 1 for the others."""
+
+    def solution(self, mu: float) -> Array | None:
+        """Return dw; None where rounding has made the matrix indefinite, or it is not finite."""
+        if self._rho.size >= len(self.slope):
+            if self._gram is None:
+                self._gram = self.over_unknowns()
+                self._gram.flat[:: len(self.slope) + 1] += self._decay * self._weighs
+            solved = cholesky(self._gram, mu)
+            return None if solved is None else solved(self.slope)
+        solved = cholesky(self.over_rows(mu / (mu + self._decay)), mu)
+        if solved is None:
+            return None
+        D = mu + self._decay * self._weighs
+        drift = self._pull / D
+        rhs = self._rho + self.times(drift) if self._decay else self._rho
+        return mu / D * self.transposed(solved(rhs.ravel()).reshape(rhs.shape)) - drift
