@@ -41,6 +41,7 @@ RESULTS = (
     "diffusion.csv",
     "crossings.csv",
     "diff.csv",
+    "diff.json",
     "report.html",
     *(
         f"figures/{name}.png"

@@ -19,6 +19,7 @@ from sheafcli.render.report.diagnosis import (
     sample_figure,
     short,
 )
+from sheafcli.render.report.difference import difference_figure
 from sheafcli.render.report.figure import Figure
 from sheafcli.render.report.graph import graph_figure
 from sheafcli.render.report.network import path_figure
@@ -89,7 +90,7 @@ class Section:
 
 def sections(contents: Contents) -> list[Section]:
     """Return all sections in the order of the page."""
-    makers: tuple[Callable[[Contents], Section], ...] = (
+    makers: tuple[Callable[[Contents], Section | None], ...] = (
         _summary,
         _findings,
         _network,
@@ -97,10 +98,12 @@ def sections(contents: Contents) -> list[Section]:
         _diagnosis,
         _neurons,
         _samples,
+        _difference,
         _spectrum,
         _configuration,
     )
-    return [make(contents) for make in makers]
+    made = [make(contents) for make in makers]
+    return [section for section in made if section is not None]
 
 
 def subtitle(contents: Contents) -> list[str]:
@@ -316,6 +319,30 @@ def _spectrum(contents: Contents) -> Section:
     summary = spectrum[columns].agg(["min", "median", "max"]).rename_axis("over_samples").reset_index()
     table = table_of(summary, ["over_samples", *columns], f"Over {len(spectrum):,} samples")
     return Section("spectrum", "Spectrum", figures=figures, tables=[table])
+
+
+def _difference(contents: Contents) -> Section | None:
+    """Return what the last `sheaf diff` found; a run that was never compared has no such section."""
+    rows = contents.table("diff")
+    if rows is None:
+        return None
+    rows = rows.assign(significant=rows["significant"] == "True")
+    told, lead = contents.diff, ""
+    if told:
+        lead = f"Compared with {told['other']}, rounding of {told['precision']}: {told['sentence']}."
+    shown = rows.assign(
+        vertex=rows["operation"],
+        local_rms=rows["mean_square"] ** 0.5,
+        largest_difference=rows["largest"],
+        size=rows["share"].abs(),
+    ).sort_values(["significant", "size"], ascending=False, kind="stable")
+    columns = (
+        *("vertex", "local_rms", "largest_difference", "times_rounding", "share", "reversed_share"),
+        *("kind_says", "segment"),
+    )
+    caption = f"Operations by their share ({min(ROWS, len(rows)):,} of {len(rows):,}), beyond rounding first"
+    table = table_of(shown.head(ROWS), columns, caption)
+    return Section("difference", "Another run", lead, figures=[difference_figure(rows)], tables=[table])
 
 
 def _configuration(contents: Contents) -> Section:
