@@ -111,11 +111,11 @@ class Experiment:
         cost = Cost.of(self.network, self.task.n_train)
         if cost.operations < MANY_OPERATIONS:
             return self.task.notes
+        seconds = cost.operations / OPERATIONS_A_SECOND
         slow = (
-            f"a step of implicit takes about {cost.operations:.1e} operations, some "
-            f"{cost.operations / OPERATIONS_A_SECOND:.2g} s, and {cost.bytes / 1e9:.2g} GB here, for {cost.unknowns:,} "
-            f"weights and {cost.rows:,} residuals; equilibrium and backprop with batch_size "
-            " are the better choice"
+            f"a step of implicit takes about {cost.operations:.1e} operations, some {seconds:.2g} s, and "
+            f"{cost.bytes / 1e9:.2g} GB here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; "
+            "equilibrium and backprop with batch_size are the better choice"
         )
         return (*self.task.notes, slow)
 
