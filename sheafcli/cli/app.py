@@ -31,7 +31,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 # The commands in the order of the help, each a module of this package with a function of its name.
 COMMANDS = (
     *("init", "validate", "train", "sweep", "diagnose", "diff", "record", "diffuse", "verify", "spectrum"),
-    *("runs", "compare", "report", "import", "export"),
+    *("infer", "runs", "compare", "report", "import", "export"),
 )
 
 
