@@ -18,9 +18,13 @@ from sheafcli.diagnostics.inference import MARGIN
 from sheafcli.errors import InputError
 from sheafcli.tasks import TaskData
 from sheafcli.tasks.cells import is_number
-from sheafcli.tasks.columns import BooleanColumn, CategoryColumn, DateColumn, QuantityColumn
+from sheafcli.tasks.columns import BooleanColumn, CategoryColumn, Cell, DateColumn, NumberColumn, QuantityColumn
 from sheafcli.tasks.preprocessing import Preprocessing
 from sheafcli.tasks.target_column import TargetColumn
+
+
+ROUNDING = 1e-9
+"""A whole number that was scaled and scaled back is as near to one."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,18 @@ def missed_by(network: AnyNetwork, task: TaskData, aim: Aim, logits: Array) -> A
         return np.asarray(off[:, aim.asked].max(axis=1))
     hard = Aim(network, aim.y, aim.asked, None, np.ones(logits.shape[1]), MARGIN)
     return hard.missed(logits)
+
+
+def decoded(preprocessing: Preprocessing, X: Array) -> dict[str, list[Cell]]:
+    """Return the cells that inputs stand for, by column, whole numbers without what rounding left of them."""
+    cells = preprocessing.decode(X)
+    for column in preprocessing.columns:
+        if isinstance(column, NumberColumn) and column.whole:
+            values = [(value, round(value)) for value in cells[column.name] if not isinstance(value, str)]
+            cells[column.name] = [
+                near if abs(value - near) <= ROUNDING * max(1.0, abs(value)) else value for value, near in values
+            ]
+    return cells
 
 
 def outputs_of(target: TargetColumn, output: Array) -> dict[str, list[float] | list[str]]:

@@ -22,6 +22,7 @@ from sheafcli.diagnostics.inference_terms import (
     check_complete,
     check_names,
     choices_of,
+    decoded,
     free_inputs,
     missed_by,
     outputs_of,
@@ -40,8 +41,8 @@ REACHED = 0.01
 class Answer:
     """What was inferred, in the table's terms.
 
-    `changes` has a row a cell that was free: row, column, was, inferred, change (in standard deviations of the
-    training part), std (the posterior one), at_bound, changed. Of categories there is neither.
+    `changes` has a row a cell that was free: row, column, was, inferred, change (in standard deviations of
+    the training part), std (the posterior one), at_bound, changed. Of categories there is neither.
     `rows` has a row a row: what was wanted, what the network gives at the answer, by how much it misses, in
     units of the target's spread, whether that reaches it, the distance in units of the prior, how many
     columns changed, and whether it is a minimum for certain. `cells` are whole rows of the table, filled in.
@@ -52,6 +53,7 @@ class Answer:
     cells: pd.DataFrame
     notes: tuple[str, ...]
     inferred: Inferred
+    is_change: bool
 
     @property
     def out_of_reach(self) -> str:
@@ -112,11 +114,11 @@ def infer_table(
             "settled": inferred.settled,
         }
     )
-    cells = pd.DataFrame({"row": rows.labels} | preprocessing.decode(inferred.X))
+    cells = pd.DataFrame({"row": rows.labels} | decoded(preprocessing, inferred.X))
     for name, values in outputs_of(target, inferred.output).items():
         cells[name] = values
     cells["missed"], cells["distance"] = missed, inferred.distance
-    return Answer(changes, table, cells, (*notes, *said), inferred)
+    return Answer(changes, table, cells, (*notes, *said), inferred, nearby)
 
 
 def _changes(
@@ -128,8 +130,8 @@ def _changes(
     prior: Gaussian,
 ) -> pd.DataFrame:
     """Return a row a cell that was free."""
-    was = preprocessing.decode(np.nan_to_num(before))
-    now = preprocessing.decode(inferred.X)
+    was = decoded(preprocessing, np.nan_to_num(before))
+    now = decoded(preprocessing, inferred.X)
     changes, spread = [], np.where(prior.spread > 0.0, prior.spread, 1.0)
     for at, column in enumerate(preprocessing.columns):
         place = preprocessing.places[column.name]

@@ -21,10 +21,10 @@ def inference_tables(answer: Answer, word: str) -> list[Table]:
     `word` is what the number of a row is called.
     """
     single = len(answer.rows) == 1
-    return [_cells(answer.changes, word, single=single), _certificates(answer.rows, word, single=single)]
+    return [_cells(answer.changes, word, single=single, is_change=answer.is_change), _certificates(answer.rows, word, single=single)]
 
 
-def _cells(changes: pd.DataFrame, word: str, *, single: bool) -> Table:
+def _cells(changes: pd.DataFrame, word: str, *, single: bool, is_change: bool) -> Table:
     shown = changes.head(MOST_CELLS)
     table = house_table("Inferred inputs", spare=("std",))
     texts: dict[str, list[str]] = {} if single else {word: shown["row"].astype(str).tolist()}
@@ -33,7 +33,7 @@ def _cells(changes: pd.DataFrame, word: str, *, single: bool) -> Table:
     if known.any():
         texts["was"] = [_cell(cell) for cell in shown["was"]]
     texts["inferred"] = [_cell(cell) for cell in shown["inferred"]]
-    if shown["change"].notna().any():
+    if is_change:
         steps = zip(shown["change"], shown["changed"], strict=True)
         texts["change"] = [f"{step:+.2f} sd" if moved and pd.notna(step) else "" for step, moved in steps]
     elif shown["std"].notna().any():

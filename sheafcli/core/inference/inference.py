@@ -49,8 +49,8 @@ BOUND_ROUNDS = 12
 class Inferred:
     """Inputs with their free coordinates filled in, one row a sample, and what certifies them.
 
-    `deviation` is the posterior standard deviation, 0 for what is known, for levels of a category, and for what
-    is held by a bound.
+    `deviation` is the posterior standard deviation, 0 for what is known, for levels of a category, and for
+    what is held by a bound.
     `output` is what the network itself gives at X, `logits` before phi. `missed` is by how much hard targets
     and pins are missed there, in units of their scale, summed; 0 for those that pull. `distance` is that of X
     from the prior's mean in units of the prior. `bound` says which coordinates lie at a bound. `settled` says
