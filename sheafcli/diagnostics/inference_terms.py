@@ -18,10 +18,16 @@ from sheafcli.diagnostics.inference import MARGIN
 from sheafcli.errors import InputError
 from sheafcli.tasks import TaskData
 from sheafcli.tasks.cells import is_number
-from sheafcli.tasks.columns import BooleanColumn, CategoryColumn, Cell, DateColumn, NumberColumn, QuantityColumn
+from sheafcli.tasks.columns import (
+    BooleanColumn,
+    CategoryColumn,
+    Cell,
+    DateColumn,
+    NumberColumn,
+    QuantityColumn,
+)
 from sheafcli.tasks.preprocessing import Preprocessing
 from sheafcli.tasks.target_column import TargetColumn
-
 
 ROUNDING = 1e-9
 """A whole number that was scaled and scaled back is as near to one."""
@@ -285,11 +291,14 @@ def decoded(preprocessing: Preprocessing, X: Array) -> dict[str, list[Cell]]:
     cells = preprocessing.decode(X)
     for column in preprocessing.columns:
         if isinstance(column, NumberColumn) and column.whole:
-            values = [(value, round(value)) for value in cells[column.name] if not isinstance(value, str)]
-            cells[column.name] = [
-                near if abs(value - near) <= ROUNDING * max(1.0, abs(value)) else value for value, near in values
-            ]
+            cells[column.name] = [_without_rounding(cell) for cell in cells[column.name]]
     return cells
+
+
+def _without_rounding(cell: Cell) -> Cell:
+    if isinstance(cell, str):
+        return cell
+    return round(cell) if abs(cell - round(cell)) <= ROUNDING * max(1.0, abs(cell)) else cell
 
 
 def outputs_of(target: TargetColumn, output: Array) -> dict[str, list[float] | list[str]]:

@@ -21,7 +21,8 @@ def inference_tables(answer: Answer, word: str) -> list[Table]:
     `word` is what the number of a row is called.
     """
     single = len(answer.rows) == 1
-    return [_cells(answer.changes, word, single=single, is_change=answer.is_change), _certificates(answer.rows, word, single=single)]
+    cells = _cells(answer.changes, word, single=single, is_change=answer.is_change)
+    return [cells, _certificates(answer.rows, word, single=single)]
 
 
 def _cells(changes: pd.DataFrame, word: str, *, single: bool, is_change: bool) -> Table:
