@@ -47,7 +47,12 @@ def infer(
     ] = None,
     row: Annotated[
         int | None,
-        typer.Option("--row", metavar="N", min=0, help="Only this row, by its number in the data."),
+        typer.Option(
+            "--row",
+            metavar="N",
+            min=0,
+            help="Only this row: the line of the CSV file that it starts on, or its number in an array.",
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -136,7 +141,7 @@ def _rows(studied: Subject, wish: Wish, data: str | None, row: int | None, limit
             raise InputError("--sparse changes a row: choose one by --row, or rows by --data")
         return Rows.nothing(preprocessing, studied.network.n_outputs)
     if data is None or data in PARTS:
-        return rows_of_task(studied.task, data or "test", row, limit)
+        return rows_of_task(studied.task, data, row, limit)
     return rows_of_file(Path(data), preprocessing, row, limit)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,24 +11,42 @@ from numpy.typing import NDArray
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.inference_terms import Rows
 from sheafcli.errors import InputError
-from sheafcli.interop.npz import read_npz
+from sheafcli.interop.npz import open_bounded, read_npz
 from sheafcli.tasks import TaskData
+from sheafcli.tasks.cells import with_point
+from sheafcli.tasks.csv_file import MAX_BYTES
+from sheafcli.tasks.csv_rows import Written, csv_rows
 from sheafcli.tasks.preprocessing import Preprocessing
 
 PARTS = ("test", "train")
 
 
-def rows_of_task(task: TaskData, part: str, row: int | None, limit: int | None) -> Rows:
-    """Return rows of a run's own data: a part of it, or the one row of a number."""
-    X, y = (task.X_test, task.y_test) if part == "test" else (task.X_train, task.y_train)
-    labels = range(len(X))
-    chosen = list(labels)[:limit]
-    if row is not None:
-        if row not in labels:
-            raise InputError(f"--row {row}: the {part} part has rows 0 to {len(X) - 1}")
-        chosen = [row]
-    missing = np.zeros((len(chosen), len(task.preprocessing.columns)), dtype=bool)
-    return Rows(X[chosen], y[chosen], tuple(chosen), missing)
+def rows_of_task(task: TaskData, part: str | None, row: int | None, limit: int | None) -> Rows:
+    """Return rows of a run's own data: a part of it, the test part by default, or the one row of a number.
+
+    Numbers are those of the user's own data: see `sheafcli.tasks.data.Rows`.
+    """
+    parts = {
+        "test": (task.rows.test, task.X_test, task.y_test),
+        "train": (task.rows.train, task.X_train, task.y_train),
+    }
+    if task.X_validation is not None and task.y_validation is not None:
+        parts["validation"] = (task.rows.validation, task.X_validation, task.y_validation)
+    if row is None:
+        labels, X, y = parts[part or "test"]
+        labels, X, y = labels[:limit], X[:limit], y[:limit]
+    else:
+        # Where each part is counted from 0, several may have a number: that of the test part is meant.
+        holding = [held for name, held in parts.items() if part in (None, name) and (held[0] == row).any()]
+        if not holding:
+            numbers = np.concatenate([held[0] for held in parts.values()])
+            raise InputError(
+                f"--row {row}: no {task.rows.word} in {f'the {part} part' if part else 'the data'} has that "
+                f"number; the data has {numbers.min()} to {numbers.max()}"
+            )
+        labels, X, y = (array[holding[0][0] == row] for array in holding[0])
+    missing = np.zeros((len(X), len(task.preprocessing.columns)), dtype=bool)
+    return Rows(X, y, tuple(labels.tolist()), missing, word=task.rows.word)
 
 
 def rows_of_file(path: Path, preprocessing: Preprocessing, row: int | None, limit: int | None) -> Rows:
@@ -58,10 +75,11 @@ def rows_of_file(path: Path, preprocessing: Preprocessing, row: int | None, limi
     if row is not None:
         if row not in labels:
             raise InputError(
-                f"--row {row}: no row starts there; rows are {labels[0]} to {labels[-1]}", path=path
+                f"--row {row}: no row starts there; they are {labels[0]} to {labels[-1]}", path=path
             )
         chosen = [labels.index(row)]
-    return Rows(X[chosen], y[chosen], tuple(labels[i] for i in chosen), missing[chosen])
+    word = "row" if path.suffix == ".npz" else "line"
+    return Rows(X[chosen], y[chosen], tuple(labels[i] for i in chosen), missing[chosen], word=word)
 
 
 def _width(preprocessing: Preprocessing) -> int:
@@ -86,17 +104,19 @@ def _arrays(path: Path, preprocessing: Preprocessing) -> tuple[Array, Array, lis
 
 def _cells(path: Path) -> tuple[dict[str, list[str]], list[int]]:
     """Return the cells of a CSV file by column, and the lines that its rows start on."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        names = next(reader)
+    with open_bounded(path, MAX_BYTES) as file:
+        table = csv_rows(file, path, Written(), by_name=True, at_least=2)
         lines, rows = list[int](), list[list[str]]()
-        line = reader.line_num + 1
-        for cells in reader:
-            if cells:
-                lines.append(line)
-                rows.append([cell.strip() for cell in cells])
-            line = reader.line_num + 1
-    return {name: [row[at] for row in rows] for at, name in enumerate(names)}, lines
+        for line, cells in table.rows:
+            if len(cells) != len(table.names):
+                raise InputError(
+                    f"this row has {len(cells)} cells and the header has {len(table.names)}",
+                    path=path,
+                    line=line,
+                )
+            lines.append(line)
+            rows.append([with_point(cell) for cell in cells] if table.separators.decimal_comma else cells)
+    return {name: [row[at] for row in rows] for at, name in enumerate(table.names)}, lines
 
 
 def _check_cells(

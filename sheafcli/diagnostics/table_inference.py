@@ -54,6 +54,7 @@ class Answer:
     notes: tuple[str, ...]
     inferred: Inferred
     is_change: bool
+    is_quantity: bool
 
     @property
     def out_of_reach(self) -> str:
@@ -79,7 +80,10 @@ def infer_table(
     X, free, notes = free_inputs(preprocessing, rows, wish)
     low, high = bounds_of(preprocessing, task, X, free, wish)
     choices, told = choices_of(preprocessing, task, X)
-    aim, wanted, said = aim_of(network, task, rows, wish)
+    try:
+        aim, wanted, said = aim_of(network, task, rows, wish)
+    except ValueError as error:  # a pin that does not fit
+        raise InputError(f"--pin: {error}") from error
     prior = Gaussian.of(task.X_train)
     nearby = wish.target is not None and not rows.is_design
     check_complete(preprocessing, X, free, rows, nearby=nearby)
@@ -118,7 +122,7 @@ def infer_table(
     for name, values in outputs_of(target, inferred.output).items():
         cells[name] = values
     cells["missed"], cells["distance"] = missed, inferred.distance
-    return Answer(changes, table, cells, (*notes, *said), inferred, nearby)
+    return Answer(changes, table, cells, (*notes, *said), inferred, nearby, target.output == "identity")
 
 
 def _changes(

@@ -22,7 +22,7 @@ def inference_tables(answer: Answer, word: str) -> list[Table]:
     """
     single = len(answer.rows) == 1
     cells = _cells(answer.changes, word, single=single, is_change=answer.is_change)
-    return [cells, _certificates(answer.rows, word, single=single)]
+    return [cells, _certificates(answer.rows, word, single=single, is_quantity=answer.is_quantity)]
 
 
 def _cells(changes: pd.DataFrame, word: str, *, single: bool, is_change: bool) -> Table:
@@ -55,14 +55,14 @@ def _cell(cell: object) -> str:
     return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
 
 
-def _certificates(rows: pd.DataFrame, word: str, *, single: bool) -> Table:
+def _certificates(rows: pd.DataFrame, word: str, *, single: bool, is_quantity: bool) -> Table:
     shown = rows.head(MOST_ROWS)
     table = house_table("What the network gives there", spare=("distance", "changed"))
     texts: dict[str, Sequence[str]] = {} if single else {word: shown["row"].astype(str).tolist()}
     if shown["wanted"].ne("").any():
         texts["wanted"] = shown["wanted"].tolist()
     texts["gives"] = shown["gives"].tolist()
-    if shown["missed"].notna().any():
+    if is_quantity and shown["missed"].notna().any():
         texts["missed"] = [f"{share:.2%}" for share in shown["missed"]]
     texts["distance"] = [f"{distance:.3g}" for distance in shown["distance"]]
     texts["changed"] = shown["changed"].astype(str).tolist()
