@@ -20,6 +20,7 @@ STATUS_KINDS = {
     "finished": "good",
     "imported": "good",
     "running": "going",
+    "stopped": "going",
     "interrupted": "going",
     "diverged": "bad",
     "failed": "bad",
