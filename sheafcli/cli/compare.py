@@ -13,10 +13,11 @@ from sheafcli.records.comparison import compare as compare_runs
 from sheafcli.records.sweep import SweepRecord, is_sweep
 from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables
 from sheafcli.render.console import remark, say, stdout
+from sheafcli.render.formats import Format
 from sheafcli.render.style import save_figure
 from sheafcli.render.sweep import best_words, sweep_table
 from sheafcli.render.sweep_figure import sweep_figure
-from sheafcli.render.tables import Format, show_frame
+from sheafcli.render.tables import show_frame
 
 
 def compare(

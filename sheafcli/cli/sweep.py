@@ -13,7 +13,6 @@ from sheafcli.config import SweepRun, load_sweep
 from sheafcli.errors import InputError
 from sheafcli.records.sweep import PLANNED, SweepRecord
 from sheafcli.render.console import print_error, print_notes, say, stdout
-from sheafcli.render.formats import Format
 from sheafcli.render.style import save_figure
 from sheafcli.render.sweep import best_words, sweep_table
 from sheafcli.render.sweep_figure import sweep_figure
