@@ -27,6 +27,7 @@ from dataclasses import replace
 import diff
 import numpy as np
 import pandas as pd
+from diff_networks import Draw
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -48,7 +49,7 @@ Array = NDArray[np.float64]
 
 def mlp(rng: np.random.Generator) -> Graph:
     """Return an MLP with batch normalisation."""
-    draw, width = diff.Draw(rng), int(rng.integers(32, 65))
+    draw, width = Draw(rng), int(rng.integers(32, 65))
     path: dict[str, Operation] = {}
     for i in range(1, 4):
         path |= {f"fc{i}": draw.dense(width, width), f"norm{i}": draw.norm(width), f"relu{i}": ReLU()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Literal
@@ -88,7 +89,7 @@ def diff(
     """Show which operations differ in another run of a network.
 
     Each operation is given the other run's own inputs, so that what went wrong before it does not count.
-    Writes diff.csv and figures/diff.png into the run directory, where that can be written.
+    Writes diff.csv, diff.json and figures/diff.png into the run directory, where that can be written.
     """
     directory = RunDirectory.existing(run)
     network = directory.network()
@@ -106,25 +107,32 @@ def diff(
             advance("what to keep")
             advice = advise(network, there.X, found, budget, there.network)
         advance("picture")
-        unwritten = attempt(lambda: _write(directory, found, f"{directory.path.name} and {other.name}"))
+        told = _told(found, advice, run, other)
+        unwritten = attempt(lambda: _write(directory, found, told))
     if format_ == "csv":
         show_frame(found.operations, "csv")
     elif format_ == "json":
-        write_out(json.dumps(_told(found, advice, run, other), indent=2, allow_nan=False) + "\n")
+        write_out(_written(told))
     else:
         _print(found, advice)
         if unwritten is None:
-            say(f"\nWritten into {directory.path}: diff.csv, figures/diff.png")
+            say(f"\nWritten into {directory.path}: diff.csv, diff.json, figures/diff.png")
     if unwritten is not None:
         tell_unwritten(unwritten)
     if fail_on and not found.significant.empty:
         raise typer.Exit(FAILED_ON)
 
 
-def _write(directory: RunDirectory, found: Comparison, title: str) -> None:
+def _write(directory: RunDirectory, found: Comparison, told: Mapping[str, object]) -> None:
     write_text(directory / "diff.csv", found.operations.to_csv(index=False))
+    write_text(directory / "diff.json", _written(told))
+    title = f"{directory.path.name} and {Path(str(told['other'])).name}"
     directory.make_figures()
     save_figure(difference_figure(found, title), directory.figures / "diff.png")
+
+
+def _written(told: Mapping[str, object]) -> str:
+    return json.dumps(told, indent=2, allow_nan=False) + "\n"
 
 
 def _told(found: Comparison, advice: Advice | None, run: Path, other: Path) -> dict[str, object]:

@@ -20,7 +20,8 @@ be rounded to steps h_W and h_x; by Hoeffding's inequality that gives
     c_v = w sqrt(m + 4) s_v + min(h_W |x|_2, h_W |x|_1 / lambda) / 2 + h_x |W|_2 / 2,     e_v = h / 2.
 
 The steps of values are those on which they lie. h_W = max |W| / 127 is that of one scale for all of a layer's
-weights, h_x is for inputs that do not lie on steps. The factors of a normalisation may be on steps, too.
+weights, h_x is for inputs that do not lie on steps. A normalisation's
+factors may be on steps, too, and its offsets on the product of these and those of its input.
 
 *Sums.* Of many entries n, sum d_n r_n stays below lambda (sum |d_n| c_n + (sum over levels l of
 (sum of |d_n| e_n where x_n = l)^2)^(1/2)): what is rounded to one and the same number may err to one side,
@@ -239,7 +240,8 @@ class Rounding:
         if isinstance(operation, BatchNormalization):
             factor = np.full_like(operation.factor, np.max(np.abs(operation.factor)) / (LEVELS - 2))
             changed = replace(operation, factor=factor, offset=np.zeros_like(operation.offset))
-            c += np.abs(changed.forward(*step.parents)) / self.factor
+            offset = (step_of(step.parents[0]) or 0.0) * factor[0]
+            c += (np.abs(changed.forward(*step.parents)) + offset) / self.factor
         if not is_recorded and not self._is_fused(step.vertex):
             c += np.ptp(step.value) / (2 * (LEVELS - 1))
         return c

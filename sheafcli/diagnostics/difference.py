@@ -49,10 +49,13 @@ class Comparison:
 
     @property
     def leading(self) -> pd.DataFrame:
-        """All rows: those beyond rounding by their shares, then the others by how near they come to it."""
-        order = self.operations.assign(
-            size=self.operations["share"].abs().round(3) * self.operations["significant"]
-        )
+        """All rows by their shares, those beyond rounding first; then by how near they come to it.
+
+        Of an output difference that is no more than rounding in single precision, shares of the others say
+        nothing.
+        """
+        counts = self.operations["significant"] | (self.relative > VISIBLE)
+        order = self.operations.assign(size=self.operations["share"].abs().round(3) * counts)
         by = ["significant", "size", "times_rounding"]
         return order.sort_values(by, ascending=False, kind="stable").drop(columns="size")
 

@@ -46,9 +46,11 @@ def at_shared_ends(graph: Graph, X: Array, recorded: Values, others: Values) -> 
     values, moved = dict(recorded), {}
     for step in forward(graph, X, held):
         vertex, own = step.vertex, step.value
-        # What does not fit is left where it is, for an error that says so.
+        # What does not fit or is no number is left where it is, for an error that says so.
         if vertex.name not in values or values[vertex.name].size != own.size:
             continue
+        if not np.isfinite(values[vertex.name]).all():
+            break
         array = np.asarray(values[vertex.name], dtype=np.float64).reshape(own.shape)
         best, distance = vertex, float(np.sum((own - array) ** 2))
         for behind, value in _fused(graph, vertex, own, values):

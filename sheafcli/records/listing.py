@@ -21,7 +21,7 @@ from sheafcli.errors import InputError
 from sheafcli.runs import RunDirectory
 from sheafcli.tasks import TASKS
 
-Status: TypeAlias = Literal["running", "finished", "diverged", "interrupted", "failed", "imported"]
+Status: TypeAlias = Literal["running", "finished", "stopped", "diverged", "interrupted", "failed", "imported"]
 Row: TypeAlias = dict[str, Any]
 
 FIGURES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")

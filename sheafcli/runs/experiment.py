@@ -42,7 +42,7 @@ DROPOUT = (
     "training.weight_decay is another way to keep weights small"
 )
 # An implicit step of more operations takes seconds; thousands of steps of a descent take no longer.
-MANY_OPERATIONS = 1e11
+MANY_OPERATIONS, OPERATIONS_A_SECOND = 1e10, 1e10
 
 
 class _Unfit(InputError):
@@ -111,10 +111,11 @@ class Experiment:
         cost = Cost.of(self.network, self.task.n_train)
         if cost.operations < MANY_OPERATIONS:
             return self.task.notes
+        seconds = cost.operations / OPERATIONS_A_SECOND
         slow = (
-            f"a step of implicit takes about {cost.operations:.1e} operations and {cost.bytes / 1e9:.2g} GB "
-            f"here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; equilibrium and backprop with "
-            "batch_size are the better choice"
+            f"a step of implicit takes about {cost.operations:.1e} operations, some {seconds:.2g} s, and "
+            f"{cost.bytes / 1e9:.2g} GB here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; "
+            "equilibrium and backprop with batch_size are the better choice"
         )
         return (*self.task.notes, slow)
 

@@ -120,8 +120,8 @@ def _default_output(y_train: Array, y_test: Array) -> OutputName:
     encoding = encoding_of(y_train)
     if encoding not in ("identity", encoding_of(y_test)):
         raise ValueError(
-            f"y_train is encoded for output {encoding} and y_test is not; "
-            "correct y_test, or set output: identity if this is a regression"
+            f"y_train is encoded for output {encoding} and y_test is not; correct y_test, or set output: "
+            "identity if this is a regression"
         )
     return encoding
 

@@ -39,8 +39,8 @@ def linearised(network, X, y, decay=0.0, softness=0.0, give=None):
     here = forward(parameters.H, inputs_of(X), [softness] * network.depth)
     T, rho = Envelope(network.output, y, give).root(here.f)
     M = sensitivities(parameters.W, here.slopes, np.ascontiguousarray(T.transpose(2, 1, 0)))
-    weighs = ChainModel(network, X).weighs
-    return parameters, ChainLeastSquares(parameters.flat, weighs, here.a, M, rho.T.copy(), decay), T, rho
+    decays = decay * ChainModel(network, X).weighs
+    return parameters, ChainLeastSquares(parameters.flat, here.a, M, rho.T.copy(), decays), T, rho
 
 
 def outputs_of(flat, network, X, eps):

@@ -606,10 +606,10 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("kind", "writes", "written"),
     [
-        # The manifest four times, the preprocessing, three tables, the network four times, eight checkpoints.
+        # The manifest four times, the preprocessing, three tables, four networks, eight checkpoints.
         ("fixed step", 4 + 1 + 3 + 4 + 8, False),
         ("fixed step", 4 + 1 + 3 + 4 + 8, True),
-        # The manifest three times, the preprocessing, two tables, the network and a checkpoint at each record.
+        # The manifest three times, preprocessing, two tables, network and checkpoint at each record.
         ("equilibrium, ends early", 3 + 1 + 2 + 4 + 4, True),
         ("equilibrium, batches", 3 + 1 + 2 + 5 + 5, True),
     ],

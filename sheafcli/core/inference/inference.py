@@ -16,7 +16,7 @@ posterior covariance. Whatever the energy, the certificate is the network's own 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,7 +49,8 @@ BOUND_ROUNDS = 12
 class Inferred:
     """Inputs with their free coordinates filled in, one row a sample, and what certifies them.
 
-    `deviation` is the posterior standard deviation, 0 for what is known, chosen, or held by a bound.
+    `deviation` is the posterior standard deviation, 0 for what is known, for levels of a category, and for
+    what is held by a bound.
     `output` is what the network itself gives at X, `logits` before phi. `missed` is by how much hard targets
     and pins are missed there, in units of their scale, summed; 0 for those that pull. `distance` is that of X
     from the prior's mean in units of the prior. `bound` says which coordinates lie at a bound. `settled` says
@@ -99,15 +100,21 @@ class _Answer:
         return self.energy < other.energy - 1e-9 * (1.0 + abs(other.energy))
 
 
-def infer_inputs(question: Question, X: Array, free: NDArray[np.bool_]) -> Inferred:
+def infer_inputs(
+    question: Question,
+    X: Array,
+    free: NDArray[np.bool_],
+    advance: Callable[[int], object] = lambda _: None,
+) -> Inferred:
     """Answer a question for samples X, samples x coordinates, of which those in the mask `free` are free.
 
     The aim has the targets of the samples. Known coordinates are taken from X; with `nearby` the prior is
     around each sample itself, so that the answer is the least change of it, else around the training mean,
-    conditional on what is known.
+    conditional on what is known. `advance` is called before each sample.
     """
     answers = []
     for i in range(len(X)):
+        advance(i)
         answers.append(_row(replace(question, aim=question.aim.take(np.array([i]))), X[i], free[i]))
     found = np.stack([answer.x for answer in answers])
     network = question.aim.network
@@ -119,7 +126,7 @@ def infer_inputs(question: Question, X: Array, free: NDArray[np.bool_]) -> Infer
     for i, answer in enumerate(answers):
         _, root = answer.conditional
         left = covariance_root(question.aim.take(np.array([i])), question.kappa, found[i], root, bound[i])
-        deviation[i] = np.sqrt(np.sum(left * left, axis=1))
+        deviation[i] = np.where(bound[i], 0.0, np.sqrt(np.sum(left * left, axis=1)))
     return Inferred(
         X=found,
         deviation=deviation,
@@ -215,10 +222,15 @@ def _choose(
                     best = trial if trial.beats(best) else best
             if best is before:
                 break
-    if len(coarse) == len(choices):
-        return best
-    held, x = _nearest_options(question, known, best.x, choices)
-    return _solve(question, around, held, x, best.x)
+    if len(coarse) < len(choices):
+        held, x = _nearest_options(question, known, best.x, choices)
+        best = _solve(question, around, held, x, best.x)
+    # Whole numbers are as uncertain as if they were none: only levels are held for a deviation.
+    held = known.copy()
+    for choice in choices:
+        held[list(choice.columns)] |= np.isinf(choice.step)
+    given = around.given(held, best.x[None])
+    return replace(best, conditional=(given.mean, given.root))
 
 
 def _nearest_options(

@@ -126,7 +126,7 @@ class Model(Protocol):
     def forward(self, softness: Sequence[float] = ()) -> Any:
         """Pass the samples on (`Passed`); soft are the activations with kinks, one number each, if any."""
 
-    def problem(self, here: Any, T: Array, rho: Array, decay: float) -> LeastSquares:
+    def problem(self, here: Any, T: Array, rho: Array, decay: Array) -> LeastSquares:
         """Return the problem of the rows T df, T samples x columns x n_{k+1}; rho is samples x columns."""
 
     def resistance(self, here: Any) -> Array:
@@ -155,7 +155,8 @@ class ImplicitSession:
         )
         self._output = network.output
         # The penalty in units of the summed potential, as the energy is.
-        self._decay = method.weight_decay * len(X) / network.output.loss_scale(network.n_outputs)
+        summed = len(X) / network.output.loss_scale(network.n_outputs)
+        self._decay = method.weight_decay * summed * self._model.weighs
         self._best = self._model.flat.copy()
         self._least = np.inf
         # The forward pass with the kinks as they are, where it is at hand.
@@ -291,9 +292,7 @@ class ImplicitSession:
             self._stopped |= value == 0.0
 
     def _penalty(self) -> float:
-        if self._decay == 0.0:
-            return 0.0
-        return 0.5 * self._decay * float(np.sum(self._model.weighs * self._model.flat**2))
+        return 0.5 * float(np.sum(self._decay * self._model.flat**2))
 
     @contextmanager
     def _at_best(self) -> Iterator[Model]:

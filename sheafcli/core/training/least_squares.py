@@ -13,21 +13,21 @@ from sheafcli.core.types import Array
 
 
 class LeastSquares(ABC):
-    """The least of |J dw - rho|^2 + mu |dw|^2 + decay |W + dW|^2, in which not all weights decay.
+    """The least of |J dw - rho|^2 + mu |dw|^2 + (w + dw)^T diag(decay) (w + dw).
 
-    With D = mu + decay for those that do and mu for the others, and g = J^T rho - decay W, it is solved in
-    the smaller number of the unknowns P and the rows N:
+    With D = mu + decay and g = J^T rho - decay w, it is solved in the smaller number of the unknowns P and
+    the rows N:
 
-        (J^T J + D) dw = g,   or   (J D^-1 J^T + I) x = rho + J D^-1 decay W,  dw = D^-1 (J^T x - decay W).
+        (J^T J + D) dw = g,   or   (J D^-1 J^T + I) x = rho + J D^-1 decay w,  dw = D^-1 (J^T x - decay w).
 
-    `w` are the weights, `weighs` is 1 for those that decay and 0 for the others; `slope` is g. What has a
-    number a row is laid out as rho is, whatever its shape.
+    `decay` has a number for every entry of w: one for all weights of a layer, 0 for what is no weight.
+    `slope` is g. What has a number a row is laid out as rho is, whatever its shape.
     """
 
-    def __init__(self, w: Array, weighs: Array, rho: Array, decay: float):
-        self._rho, self._decay, self._weighs = rho, decay, weighs
+    def __init__(self, w: Array, rho: Array, decay: Array):
+        self._rho, self._decay = rho, decay
         self._gram: Array | None = None
-        self._pull = decay * weighs * w
+        self._pull = decay * w
         self.slope: Array = self.transposed(rho) - self._pull
 
     @abstractmethod
@@ -47,21 +47,21 @@ class LeastSquares(ABC):
         """Return J^T J, of which only the upper triangle is read, in an array that may be written to."""
 
     @abstractmethod
-    def over_rows(self, ratio: float) -> Array:
-        """Return mu J D^-1 J^T, with mu / D the ratio for weights that decay and 1 for the others."""
+    def over_rows(self, ratio: Array) -> Array:
+        """Return J diag(ratio) J^T, ratio as `decay`, but 1 for what is no weight."""
 
     def solution(self, mu: float) -> Array | None:
         """Return dw; None where rounding has made the matrix indefinite, or it is not finite."""
         if self._rho.size >= len(self.slope):
             if self._gram is None:
                 self._gram = self.over_unknowns()
-                self._gram.flat[:: len(self.slope) + 1] += self._decay * self._weighs
+                self._gram.flat[:: len(self.slope) + 1] += self._decay
             solved = cholesky(self._gram, mu)
             return None if solved is None else solved(self.slope)
         solved = cholesky(self.over_rows(mu / (mu + self._decay)), mu)
         if solved is None:
             return None
-        D = mu + self._decay * self._weighs
+        D = mu + self._decay
         drift = self._pull / D
-        rhs = self._rho + self.times(drift) if self._decay else self._rho
+        rhs = self._rho + self.times(drift) if self._decay.any() else self._rho
         return mu / D * self.transposed(solved(rhs.ravel()).reshape(rhs.shape)) - drift
