@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.difference import diff
     from sheafcli.diagnostics.discord import discord_table as discord
+    from sheafcli.diagnostics.prediction import predict
     from sheafcli.interop.recording import record
     from sheafcli.runs.loading import from_torch, load
 
@@ -59,6 +60,7 @@ __all__ = [
     "extend",
     "from_torch",
     "load",
+    "predict",
     "record",
     "train",
 ]
@@ -82,6 +84,7 @@ _PLACES = {
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
     "diagnostics.difference": ("diff",),
+    "diagnostics.prediction": ("predict",),
     "interop.recording": ("record",),
     "runs.loading": ("from_torch", "load"),
 }

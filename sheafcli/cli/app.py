@@ -30,7 +30,19 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 # The commands in the order of the help, each a module of this package with a function of its name.
 COMMANDS = (
-    *("init", "validate", "train", "sweep", "diagnose", "diff", "record", "diffuse", "verify", "spectrum"),
+    *(
+        "init",
+        "validate",
+        "train",
+        "sweep",
+        "predict",
+        "diagnose",
+        "diff",
+        "record",
+        "diffuse",
+        "verify",
+        "spectrum",
+    ),
     *("runs", "compare", "report", "import", "export"),
 )
 

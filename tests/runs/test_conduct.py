@@ -596,7 +596,8 @@ def test_the_network_of_the_least_validation_loss_is_kept(prepare_kind, begin, p
 def test_patience_needs_a_validation_part(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(
-        "task: {kind: circular}\nnetwork: {hidden: [3]}\ntraining:\n  method: backprop\n  stop_when: {patience: 3}\n"
+        "task: {kind: circular}\nnetwork: {hidden: [3]}\ntraining:\n  method: backprop\n  stop_when: "
+        "{patience: 3}\n"
     )
     words = r":5: training.stop_when.patience: given 3; there is no validation part"
     with pytest.raises(InputError, match=words):
