@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.difference import diff
     from sheafcli.diagnostics.discord import discord_table as discord
+    from sheafcli.diagnostics.prediction import predict
     from sheafcli.interop.recording import record
     from sheafcli.runs.loading import from_torch, load
 
@@ -72,6 +73,7 @@ __all__ = [
     "from_torch",
     "load",
     "plot",
+    "predict",
     "record",
     "save",
     "train",
@@ -99,6 +101,7 @@ _PLACES = {
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
     "diagnostics.difference": ("diff",),
+    "diagnostics.prediction": ("predict",),
     "interop.recording": ("record",),
     "runs.loading": ("from_torch", "load"),
 }
