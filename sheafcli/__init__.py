@@ -24,6 +24,7 @@ from sheafcli.threads import one_thread
 if TYPE_CHECKING:
     from sheafcli.api.diagnosing import Diagnosis, diagnose
     from sheafcli.api.drawing import plot
+    from sheafcli.api.monitoring import Monitor, monitor
     from sheafcli.api.saving import save
     from sheafcli.api.training import Fit, train
     from sheafcli.core.chain.cochain import Cochain
@@ -60,6 +61,7 @@ __all__ = [
     "Heat",
     "Implicit",
     "Momentum",
+    "Monitor",
     "Network",
     "NeuralSheaf",
     "Pin",
@@ -72,6 +74,7 @@ __all__ = [
     "extend",
     "from_torch",
     "load",
+    "monitor",
     "plot",
     "predict",
     "record",
@@ -83,6 +86,7 @@ __all__ = [
 _PLACES = {
     "api.diagnosing": ("Diagnosis", "diagnose"),
     "api.drawing": ("plot",),
+    "api.monitoring": ("Monitor", "monitor"),
     "api.saving": ("save",),
     "api.training": ("Fit", "train"),
     "core.chain.cochain": ("Cochain",),
