@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,7 @@ from sheafcli.tasks import TaskData
 from sheafcli.tasks.columns import QuantityColumn
 from sheafcli.tasks.preprocessing import Preprocessing
 
+MOST_NAMED = 8
 REACHED = 0.01
 """A target is reached where no more of its spread in the training part is missed."""
 
@@ -93,7 +94,8 @@ def infer_table(
         if free[:, preprocessing.places[column.name]].any()
         and not (prior.spread[preprocessing.places[column.name]] > 0.0).any()
     ]
-    notes += [f"{name} is the same throughout the training part: it stays" for name in still]
+    if still:
+        notes.append(f"the same throughout the training part, so that it stays: {_listed(still)}")
     filled = np.where(np.isnan(X), prior.mean, X)
     question = Question(aim, prior, low, high, choices, wish.kappa, nearby, wish.sparse, wish.seed)
     try:
@@ -102,7 +104,7 @@ def infer_table(
         raise InputError(str(error)) from error
     kept = [name for name in told if free[:, preprocessing.places[name]].any()]
     if kept:
-        notes.append(f"kept to whole numbers, as in the training part: {', '.join(kept)}")
+        notes.append(f"kept to whole numbers, as in the training part: {_listed(kept)}")
     missed = missed_by(network, task, aim, inferred.logits)
     changes = _changes(preprocessing, rows, filled if nearby else X, free, inferred, prior)
     target = preprocessing.target
@@ -123,6 +125,11 @@ def infer_table(
         cells[name] = values
     cells["missed"], cells["distance"] = missed, inferred.distance
     return Answer(changes, table, cells, (*notes, *said), inferred, nearby, target.output == "identity")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _changes(
