@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sheafcli.core.inference.aim import Aim
 from sheafcli.core.inference.gaussian import Gaussian
 from sheafcli.core.inference.inference import Inferred, Question, infer_inputs
 from sheafcli.core.network import AnyNetwork
@@ -85,8 +86,8 @@ def infer_table(
         aim, wanted, said = aim_of(network, task, rows, wish)
     except ValueError as error:  # a pin that does not fit
         raise InputError(f"--pin: {error}") from error
-    prior = Gaussian.of(task.X_train)
     nearby = wish.target is not None and not rows.is_design
+    prior, centre = (Gaussian.of(task.X_train), None) if nearby else _prior(task, aim)
     check_complete(preprocessing, X, free, rows, nearby=nearby)
     still = [
         column.name
@@ -96,8 +97,9 @@ def infer_table(
     ]
     if still:
         notes.append(f"the same throughout the training part, so that it stays: {_listed(still)}")
-    filled = np.where(np.isnan(X), prior.mean, X)
-    question = Question(aim, prior, low, high, choices, wish.kappa, nearby, wish.sparse, wish.seed)
+    filled = np.where(np.isnan(X), prior.mean if centre is None else centre, X)
+    centre = filled if nearby else centre
+    question = Question(aim, prior, low, high, choices, wish.kappa, centre, wish.sparse, wish.seed)
     try:
         inferred = infer_inputs(question, filled, free, lambda i: advance(f"{rows.word} {rows.labels[i]}"))
     except ValueError as error:
@@ -125,6 +127,30 @@ def infer_table(
         cells[name] = values
     cells["missed"], cells["distance"] = missed, inferred.distance
     return Answer(changes, table, cells, (*notes, *said), inferred, nearby, target.output == "identity")
+
+
+def _prior(task: TaskData, aim: Aim) -> tuple[Gaussian, Array | None]:
+    """Return what the training inputs are like, and the mean of each row's class where that is known.
+
+    Rows of a class are around the mean of their class, with the covariance within classes.
+    """
+    labels, wanted = _classes(task.y_train, task), _classes(aim.y, task)
+    if labels is None or wanted is None or not aim.asked.any():
+        return Gaussian.of(task.X_train), None
+    kinds, places = np.unique(labels, return_inverse=True)
+    if not np.isin(wanted, kinds).all():
+        return Gaussian.of(task.X_train), None
+    means = np.stack([task.X_train[labels == kind].mean(axis=0) for kind in kinds])
+    within = Gaussian.of(task.X_train - means[places])
+    return Gaussian(task.X_train.mean(axis=0), within.root), means[np.searchsorted(kinds, wanted)]
+
+
+def _classes(y: Array, task: TaskData) -> NDArray[np.intp] | None:
+    """Return the class of every row; None where there are none, or several a row."""
+    target = task.preprocessing.target
+    if target.output == "identity" or len(target.names) > 1:
+        return None
+    return np.asarray(target.probabilities(y).argmax(axis=1))
 
 
 def _listed(names: Sequence[str]) -> str:
