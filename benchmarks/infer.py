@@ -11,6 +11,8 @@ by scikit-learn's IterativeImputer (fitted on training and test rows, the target
 `infer` with a network trained on the training rows. Scored is the root mean square error of the removed cells
 in standard deviations. Where a class is known the prior is that of the class.
 
+Penguins and cars are among the tables if the packages palmerpenguins and vega_datasets are there.
+
     python benchmarks/infer.py [--rows 100] [--restarts 100] [--seeds 5] [--part changes|cells]
 
 Writes benchmarks/results/infer_changes.csv and infer_cells.csv.
@@ -21,6 +23,8 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -140,11 +144,22 @@ def tables() -> dict[str, tuple[Array, Array, str]]:
     X, y = load_diabetes(return_X_y=True, scaled=False)
     wine, kinds = load_wine(return_X_y=True)
     cancer, malign = load_breast_cancer(return_X_y=True)
-    return {
+    found = {
         "diabetes": (scaled(X), scaled(y[:, None]), "identity"),
         "wine": (scaled(wine), np.eye(3)[kinds], "softmax"),
         "breast cancer, 10 columns": (scaled(cancer[:, :10]), malign[:, None].astype(float), "sigmoid"),
     }
+    if find_spec("palmerpenguins"):
+        penguins = import_module("palmerpenguins").load_penguins().dropna()
+        measured = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
+        species = pd.get_dummies(penguins["species"]).to_numpy(dtype=float)
+        found["penguins"] = (scaled(penguins[measured].to_numpy()), species, "softmax")
+    if find_spec("vega_datasets"):
+        cars = import_module("vega_datasets").data.cars().dropna()
+        measured = ["Cylinders", "Displacement", "Horsepower", "Weight_in_lbs", "Acceleration"]
+        miles = cars[["Miles_per_Gallon"]].to_numpy()
+        found["cars"] = (scaled(cars[measured].to_numpy(dtype=float)), scaled(miles), "identity")
+    return found
 
 
 def by_class(X: Array, y: Array, wanted: Array) -> tuple[Array, Array]:
