@@ -12,6 +12,7 @@ settled = sc.extend(fit.network, X, target=y, pins=[sc.Pin("z1", 3, 0.5)])
 sc.discord(fit.network, X, settled.cochain)
 network = sc.load("resnet.onnx")                # or a run directory, or sc.from_torch(model, example)
 sc.diff(network, sc.record(model, X), X)        # where another run of it computes something else
+sc.infer(network, X, target=y, free=["x3"])     # the inputs that would have made it so
 sc.NeuralSheaf(fit.network).laplacian(pattern, block="free")
 """
 
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.difference import diff
     from sheafcli.diagnostics.discord import discord_table as discord
+    from sheafcli.diagnostics.inference import infer
+    from sheafcli.diagnostics.prediction import predict
     from sheafcli.interop.recording import record
     from sheafcli.runs.loading import from_torch, load
 
@@ -72,9 +75,11 @@ __all__ = [
     "discord",
     "extend",
     "from_torch",
+    "infer",
     "load",
     "monitor",
     "plot",
+    "predict",
     "record",
     "save",
     "train",
@@ -103,6 +108,8 @@ _PLACES = {
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
     "diagnostics.difference": ("diff",),
+    "diagnostics.inference": ("infer",),
+    "diagnostics.prediction": ("predict",),
     "interop.recording": ("record",),
     "runs.loading": ("from_torch", "load"),
 }
