@@ -115,9 +115,10 @@ def monitor() -> list[str]:
     return [
         "## Watching PyTorch train",
         "",
-        "`sc.monitor` at a record every 100 steps, beside the same training without it: batches of 64, Adam, one",
-        "thread (`python benchmarks/monitor.py`). The overhead is the monitor's own CPU time over that of the",
-        "training alone; the last column, the difference of the two loops, has the noise of the machine in it.",
+        "`sc.monitor` at a record every 100 steps, beside the same training without it: batches of 64,",
+        "Adam, one thread (`python benchmarks/monitor.py`). The overhead is the monitor's own CPU time over",
+        "that of the training alone; the last column, the difference of the two loops, has the noise of the",
+        "machine in it.",
         "",
         *table_of("monitor.csv"),
     ]
