@@ -1,18 +1,18 @@
 """The implicit step where weights and rows are both many: what approximates it, beside Adam, in CPU seconds.
 
-A step solves (J^T J + mu) dw = g, J with a row a sample and column of the curvature's root. Where neither side
-is small, some approximation must do. Tried here, each in single precision on mini-batches:
+A step solves (J^T J + mu) dw = g, J with a row a sample and column of the curvature's root. Where neither
+side is small, some approximation must do. Tried here, each in single precision on mini-batches:
 
 - adam: our back-propagation with Adam, the rule to beat;
 - rows: the exact dual step on a batch of 32, which has 9 rows a sample;
 - drawn: one row a sample, the gradient at a class drawn from the prediction (the rows' mean square is J^T J),
   on a batch of 256, in its dual form;
 - cg: conjugate gradients on J^T J + mu, a walk forwards and one backwards a product, ten products, on 1,000;
-- kronecker: J^T J as a Kronecker product an edge of its own inputs and residuals, averaged over steps, inverted
-  every ten (Martens & Grosse 2015), with a bound on how far a step changes the outputs.
+- kronecker: J^T J as a Kronecker product an edge of its own inputs and residuals, averaged over steps and
+  inverted every ten (Martens & Grosse 2015), with a bound on how far a step changes the outputs.
 
-Damping and step sizes fall by a cosine over the budget; each has two settings, and the better counts. `cg`
-takes its damping from the gain (Martens 2010), measured on the next batch, as `rows` does. One thread.
+Step sizes fall by a cosine over the budget; each method has two settings, and the better counts. `cg` takes
+its damping from the gain (Martens 2010), measured on the next batch, as `rows` does. One thread.
 
     python benchmarks/large_form.py [--seconds 60] [--data images|digits] [--methods adam,drawn]
 
@@ -93,7 +93,7 @@ class Net:
         return a, a[-1] @ self.H[-1].T
 
     def pulls(self, a: list[np.ndarray], top: np.ndarray) -> list[np.ndarray]:
-        """Return the pull-backs of `top` at every layer's output; rows are samples, each as often as in top."""
+        """Return the pull-backs of `top` at every layer; rows are samples, each as often as in top."""
         times = len(top) // len(a[0])
         G = [top]
         for layer, x in zip(self.H[:0:-1], a[:0:-1], strict=True):
@@ -169,6 +169,8 @@ class Rows:
             step = np.float32(rr / float(d @ q))
             x, r = x + step * d, r - step * q
             rr, before = float(r @ r), rr
+            if rr == 0.0 or not np.isfinite(rr):
+                break
             d = r + np.float32(rr / before) * d
         return x
 
@@ -182,7 +184,7 @@ Batches = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 def by_gain(net: Net, batches: Batches, mu: float, solve: Callable) -> Iterator[None]:
-    """Take damped steps, the damping by the gain on the next batch: what one batch promised is told by another."""
+    """Take damped steps: what one batch promised is told by the gain on the next."""
     x, y = next(batches)
     guess = np.zeros_like(net.flat)
     while True:
@@ -322,7 +324,7 @@ def main() -> None:
     parser.add_argument("--data", default="images", choices=list(WIDTHS), help="what to train on")
     parser.add_argument("--methods", default=",".join(SETTINGS), help="those to run")
     options = parser.parse_args()
-    known = set()
+    known: set[tuple[str, str, str, str]] = set()
     if RUNS.exists():
         with RUNS.open(newline="") as file:
             known = {(r["data"], r["method"], r["setting"], r["seconds"]) for r in csv.DictReader(file)}
@@ -339,12 +341,7 @@ def main() -> None:
                 writer = csv.DictWriter(file, list(row), lineterminator="\n")
                 if new:
                     writer.writeheader()
-                writer.writerow(
-                    {
-                        k: f"{v:.6g}" if isinstance(v, float) and k not in ("setting", "seconds") else v
-                        for k, v in row.items()
-                    }
-                )
+                writer.writerow(row)
 
 
 if __name__ == "__main__":

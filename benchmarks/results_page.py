@@ -103,8 +103,8 @@ def startup() -> list[str]:
     return [
         "## Start-up",
         "",
-        "CPU time of a whole process, the least of ten (`make bench-startup`). A command imports what it needs;",
-        "pictures are drawn when `--figures` asks for them.",
+        "CPU time of a whole process, the least of ten (`make bench-startup`). A command imports what it",
+        "needs; pictures are drawn when `--figures` asks for them.",
         "",
         *table_of("startup.csv"),
     ]

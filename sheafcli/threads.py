@@ -8,6 +8,12 @@ there are.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CHOSEN_BY = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Of each BLAS the variable that it alone reads, and reads first: OMP_NUM_THREADS would slow others down, too.
@@ -23,3 +29,19 @@ def limit_what_is_loaded_later() -> None:
     """Give one thread to every BLAS that is loaded from now on, as programs do before they import NumPy."""
     if not chosen():
         os.environ.update(dict.fromkeys(OWN, "1"))
+
+
+def one_thread(function: Callable[P, T]) -> Callable[P, T]:
+    """Return a function that gives every BLAS one thread while it runs, and then as many as before."""
+
+    @wraps(function)
+    def limited(*arguments: P.args, **options: P.kwargs) -> T:
+        if chosen():
+            return function(*arguments, **options)
+        import scipy.linalg  # noqa: PLC0415, F401  # brings a BLAS of its own, which is to be limited, too
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415  # programs can do without
+
+        with threadpool_limits(1, user_api="blas"):
+            return function(*arguments, **options)
+
+    return limited

@@ -15,10 +15,9 @@ from sheafcli.core.pinned import Pinned
 from sheafcli.diagnostics.examination import Examination, examine_run, parts
 from sheafcli.diagnostics.findings.finding import SEVERITIES
 from sheafcli.render.console import print_notes, say, stdout, write_out
-from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
-from sheafcli.render.numbers import percent
+from sheafcli.render.examination import examination_tables, headlines
 from sheafcli.render.progress import working
-from sheafcli.render.tables import discord_tables, json_records, neurons_table, show_frame
+from sheafcli.render.tables import json_records, show_frame
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.data_files import changed_data
 from sheafcli.runs.files import write_text
@@ -127,28 +126,10 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
 
 
 def _print_tables(found: Examination) -> None:
-    console, diagnosis = stdout(), found.diagnosis
-    say(
-        f"Pinned discord of {len(found.samples.X)} samples ({found.samples.part}): "
-        "input and true output pinned"
-    )
-    if isinstance(diagnosis.equilibrium, Pinned):
-        leaving = diagnosis.equilibrium.leaving
-        say("on the pattern of the forward pass, so to first order: of the activations")
-        mean, most = percent(float(leaving.mean())), percent(float(leaving.max()))
-        say(f"{mean} would leave it, of a sample's {most} at most")
-    trained_on = found.samples.other_part if found.samples.part == "test" else found.samples.part
-    shown = [blame_table(found.layers, trained_on)]
-    if found.findings:
-        shown.append(findings_table(found.findings))
-    shown += discord_tables(diagnosis.edges)
-    if diagnosis.classes is not None:
-        shown.append(class_table(diagnosis.classes))
-    shown += [
-        neurons_table(diagnosis.neurons, MOST_NEURONS),
-        samples_table(diagnosis.samples, diagnosis.edges, MOST_SAMPLES),
-    ]
-    for table in shown:
+    console = stdout()
+    for line in headlines(found):
+        say(line)
+    for table in examination_tables(found, MOST_NEURONS, MOST_SAMPLES):
         console.print()
         console.print(table)
     if not found.findings:

@@ -255,3 +255,8 @@ def output_named(name: str) -> Output:
     if name not in OUTPUTS:
         raise ValueError(f"unknown output {name!r}; known: {', '.join(OUTPUTS)}")
     return OUTPUTS[name]
+
+
+def as_output(output: Output | str) -> Output:
+    """Return an output function as it is, or the one that a name says."""
+    return output_named(output) if isinstance(output, str) else output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -17,20 +18,46 @@ from sheafcli.render.style import save_figure
 from sheafcli.render.tension import tension_figure
 
 
+def _neurons(examination: Examination, title: str) -> Figure:
+    return neurons_figure(examination.diagnosis.neurons, title)
+
+
+def _edges(examination: Examination, title: str) -> Figure:
+    network, equilibrium = examination.network, examination.diagnosis.equilibrium
+    if not isinstance(network, Network) or not isinstance(equilibrium, Extension):
+        raise ValueError(
+            "the picture of edges shows the stalks of a plain chain; of this network draw `network`"
+        )
+    return edges_figure(network, examination.samples.X, equilibrium, title)
+
+
+def _network(examination: Examination, title: str) -> Figure:
+    if not isinstance(examination.network, GraphNetwork):
+        raise ValueError("the picture of the network shows a graph; of a plain chain draw `edges`")
+    return graph_figure(examination.network, examination.diagnosis.edges, title)
+
+
+def _resistance(examination: Examination, title: str) -> Figure:
+    return resistance_figure(examination.diagnosis.edges, examination.diagnosis.layers, title)
+
+
+def _tension(examination: Examination, title: str) -> Figure:
+    return tension_figure(examination.diagnosis.samples, examination.diagnosis.edges, title)
+
+
+FIGURES: dict[str, Callable[[Examination, str], Figure]] = {
+    "resistance": _resistance,
+    "neurons": _neurons,
+    "edges": _edges,
+    "network": _network,
+    "tension": _tension,
+}
+"""All pictures by the names of their files: `edges` of a plain chain, `network` of any other."""
+
+
 def save_figures(examination: Examination, title: str, folder: Path) -> None:
     """Draw the pictures of a diagnosis into a folder, one after another."""
-    diagnosis = examination.diagnosis
-    save_figure(neurons_figure(diagnosis.neurons, title), folder / "neurons.png")
-    name, figure = _edges(examination, title)
-    save_figure(figure, folder / f"{name}.png")
-    save_figure(resistance_figure(diagnosis.edges, diagnosis.layers, title), folder / "resistance.png")
-    save_figure(tension_figure(diagnosis.samples, diagnosis.edges, title), folder / "tension.png")
-
-
-def _edges(examination: Examination, title: str) -> tuple[str, Figure]:
-    """Return what shows the edges: of a plain chain the stalks on both ends, of others the graph."""
-    network, equilibrium = examination.network, examination.diagnosis.equilibrium
-    if isinstance(network, Network) and isinstance(equilibrium, Extension):
-        return "edges", edges_figure(network, examination.samples.X, equilibrium, title)
-    assert isinstance(network, GraphNetwork)
-    return "network", graph_figure(network, examination.diagnosis.edges, title)
+    other = "network" if isinstance(examination.network, Network) else "edges"
+    for name, draw in FIGURES.items():
+        if name != other:
+            save_figure(draw(examination, title), folder / f"{name}.png")

@@ -64,7 +64,11 @@ class TableColumn(BaseModel, ABC):
 
     def encode(self, cells: Sequence[str]) -> Encoding:
         """Return cells as network inputs; NaN where nothing can stand for a cell."""
-        block, missing, unseen, unusable = self._encoded(cells)
+        return self.completed(self._encoded(cells))
+
+    def completed(self, values: Encoding) -> Encoding:
+        """Fill in what is missing among the inputs that hold the value, and mark it."""
+        block, missing, unseen, unusable = values
         filling = self._filling
         if filling is not None:
             block[missing] = filling
@@ -304,6 +308,9 @@ class CategoryColumn(TableColumn):
     def filled_with(self) -> str:
         """What stands for a missing value; "" if nothing does."""
         return self.fill or ""
+
+
+Column: TypeAlias = NumberColumn | BooleanColumn | CategoryColumn | DateColumn
 
 
 def numbers(cells: Sequence[str]) -> tuple[Array, Flags, Flags]:

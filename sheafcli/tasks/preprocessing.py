@@ -30,11 +30,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from sheafcli.core.types import Array
-from sheafcli.tasks.columns import BooleanColumn, CategoryColumn, Cell, DateColumn, NumberColumn
+from sheafcli.tasks.columns import Cell, Column, NumberColumn
 from sheafcli.tasks.encoding import OutputName
 from sheafcli.tasks.target_column import TargetColumn
 
-Column = Annotated[NumberColumn | BooleanColumn | CategoryColumn | DateColumn, Field(discriminator="kind")]
 Missing = Literal["error", "drop", "impute"]
 
 
@@ -74,7 +73,7 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    columns: tuple[Column, ...]
+    columns: tuple[Annotated[Column, Field(discriminator="kind")], ...]
     target: TargetColumn
     missing: Missing = "error"
 

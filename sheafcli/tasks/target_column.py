@@ -34,6 +34,11 @@ class TargetColumn(BaseModel):
     means: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether quantities are left in their own units."""
+        return not any(self.means) and all(scale == 1.0 for scale in self.scales)
+
     def values(self, outputs: Array) -> Array:
         """Return quantities as a network gives them, rows x targets, in the target's own units."""
         return np.asarray(outputs * np.array(self.scales) + np.array(self.means))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ RIVALS = 10
 class Wanted(NamedTuple):
     """An aim linearised: M (o' - o) = e, costs |T (o' - o) - rho|^2 / 2, and D (o' - o) >= g.
 
-    `equations` are M, `missing` e, `pulls` T, `rivals` D and `short` g. Matrices are samples x rows x looked at.
+    `equations` are M, `missing` e, `pulls` T, `rivals` D and `short` g, samples x rows (x looked at).
     """
 
     equations: Array
@@ -79,7 +79,7 @@ class Aim:
         return replace(self, stiffness=stiffness, pins=pins)
 
     @property
-    def watched(self) -> list[tuple[int, tuple[int, ...]]]:
+    def watched(self) -> list[tuple[int, tuple[Any, ...]]]:
         """The vertex and the place of every pin."""
         index = {name: v.index for name, v in zip(self.network.stalks, self.network.graph.heads, strict=True)}
         return [(index[pin.stalk], pin.place) for pin in self.pins]
@@ -93,8 +93,8 @@ class Aim:
                 kept[vertex.index] = value
         return self._row(value, kept, watched)
 
-    def _row(self, z: Array, kept: Stalks, watched: Sequence[tuple[int, tuple[int, ...]]]) -> Array:
-        columns = [kept[i][:, *place][:, None] for i, place in watched]
+    def _row(self, z: Array, kept: Stalks, watched: Sequence[tuple[int, tuple[Any, ...]]]) -> Array:
+        columns = [kept[i][(slice(None), *place)][:, None] for i, place in watched]
         return np.concatenate([z, *columns], axis=1)
 
     def slopes(self, X: Array) -> Array:
@@ -110,7 +110,7 @@ class Aim:
         sources[graph.output.index][np.arange(m), :, np.arange(m)] = 1.0
         for row, (index, place) in enumerate(watched, start=m):
             source = sources.setdefault(index, np.zeros((total, n, *graph.vertices[index].shape)))
-            source[row, :, *place] = 1.0
+            source[(row, slice(None), *place)] = 1.0
         S = np.zeros((n, total, total))
         for vertex, w in pull_back(linearize(graph, X.reshape(-1, *graph.input_shape)), sources, down_to=0):
             rows = np.swapaxes(w.reshape(total, n, -1), 0, 1)

@@ -13,11 +13,13 @@ from sheafcli.core.types import Array
 class Choice(Protocol):
     """Coordinates that are chosen together, and what they may be."""
 
-    columns: tuple[int, ...]
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The coordinates."""
 
     @property
     def step(self) -> float:
-        """How far apart options are in its first column."""
+        """How far apart options are in its first coordinate."""
 
     def options(self, x: Array, low: Array, high: Array) -> Array:
         """Return what may be chosen near x within bounds, options x columns, the nearest first."""

@@ -42,9 +42,11 @@ class Gaussian:
         if n < 2:
             raise ValueError(f"a covariance needs at least two samples, got {n}")
         mean = X.mean(axis=0)
+        varies = np.ptp(X, axis=0) > 0.0
         if n > 2 * X.shape[1]:
-            return cls.of_moments(mean, np.atleast_2d(np.cov(X, rowvar=False)))
-        spread = np.where(np.ptp(X, axis=0) > 0.0, X.std(axis=0, ddof=1), 0.0)
+            covariance = np.atleast_2d(np.cov(X, rowvar=False))
+            return cls.of_moments(mean, covariance * np.outer(varies, varies))
+        spread = np.where(varies, X.std(axis=0, ddof=1), 0.0)
         scaled = (X - mean) / np.where(spread > 0.0, spread, 1.0)
         scaled[:, spread == 0.0] = 0.0
         _, sizes, turn = np.linalg.svd(scaled / np.sqrt(n - 1), full_matrices=False)
@@ -63,7 +65,9 @@ class Gaussian:
         if values[0] < -1e-8 * max(1.0, values[-1]):
             raise ValueError("the covariance must be positive semidefinite")
         keep = values > NEGLIGIBLE**2
-        return cls(mean, scale[:, None] * turn[:, keep] * np.sqrt(values[keep]))
+        root = scale[:, None] * turn[:, keep] * np.sqrt(values[keep])
+        root[spread == 0.0] = 0.0
+        return cls(mean, root)
 
     @property
     def spread(self) -> Array:

@@ -16,7 +16,7 @@ posterior covariance. Whatever the energy, the certificate is the network's own 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,7 +49,8 @@ BOUND_ROUNDS = 12
 class Inferred:
     """Inputs with their free coordinates filled in, one row a sample, and what certifies them.
 
-    `deviation` is the posterior standard deviation, 0 for what is known, chosen, or held by a bound.
+    `deviation` is the posterior standard deviation, 0 for what is known, for levels of a category, and for
+    what is held by a bound.
     `output` is what the network itself gives at X, `logits` before phi. `missed` is by how much hard targets
     and pins are missed there, in units of their scale, summed; 0 for those that pull. `distance` is that of X
     from the prior's mean in units of the prior. `bound` says which coordinates lie at a bound. `settled` says
@@ -68,7 +69,10 @@ class Inferred:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What is asked of a network: see `infer_inputs`."""
+    """What is asked of a network: see `infer_inputs`.
+
+    `centre`, samples x coordinates, is where the prior of each sample lies, if not around its own mean.
+    """
 
     aim: Aim
     prior: Gaussian
@@ -76,7 +80,7 @@ class Question:
     high: Array
     choices: tuple[Choice, ...]
     kappa: float
-    nearby: bool
+    centre: Array | None
     sparse: bool
     seed: int
 
@@ -99,16 +103,24 @@ class _Answer:
         return self.energy < other.energy - 1e-9 * (1.0 + abs(other.energy))
 
 
-def infer_inputs(question: Question, X: Array, free: NDArray[np.bool_]) -> Inferred:
+def infer_inputs(
+    question: Question,
+    X: Array,
+    free: NDArray[np.bool_],
+    advance: Callable[[int], object] = lambda _: None,
+) -> Inferred:
     """Answer a question for samples X, samples x coordinates, of which those in the mask `free` are free.
 
-    The aim has the targets of the samples. Known coordinates are taken from X; with `nearby` the prior is
-    around each sample itself, so that the answer is the least change of it, else around the training mean,
-    conditional on what is known.
+    The aim has the targets of the samples. Known coordinates are taken from X, and the prior is conditional
+    on them. With the samples themselves for `centre` the answer is the least change of each. `advance` is
+    called before each sample.
     """
     answers = []
     for i in range(len(X)):
-        answers.append(_row(replace(question, aim=question.aim.take(np.array([i]))), X[i], free[i]))
+        advance(i)
+        centre = None if question.centre is None else question.centre[i]
+        aim = question.aim.take(np.array([i]))
+        answers.append(_row(replace(question, aim=aim), X[i], free[i], centre))
     found = np.stack([answer.x for answer in answers])
     network = question.aim.network
     logits = question.aim.look(found)[:, : network.n_outputs]
@@ -119,7 +131,7 @@ def infer_inputs(question: Question, X: Array, free: NDArray[np.bool_]) -> Infer
     for i, answer in enumerate(answers):
         _, root = answer.conditional
         left = covariance_root(question.aim.take(np.array([i])), question.kappa, found[i], root, bound[i])
-        deviation[i] = np.sqrt(np.sum(left * left, axis=1))
+        deviation[i] = np.where(bound[i], 0.0, np.sqrt(np.sum(left * left, axis=1)))
     return Inferred(
         X=found,
         deviation=deviation,
@@ -132,10 +144,10 @@ def infer_inputs(question: Question, X: Array, free: NDArray[np.bool_]) -> Infer
     )
 
 
-def _row(question: Question, x: Array, free: NDArray[np.bool_]) -> _Answer:
+def _row(question: Question, x: Array, free: NDArray[np.bool_], centre: Array | None) -> _Answer:
     """Answer for one sample."""
     if not question.sparse:
-        return _answer(question, x, free, x if question.nearby else None)
+        return _answer(question, x, free, centre)
     return _sparse(question, x, free)
 
 
@@ -158,7 +170,10 @@ def _sparse(question: Question, x: Array, free: NDArray[np.bool_]) -> _Answer:
 
     def with_(units: list[list[int]]) -> _Answer:
         moved = np.isin(np.arange(len(x)), [j for group in units for j in group])
-        return _answer(exact, np.where(moved, few.x, x), moved & ~taken, x)
+        goal, free = np.where(moved, few.x, x), moved & ~taken
+        answer = _answer(exact, goal, free, x)
+        chosen = question.prior.given(~free, goal[None], x[None]).distance[0]
+        return replace(answer, distance=float(np.hypot(answer.distance, np.sqrt(chosen))))
 
     enough = max(MET, few.missed * (1.0 + 1e-6))
     answer = with_(units)
@@ -179,8 +194,7 @@ def _answer(question: Question, x: Array, free: NDArray[np.bool_], centre: Array
     answer = _solve(question, around, ~free, x, None)
     if chosen := [choice for choice in question.choices if free[list(choice.columns)].all()]:
         answer = _choose(question, around, ~free, answer, chosen)
-    apart = 0.0 if centre is None else np.sqrt(base.distance[0])
-    return replace(answer, distance=float(np.hypot(answer.distance, apart)))
+    return answer
 
 
 def _choose(
@@ -215,10 +229,15 @@ def _choose(
                     best = trial if trial.beats(best) else best
             if best is before:
                 break
-    if len(coarse) == len(choices):
-        return best
-    held, x = _nearest_options(question, known, best.x, choices)
-    return _solve(question, around, held, x, best.x)
+    if len(coarse) < len(choices):
+        held, x = _nearest_options(question, known, best.x, choices)
+        best = _solve(question, around, held, x, best.x)
+    # Whole numbers are as uncertain as if they were none: only levels are held for a deviation.
+    held = known.copy()
+    for choice in choices:
+        held[list(choice.columns)] |= np.isinf(choice.step)
+    given = around.given(held, best.x[None])
+    return replace(best, conditional=(given.mean, given.root))
 
 
 def _nearest_options(

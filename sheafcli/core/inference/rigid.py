@@ -90,7 +90,7 @@ class Search:
         out = np.sum(out / np.where(spread > 0.0, spread, np.inf), axis=1)
         if self.floor is not None:
             out += np.sum(np.maximum(self.floor - w, 0.0), axis=1)
-        return self.energy(w, o) + price * (self.aim.missed(o) + out)
+        return np.asarray(self.energy(w, o) + price * (self.aim.missed(o) + out))
 
     def energy(self, w: Array, o: Array) -> Array:
         """Return the energy alone."""
@@ -292,7 +292,7 @@ def _on_region(search: Search, w: Array, pieces: Pieces) -> tuple[Array, float, 
     J = np.concatenate(
         [
             moved[graph.output.index][:, 0].T,
-            *(moved[i][:, 0, *place][None] for i, place in watched),
+            *(moved[i][(slice(None), 0, *place)][None] for i, place in watched),
         ]
     )
     o = aim.look(search.inputs(w))

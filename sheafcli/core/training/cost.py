@@ -23,7 +23,7 @@ class Cost:
     def of(cls, network: AnyNetwork, n_samples: int) -> Cost:
         """Return the cost for a network and so many samples."""
         columns = network.n_outputs - (network.output.name == "softmax")
-        rows, unknowns, stalks = n_samples * columns, 0, 0
+        rows, unknowns, stalks = n_samples * columns, 0, math.prod(network.input_shape)
         # A product of two rows of J; the pairs of neurons that a chain sums over the columns of a sample.
         product, pairs = 0.0, 0.0
         for vertex in network.graph.vertices:

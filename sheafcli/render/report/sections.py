@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
@@ -23,6 +23,7 @@ from sheafcli.render.report.difference import difference_figure
 from sheafcli.render.report.figure import Figure
 from sheafcli.render.report.graph import graph_figure
 from sheafcli.render.report.network import path_figure
+from sheafcli.render.report.parts import SEVERITIES, Finding, Section, Text, Tile
 from sheafcli.render.report.spectrum import eigenvalue_figure, eigenvector_figure
 from sheafcli.render.report.tables import Table, table_of
 from sheafcli.render.report.training import accuracy_figure, discord_figure, heat_map, loss_figure
@@ -37,55 +38,6 @@ LAYER_COLUMNS = (
 )
 SAMPLE_COLUMNS = ("sample", "target", "predicted", "loss", "discord", "share", "worst_edge")
 LAYER_AT_FAULT: Final = "layer-at-fault"
-SEVERITIES: Final = ("error", "warning", "info")
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A figure of the summary: what it is, its value, and a word beside it."""
-
-    label: str
-    value: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A finding: how bad, the rule that found it, where, what it saw, what to do."""
-
-    severity: str
-    rule: str
-    place: str
-    evidence: str
-    advice: str
-
-    @property
-    def kind(self) -> str:
-        """Its severity if that is one of the known ones, else info."""
-        return self.severity if self.severity in SEVERITIES else "info"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A file shown as it is."""
-
-    title: str
-    content: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the page; `missing` says what is not there, and what would write it."""
-
-    key: str
-    title: str
-    lead: str = ""
-    tiles: list[Tile] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    texts: list[Text] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
 
 
 def sections(contents: Contents) -> list[Section]:

@@ -35,11 +35,11 @@ class ChainModel:
         """Pass the samples on, through kinks as they are unless they are to be soft."""
         return forward(self._parameters.H, self._inputs, softness or (0.0,) * (len(self._parameters.H) - 1))
 
-    def problem(self, here: Pass, T: Array, rho: Array, decay: float) -> ChainLeastSquares:
+    def problem(self, here: Pass, T: Array, rho: Array, decay: Array) -> ChainLeastSquares:
         """Return the least-squares problem of the rows T^T df."""
         R = np.ascontiguousarray(T.transpose(2, 1, 0))
         M = sensitivities(self._parameters.W, here.slopes, R)
-        return ChainLeastSquares(self.flat, self.weighs, here.a, M, np.ascontiguousarray(rho.T), decay)
+        return ChainLeastSquares(self.flat, here.a, M, np.ascontiguousarray(rho.T), decay)
 
     def resistance(self, here: Pass) -> Array:
         """Return S = I + sum_l J_l (1 + rho'(z_l)^2) J_l^T, J_l = dz_{k+1} / da_l."""

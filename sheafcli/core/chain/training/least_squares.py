@@ -47,7 +47,7 @@ def forward(H: Sequence[Array], inputs: Array, softness: Sequence[float]) -> Pas
         sizes.append(float(np.sqrt(np.vdot(z, z) / z.size)))
         slopes.append(slope_of(z, eps))
         a.append(np.ones((len(z) + 1, z.shape[1])))
-        a[-1][:-1] = rectified(z, eps)
+        a[-1][:-1] = rectified(z, eps, slopes[-1])
     return Pass(a, slopes, sizes, np.asarray(H[-1] @ a[-1]).T)
 
 
@@ -66,14 +66,13 @@ class ChainLeastSquares(LeastSquares):
     def __init__(
         self,
         w: Array,
-        weighs: Array,
         a: Sequence[Array],
         M: Sequence[Array],
         rho: Array,
-        decay: float,
+        decay: Array,
     ):
         self._a, self._M = a, M
-        super().__init__(w, weighs, rho, decay)
+        super().__init__(w, rho, decay)
 
     def transposed(self, u: Array) -> Array:
         """Return J^T u."""
@@ -123,14 +122,15 @@ class ChainLeastSquares(LeastSquares):
                 here += rows[j] @ rows[k].T
         return total
 
-    def over_rows(self, ratio: float) -> Array:
-        """Return mu J D^-1 J^T with mu / D the ratio for weights: no row of J is ever formed."""
+    def over_rows(self, ratio: Array) -> Array:
+        """Return J diag(ratio) J^T: no row of J is ever formed."""
         columns, n = self._rho.shape
-        total = np.zeros((columns, n, columns, n))
+        total, start = np.zeros((columns, n, columns, n)), 0
         for m, b in zip(self._M, self._a, strict=True):
             flat, inputs = m.reshape(len(m), -1), b[:-1]
-            shared = ratio * (inputs.T @ inputs) + 1.0
+            shared = ratio[start] * (inputs.T @ inputs) + 1.0
             total += (flat.T @ flat).reshape(total.shape) * shared[np.newaxis, :, np.newaxis, :]
+            start += len(m) * len(b)
         return total.reshape(columns * n, -1)
 
 

@@ -72,10 +72,10 @@ class GraphModel:
             f[block] = step.value
         return GraphPass(f, [np.sqrt(squares[v] / counts[v]) for v in sorted(squares)], softness)
 
-    def problem(self, here: GraphPass, T: Array, rho: Array, decay: float) -> GraphLeastSquares:
+    def problem(self, here: GraphPass, T: Array, rho: Array, decay: Array) -> GraphLeastSquares:
         """Return the least-squares problem of the rows T df."""
         self._soften(here.softness)
-        return GraphLeastSquares(self._graph, self._X, T, rho, self.flat, self.weighs, decay)
+        return GraphLeastSquares(self._graph, self._X, T, rho, self.flat, decay)
 
     def resistance(self, here: GraphPass) -> Array:
         """Return S."""

@@ -37,7 +37,7 @@ class GraphLeastSquares(LeastSquares):
     `w` are its parameters, packed in the order of its vertices; rho is samples x columns.
     """
 
-    def __init__(self, graph: Graph, X: Array, T: Array, rho: Array, w: Array, weighs: Array, decay: float):
+    def __init__(self, graph: Graph, X: Array, T: Array, rho: Array, w: Array, decay: Array):
         self._graph, self._X, self._T = graph, X, np.swapaxes(T, 0, 1)
         self._learning = {
             vertex.index: cast(Learnable, vertex.operation)
@@ -51,11 +51,11 @@ class GraphLeastSquares(LeastSquares):
         # Fewer rows than unknowns are kept together; else the pieces are made anew where they are needed.
         self._whole = self._piece(slice(None)) if rho.size < len(w) else None
         self._blocks = list(blocks(len(X), entries))
-        super().__init__(w, weighs, rho, decay)
+        super().__init__(w, rho, decay)
 
     def transposed(self, u: Array) -> Array:
         """Return J^T u."""
-        total: Array = np.zeros_like(self._weighs)
+        total: Array = np.zeros_like(self._decay)
         for piece in self._pieces():
             for v, operation in self._learning.items():
                 pull = np.einsum("nc,cn...->n...", u[piece.block], piece.pulls[v])
@@ -72,7 +72,7 @@ class GraphLeastSquares(LeastSquares):
 
     def largest(self) -> float:
         """Return the largest entry on the diagonal of J^T J."""
-        diagonal = np.zeros_like(self._weighs)
+        diagonal = np.zeros_like(self._decay)
         for piece in self._pieces():
             for v, place in self._places.items():
                 diagonal[place] += np.sum(self._rows(piece, v) ** 2, axis=0)
@@ -80,21 +80,22 @@ class GraphLeastSquares(LeastSquares):
 
     def over_unknowns(self) -> Array:
         """Return J^T J."""
-        total = np.zeros((len(self._weighs), len(self._weighs)))
+        total = np.zeros((len(self._decay), len(self._decay)))
         for piece in self._pieces():
             J = np.hstack([self._rows(piece, v) for v in self._learning])
             total += J.T @ J
         return total
 
-    def over_rows(self, ratio: float) -> Array:
-        """Return mu J D^-1 J^T with mu / D the ratio for weights."""
+    def over_rows(self, ratio: Array) -> Array:
+        """Return J diag(ratio) J^T."""
         total = np.zeros((self._rho.size, self._rho.size))
         for piece in self._pieces():
             for v, operation in self._learning.items():
                 total += kernel(operation, piece.inputs[v], piece.pulls[v])
-                if ratio < 1.0 and isinstance(operation, Designed):
-                    bare = cast(Designed, replace(cast(Any, operation), bias=None))
-                    total -= (1.0 - ratio) * kernel(bare, piece.inputs[v], piece.pulls[v])
+                shrunk = 1.0 - ratio[self._places[v].start]
+                if shrunk > 0.0:
+                    bare = cast(Learnable, replace(cast(Any, operation), bias=None))
+                    total -= shrunk * kernel(bare, piece.inputs[v], piece.pulls[v])
         return total
 
     def _pieces(self) -> Iterator[Piece]:
