@@ -11,7 +11,7 @@ operation is compared with the network in double precision. A row has
 
 Each row runs in a process of its own.
 
-    python benchmarks/diff_zoo.py [--side 48] [ROW ...]
+    python benchmarks/diff_zoo.py [--side 32] [ROW ...]
 
 Writes benchmarks/results/diff_zoo.csv where no rows are named.
 """
@@ -84,7 +84,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help="only these rows")
-    parser.add_argument("--side", type=int, default=48, help="the side of the images")
+    parser.add_argument("--side", type=int, default=32, help="the side of the images")
     parser.add_argument("--measure", metavar="ROW", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
