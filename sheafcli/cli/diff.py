@@ -166,7 +166,7 @@ def _print(found: Comparison, advice: Advice | None) -> None:
         f"differs by {percent(found.relative)} of its size"
     )
     if found.changed is not None:
-        about += f"; {found.changed:,} predictions are of another class"
+        about += f"; predictions of another class: {found.changed:,}"
     say(fill(about, 80))
     say()
     stdout().print(difference_table(found, MOST_SHOWN))
