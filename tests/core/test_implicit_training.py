@@ -472,3 +472,13 @@ def test_the_best_loss_never_rises_nothing_is_nan_and_it_ends(drawn, decay, kapp
     losses = best_losses(session)
     assert np.isfinite(losses[-1])
     assert np.isfinite(session.energy())
+
+
+def test_a_resistance_beyond_range_is_no_number_and_no_error():
+    """A step made of it is not taken: no Cholesky factor is found."""
+    network, _, y = problem("identity", (4, 3))
+    envelope = Envelope(network.output, y, np.full((len(y), 2, 2), np.inf))
+    with np.errstate(invalid="ignore"):
+        T, rho = envelope.root(np.zeros_like(y))
+    assert np.isnan(T).all()
+    assert np.isnan(rho).all()
