@@ -133,6 +133,13 @@ class StopSpec(Section):
     seconds: PositiveFloat | None = option(
         StopWhen, "seconds", "End after so many seconds of steps, rows and files not counted."
     )
+    patience: PositiveInt | None = option(
+        StopWhen,
+        "patience",
+        "End after so many rows of history in a row without a lower validation_loss, and keep the "
+        "network that had "
+        "the lowest; needs a validation part (task.validation_fraction).",
+    )
 
 
 class DescentSpec(Section):
@@ -179,9 +186,10 @@ class DescentSpec(Section):
     stop_when: StopSpec = Field(
         default_factory=StopSpec,
         description="When to end early: `train_loss` at a row of history with that loss or less, "
-        "`seconds` after so long in steps; both may be given.",
+        "`seconds` after so long in steps, `patience` after so many rows without a lower validation loss; "
+        "several may be given.",
         json_schema_extra={
-            "allowed": "a mapping of train_loss and seconds, each a finite number above 0 or null"
+            "allowed": "a mapping of train_loss, seconds and patience, each a number above 0 or null"
         },
     )
     precision: Precision = option(
@@ -289,9 +297,10 @@ class ImplicitSpec(Section):
     stop_when: StopSpec = Field(
         default_factory=StopSpec,
         description="When to end early: `train_loss` at a row of history with that loss or less, "
-        "`seconds` after so long in steps; both may be given. A loss of exactly 0 ends it, too.",
+        "`seconds` after so long in steps, `patience` after so many rows without a lower validation loss; "
+        "several may be given. A loss of exactly 0 ends it, too.",
         json_schema_extra={
-            "allowed": "a mapping of train_loss and seconds, each a finite number above 0 or null"
+            "allowed": "a mapping of train_loss, seconds and patience, each a number above 0 or null"
         },
     )
     log_every: PositiveInt = Field(

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.tasks.cells import is_number, look_of, may_be_missing, shown
 from sheafcli.tasks.csv_file import Table
-from sheafcli.tasks.data import OutputName, class_outputs, encode_classes
+from sheafcli.tasks.encoding import OutputName, class_outputs, encode_classes
 from sheafcli.tasks.faults import MISSING, Faults
 from sheafcli.tasks.specification import choose_output
 
@@ -37,6 +38,11 @@ class Target:
     output: OutputName
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def codes(self) -> NDArray[np.intp]:
+        """The class of each sample, by its number."""
+        return self.y.argmax(axis=1) if self.y.shape[1] > 1 else self.y[:, 0].astype(np.intp)
 
 
 def read_target(table: Table, path: Path, output: str | None) -> Target:
@@ -178,19 +184,19 @@ class _Reader:
         for at in odd:
             if may_be_missing(self._cells[at]):
                 faults.add(MISSING, self._cells[at], self._name, lines[at])
-        faults.check(len(lines))
+        faults.check()
         at, other = odd[0], next(i for i, cell in enumerate(self._cells) if is_number(cell) == number)
         look = look_of(self._cells[at]) if number else None
         if look is not None:
             faults.number(self._cells[at], self._name, lines[at])
-            faults.check(len(lines))
+            faults.check()
         more = f" ({len(odd):,} such cells)" if len(odd) > 1 else ""
         raise InputError(
             f"{shown(self._cells[at])} in {self._name!r} is {'not ' if number else ''}a number{more}, and "
             f"{shown(self._cells[other])} on line {lines[other]} is{'' if number else ' not'}; "
             "a target is numbers or the names of classes, not both",
             path=self._path,
-            line=lines[at],
+            line=int(lines[at]),
         )
 
     def _refuse_quantities(self, looking: Sequence[str]) -> None:
@@ -207,7 +213,7 @@ class _Reader:
             f"({len(at):,} such cells, {len(among):,} distinct); write {look.write}; "
             "if the texts are classes, set network.output: softmax",
             path=self._path,
-            line=self._table.lines[at[0]],
+            line=int(self._table.lines[at[0]]),
         )
 
     def _refuse_mostly_alone(self, labels: Sequence[str]) -> None:
@@ -217,7 +223,7 @@ class _Reader:
                 "identifier, or a quantity written as text?); choose another target, or if they are classes "
                 "set network.output: softmax",
                 path=self._path,
-                line=self._table.lines[0],
+                line=int(self._table.lines[0]),
             )
 
     def _mostly_alone(self, labels: Sequence[str]) -> bool:
@@ -246,7 +252,7 @@ class _Reader:
             [faults.number(cell, name, line) for cell, line in zip(cells, table.lines, strict=True)]
             for name, cells in zip(table.targets, table.target_cells, strict=True)
         ]
-        faults.check(len(table.lines))
+        faults.check()
         return Target(np.array(columns).T, output, (), tuple(self._notes))
 
     def _say(self, note: str) -> None:

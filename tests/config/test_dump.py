@@ -211,6 +211,7 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "  stop_when:\n"
         "    train_loss: null\n"
         "    seconds: null\n"
+        "    patience: null\n"
         "  precision: auto\n"
         "  log_every: auto\n"
     )

@@ -64,7 +64,7 @@ DESCENT = {
     "steps": None,
     "batch_size": None,
     "weight_decay": 0.0,
-    "stop_when": {"train_loss": None, "seconds": None},
+    "stop_when": {"train_loss": None, "seconds": None, "patience": None},
     "precision": "auto",
     "log_every": "auto",
 }
@@ -246,7 +246,7 @@ def test_errors_of_an_override_name_it_and_no_line(tmp_path, override, words):
 WIDTH = "an integer from 1 to 65536"
 COUNT = "an integer of at least 1"
 POSITIVE = "a finite number above 0"
-STOP_WHEN = f"a mapping of train_loss and seconds, each {POSITIVE} or null"
+STOP_WHEN = "a mapping of train_loss, seconds and patience, each a number above 0 or null"
 METHODS = "one of heat, equilibrium, implicit, backprop"
 KINDS = "one of paraboloid, saddle, circular, blobs, csv, npz, digits, diabetes, breast_cancer"
 
