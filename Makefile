@@ -9,14 +9,14 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-causes bench-diff train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 run: $(VENV)/.run  ## install, train experiments/paraboloid.yaml, diagnose it
 	$(SHEAF) train experiments/paraboloid.yaml --resume
-	$(SHEAF) diagnose results/paraboloid
+	$(SHEAF) diagnose results/paraboloid --figures
 	@echo "The run is in results/paraboloid: tables as CSV, pictures in figures/, network.npz."
 
 test: lint $(VENV)/.browser  ## run all checks and tests
@@ -93,6 +93,10 @@ bench-sweep: $(VENV)/.dev  ## time a sweep by one job and by two, into docs/resu
 	$(BIN)/python benchmarks/sweep_jobs.py
 	$(BIN)/python benchmarks/results_page.py
 
+bench-startup: $(VENV)/.run  ## measure what short commands cost beside `import numpy`, into docs/results.md
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/results_page.py
+
 report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
 	$(if $(RUN),,$(error give a run directory: make report RUN=results/paraboloid))
 	$(SHEAF) diagnose $(RUN)
@@ -126,12 +130,12 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) train experiments/paraboloid.yaml --output $$folder/paraboloid --quiet && \
 	$(SHEAF) train experiments/saddle.yaml --output $$folder/saddle --quiet && \
 	$(SHEAF) diffuse $$folder/saddle --samples 3 --format csv >/dev/null && \
-	$(SHEAF) spectrum $$folder/saddle --format csv >/dev/null && \
+	$(SHEAF) spectrum $$folder/saddle --figures --format csv >/dev/null && \
 	$(BIN)/python benchmarks/residual_block.py docs/images/residual_block.png && \
 	cp $$folder/paraboloid/figures/learned.png $$folder/paraboloid/figures/discord.png docs/images/ && \
 	cp $$folder/saddle/figures/diffusion_*.png $$folder/saddle/figures/spectrum.png docs/images/ && \
 	$(SHEAF) import experiments/data/sick_digits.npz --data digits --output $$folder/sick >/dev/null && \
-	$(SHEAF) diagnose $$folder/sick --format csv >/dev/null && \
+	$(SHEAF) diagnose $$folder/sick --figures --format csv >/dev/null && \
 	cp $$folder/sick/figures/edges.png $$folder/sick/figures/resistance.png docs/images/ && \
 	$(SHEAF) sweep experiments/sweeps/beta.yaml --output $$folder/beta --quiet && \
 	cp $$folder/beta/figures/sweep.png docs/images/ && \

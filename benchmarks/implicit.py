@@ -39,9 +39,9 @@ from training import Row, append, rows
 
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.backprop import BackpropRule
-from sheafcli.core.chain.training.implicit import Implicit
 from sheafcli.core.chain.training.layers import Batch, Parameters
 from sheafcli.core.chain.training.least_squares import forward, sensitivities
+from sheafcli.core.training.implicit import Implicit
 
 RUNS = Path(__file__).resolve().parent / "results" / "implicit_runs.csv"
 RATES = (0.01, 0.03)

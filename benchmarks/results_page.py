@@ -98,6 +98,18 @@ def sweeps() -> list[str]:
     ]
 
 
+def startup() -> list[str]:
+    """Return what short commands cost."""
+    return [
+        "## Start-up",
+        "",
+        "CPU time of a whole process, the least of ten (`make bench-startup`). A command imports what it",
+        "needs; pictures are drawn when `--figures` asks for them.",
+        "",
+        *table_of("startup.csv"),
+    ]
+
+
 class Training:
     """The runs of training.py: medians over the seeds, each method by its best learning rate."""
 
@@ -425,6 +437,7 @@ def main() -> None:
         real_data,
         paper,
         sweeps,
+        startup,
         speed,
     ]
     lines = ["# Results", "", *(line for section in sections for line in section())]

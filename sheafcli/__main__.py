@@ -16,13 +16,16 @@ def _leave(signum: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line, which takes a second to import."""
+    """Run the command line."""
     before = signal.getsignal(signal.SIGINT)
     heeded = before is signal.default_int_handler  # a shell lets what runs in its background ignore it
     if heeded:
         signal.signal(signal.SIGINT, _leave)
     if not sys.warnoptions:  # they speak to programmers, and may tell of a library what is none of ours
         warnings.simplefilter("ignore")
+    from sheafcli.threads import limit_what_is_loaded_later  # noqa: PLC0415  # before NumPy is
+
+    limit_what_is_loaded_later()
     from sheafcli.cli.app import prepare  # noqa: PLC0415  # what follows is slow to import
 
     run = prepare()

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from sheafcli.config.section import FilePath, PositiveFloat, PositiveInt, Section, conflict, option
-from sheafcli.core.chain.training.implicit import CYCLE, Implicit
 from sheafcli.core.training.descent import DEFAULT_EPOCHS, Descent, Precision, Schedule, StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.heat import Heat, Start
+from sheafcli.core.training.implicit import CYCLE, Implicit, Regularise
 from sheafcli.core.training.protocol import MOST_STEPS
 
 # With log_every: auto, a row of history every so many steps, unless there are mini-batches.
@@ -288,6 +288,12 @@ class ImplicitSpec(Section):
         "Half of this times the squared norm of all weights (not biases) is added to the loss: "
         "0.0001 to 0.01 are usual values against overfitting.",
     )
+    regularise: Regularise | None = option(
+        Implicit,
+        "regularise",
+        "What chooses the weight decay instead: evidence makes it, before each cycle, the most likely one by "
+        "the training data alone, so that no data need be held back; null leaves it to `weight_decay`.",
+    )
     stop_when: StopSpec = Field(
         default_factory=StopSpec,
         description="When to end early: `train_loss` at a row of history with that loss or less, "
@@ -301,6 +307,16 @@ class ImplicitSpec(Section):
         default=CYCLE,
         description="Write a row of history every so many steps: the default is a cycle.",
     )
+
+    @model_validator(mode="after")
+    def _one_decay(self) -> Self:
+        if self.regularise is not None and self.weight_decay > 0.0:
+            raise conflict(
+                "regularise",
+                f"given {self.regularise} beside weight_decay {self.weight_decay:g}; evidence chooses the "
+                "weight decay: give one of the two",
+            )
+        return self
 
 
 class BaselineSpec(DescentSpec):

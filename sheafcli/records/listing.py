@@ -21,7 +21,7 @@ from sheafcli.errors import InputError
 from sheafcli.runs import RunDirectory
 from sheafcli.tasks import TASKS
 
-Status: TypeAlias = Literal["running", "finished", "diverged", "interrupted", "failed", "imported"]
+Status: TypeAlias = Literal["running", "finished", "stopped", "diverged", "interrupted", "failed", "imported"]
 Row: TypeAlias = dict[str, Any]
 
 FIGURES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
@@ -32,7 +32,7 @@ TIMES = ("started", "ended", "when")
 DAMAGED = "damaged"
 CHOICES = {
     "task": tuple(TASKS),
-    "method": (*tags_of(Config.model_fields["training"].annotation), "imported"),
+    "method": (*tags_of(Config.model_fields["training"].annotation), "imported", "monitored"),
     "status": (*get_args(Status), DAMAGED),
 }
 COLUMNS = ("name", "directory", *CHOICES, *COUNTS, *REALS, *TIMES, "message")

@@ -39,6 +39,7 @@ FORMATS = (".png", ".svg", ".pdf")
 STATUS_STYLES = {
     "finished": "green",
     "running": "cyan",
+    "stopped": "cyan",
     "interrupted": "yellow",
     "diverged": "bold red",
     "failed": "bold red",

@@ -20,27 +20,25 @@ from sheafcli.core.training.fit import (
     records,
 )
 from sheafcli.core.training.protocol import Diverged, Session
-from sheafcli.errors import InputError
+from sheafcli.errors import InputError, RunFailed
 from sheafcli.interop.npz import MAX_BYTES, read_npz
 from sheafcli.runs.data_files import check_unchanged, data_hashes
-from sheafcli.runs.directory import RunDirectory
+from sheafcli.runs.directory import HISTORY, RunDirectory
 from sheafcli.runs.experiment import Experiment, Phase
 from sheafcli.runs.files import GrowingTable, write_npz
 from sheafcli.runs.manifest import now, sizes, versions
 from sheafcli.runs.observer import Observer
 from sheafcli.runs.terminable import terminable
+from sheafcli.runs.under_way import share_at
 
 Rows = Callable[[Session, Data], Iterable[Mapping[str, object]]]
 
 CHECKPOINT_SECONDS = 1.0
-HISTORY = {"training": "history.csv", "baseline": "baseline.csv"}
+# A share of a training is reached but for the rounding of a division.
+ROUNDING = 1e-9
 SPECTRUM_COLUMNS = ("step", "gap_min", "gap_median", "largest_median", "largest_max", "condition_median")
 SPECTRUM_SAMPLES = 50
 DISCORD_COLUMNS = ("step", "layer", "operation", "edge", "discord", "share")
-
-
-class RunFailed(Exception):
-    """A run ended early: it diverged, or its files could not be written. The directory says more."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,16 @@ class Checkpoint:
             ) from error
 
 
+@dataclass(frozen=True)
+class _End:
+    """The end of a phase: its last record, its seconds, what ended it early, and whether it may go on."""
+
+    last: Record
+    seconds: float
+    ending: str | None
+    stopped: bool = False
+
+
 def _stopping(array: np.ndarray | None) -> EarlyStopping | None:
     """Return what a checkpoint says of early stopping; NaN stands for a figure that there is not."""
     if array is None:
@@ -112,7 +120,12 @@ def _stopping(array: np.ndarray | None) -> EarlyStopping | None:
 
 
 def conduct(
-    experiment: Experiment, directory: RunDirectory, observer: Observer, *, resume: bool = False
+    experiment: Experiment,
+    directory: RunDirectory,
+    observer: Observer,
+    *,
+    resume: bool = False,
+    until: float = 1.0,
 ) -> dict[str, Any]:
     """Train all phases of an experiment in a created run directory and return the final manifest.
 
@@ -120,6 +133,9 @@ def conduct(
     as it is, and InputError says if a file that the run reads has changed. A stop by Ctrl-C or SIGTERM
     raises KeyboardInterrupt after the manifest says so; a divergence or a full disk raises RunFailed. In
     every case what was written stays readable, and the last good state is kept.
+
+    With `until` below 1, stop at the first row of history at which that share of the training is done; the
+    status is then "stopped", and a later call goes on from there.
     """
     with directory.locked(), terminable():
         if resume:
@@ -133,10 +149,12 @@ def conduct(
             for phase in experiment.phases:
                 if checkpoint is not None and checkpoint.phase != phase.name:
                     continue
-                last, seconds, ending = _conduct_phase(phase, experiment, directory, observer, checkpoint)
-                manifest.phase_done(phase.name, last, seconds)
-                if ending is not None:
-                    message = f"{phase.name} {ending}"
+                end = _conduct_phase(phase, experiment, directory, observer, checkpoint, until)
+                manifest.phase_done(phase.name, end.last, end.seconds)
+                if end.stopped:
+                    return manifest.end("stopped", f"stopped at step {end.last.step}; --resume continues it")
+                if end.ending is not None:
+                    message = f"{phase.name} {end.ending}"
                 checkpoint = None
         except KeyboardInterrupt:
             manifest.end("interrupted", "stopped by the user; --resume continues it")
@@ -161,12 +179,13 @@ def _conduct_phase(
     directory: RunDirectory,
     observer: Observer,
     checkpoint: Checkpoint | None,
-) -> tuple[Record, float, str | None]:
-    """Run one phase to its end; return its last record, the seconds it took, and what ended it early."""
+    until: float,
+) -> _End:
+    """Run one phase to its end, or the training up to a share of it."""
     # Before the session starts: that, and the first record, take a while on large data.
     observer.phase_started(phase.name, 0 if checkpoint is None else checkpoint.step, phase.total)
     try:
-        return _train(phase, experiment, directory, observer, checkpoint)
+        return _train(phase, experiment, directory, observer, checkpoint, until)
     finally:
         observer.phase_ended()
 
@@ -177,7 +196,8 @@ def _train(
     directory: RunDirectory,
     observer: Observer,
     checkpoint: Checkpoint | None,
-) -> tuple[Record, float, str | None]:
+    until: float,
+) -> _End:
     data, config = experiment.data, experiment.config
     session = phase.method.start(experiment.network, data.X, data.y, phase.seed)
     history = GrowingTable(directory / HISTORY[phase.name], _history_columns(experiment))
@@ -207,10 +227,13 @@ def _train(
                 for table, rows in diagnosed:
                     table.append(rows(session, data))
             observer.recorded(last)
-            ends = session.finished or (stopping is not None and stopping.over)
-            if ends or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            over = session.finished or (stopping is not None and stopping.over)
+            stopped = not over and _is_stopped(phase, session, config, until)
+            if over or stopped or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 _save(phase, session, clock.seconds, directory, stopping)
                 saved = time.monotonic()
+            if stopped:
+                return _End(last, clock.seconds, None, stopped=True)
     except Diverged:
         _save(phase, session, clock.seconds, directory, stopping)
         raise
@@ -219,7 +242,14 @@ def _train(
         final = stopping.best
         since = f"in {stopping.waited} rows of history" if stopping.over else "after that"
         ending = f"no lower validation loss {since}; the network of step {final.step} is kept"
-    return final, clock.seconds, None if ending is None else f"ended at step {session.step}: {ending}"
+    return _End(final, clock.seconds, None if ending is None else f"ended at step {session.step}: {ending}")
+
+
+def _is_stopped(phase: Phase, session: Session, config: Config, until: float) -> bool:
+    """Say whether the training has come to the share at which it is to stop."""
+    if until >= 1.0 or phase.name != "training":
+        return False
+    return share_at(config.training, session.step, session.time) >= until * (1.0 - ROUNDING)
 
 
 def _save(

@@ -20,9 +20,9 @@ from sheafcli.tasks.preprocessing import Preprocessing
 # Everything that sheafcli itself writes into a run directory; nothing else is ever removed. A directory
 # with the first two holds a run: a config.yaml alone may be one that the user wrote.
 MARKS = ("manifest.json", "config.yaml")
+HISTORY = {"training": "history.csv", "baseline": "baseline.csv"}
 RESULTS = (
-    "history.csv",
-    "baseline.csv",
+    *HISTORY.values(),
     "discord.csv",
     "network.npz",
     "imported.npz",
@@ -36,11 +36,13 @@ RESULTS = (
     "samples.csv",
     "classes.csv",
     "findings.csv",
+    "findings_history.csv",
     "spectrum.csv",
     "spectrum_history.csv",
     "diffusion.csv",
     "crossings.csv",
     "diff.csv",
+    "diff.json",
     "report.html",
     *(
         f"figures/{name}.png"

@@ -20,13 +20,14 @@ from sheafcli.config.section import Section
 from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec, StopSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.training.implicit import Cost, Implicit
 from sheafcli.core.network import AnyNetwork, check_samples
 from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.cost import Cost
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
+from sheafcli.core.training.implicit import Implicit
 from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import MOST_STEPS, Method
 from sheafcli.core.types import Array, Shape
@@ -41,7 +42,7 @@ DROPOUT = (
     "training.weight_decay is another way to keep weights small"
 )
 # An implicit step of more operations takes seconds; thousands of steps of a descent take no longer.
-MANY_OPERATIONS = 1e11
+MANY_OPERATIONS, OPERATIONS_A_SECOND = 1e10, 1e10
 
 
 class _Unfit(InputError):
@@ -109,13 +110,14 @@ class Experiment:
         """What a user ought to know before it begins: of the data, and that a step takes long."""
         if not isinstance(self.config.training, ImplicitSpec):
             return self.task.notes
-        cost = Cost.of(chain_for(self.network, "implicit training"), self.task.n_train)
+        cost = Cost.of(self.network, self.task.n_train)
         if cost.operations < MANY_OPERATIONS:
             return self.task.notes
+        seconds = cost.operations / OPERATIONS_A_SECOND
         slow = (
-            f"a step of implicit takes about {cost.operations:.1e} operations and {cost.bytes / 1e9:.2g} GB "
-            f"here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; equilibrium and backprop with "
-            "batch_size are the better choice"
+            f"a step of implicit takes about {cost.operations:.1e} operations, some {seconds:.2g} s, and "
+            f"{cost.bytes / 1e9:.2g} GB here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; "
+            "equilibrium and backprop with batch_size are the better choice"
         )
         return (*self.task.notes, slow)
 
@@ -239,7 +241,7 @@ def _training_phase(
     if isinstance(spec, DescentSpec):
         return _descent_phase("training", spec, task, network, seed)
     if isinstance(spec, ImplicitSpec):
-        _check_memory(Cost.of(chain_for(network, "implicit training"), task.n_train))
+        _check_memory(Cost.of(network, task.n_train))
         implicit = Implicit(
             **_options(spec, Implicit) | {"stop_when": StopWhen(**_options(spec.stop_when, StopWhen))}
         )

@@ -19,7 +19,7 @@ class TaskSpecification(BaseModel, ABC):
     A kind of task is one subclass with a literal `kind`, its own options as fields, and `load`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     kind: str
 

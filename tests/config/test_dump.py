@@ -120,9 +120,10 @@ implicits = st.fixed_dictionaries(
         "steps": counts,
         "kappa": st.just(0) | positive,
         "weight_decay": st.just(0) | positive,
+        "regularise": st.none() | st.just("evidence"),
         "log_every": counts,
     },
-)
+).filter(lambda keys: not (keys.get("regularise") and keys.get("weight_decay")))
 
 
 def config(training: dict, multiple: int | None, **keys: object) -> Config:

@@ -347,7 +347,7 @@ OF_BASELINE = (
 )
 OF_BACKPROP = f"method, {OF_BASELINE}"
 OF_EQUILIBRIUM = f"{OF_BACKPROP}, gamma"
-OF_IMPLICIT = "method, steps, kappa, weight_decay, stop_when, log_every"
+OF_IMPLICIT = "method, steps, kappa, weight_decay, regularise, stop_when, log_every"
 ONLY_HEAT = ("time", "dt", "alpha", "beta", "stalks", "reset_every", "reset_time")
 SHARED = ["weight_decay", "stop_when"]
 DESCENT_ALONE = ["optimizer", "learning_rate", "schedule", "epochs", "batch_size", "precision"]
@@ -362,8 +362,8 @@ DESCENT_ALONE = ["optimizer", "learning_rate", "schedule", "epochs", "batch_size
         ("method: heat", ["gamma"], "method equilibrium, not to heat", OF_HEAT),
         ("method: heat", DESCENT_ALONE, "method equilibrium or backprop, not to heat", OF_HEAT),
         ("method: heat", SHARED, "method equilibrium, implicit or backprop, not to heat", OF_HEAT),
-        ("method: heat", ["kappa"], "method implicit, not to heat", OF_HEAT),
-        ("method: backprop", ["kappa"], "method implicit, not to backprop", OF_BACKPROP),
+        ("method: heat", ["kappa", "regularise"], "method implicit, not to heat", OF_HEAT),
+        ("method: backprop", ["kappa", "regularise"], "method implicit, not to backprop", OF_BACKPROP),
         ("method: implicit", ONLY_HEAT, "method heat, not to implicit", OF_IMPLICIT),
         ("method: implicit", ["gamma"], "method equilibrium, not to implicit", OF_IMPLICIT),
         ("method: implicit", DESCENT_ALONE, "method equilibrium or backprop, not to implicit", OF_IMPLICIT),

@@ -1,12 +1,6 @@
 """What follows a layer: from z_l to the misfit of the output, and back, with kinks that can be softened.
 
-A kink stops every method that follows slopes: on either side of it they say another thing. Softened, the
-activation is its own mean over a stalk that is uncertain by +-eps,
-
-    rho(z) = E max(z + u, 0) = eps c^2 + max(z - eps, 0),   c = rho'(z) = min(max((z / eps + 1) / 2, 0), 1),
-
-u uniform on [-eps, eps]. It is max(z, 0) beyond eps, has a continuous slope, and for eps = 0 is the kink
-itself, where zero counts as active.
+`sheafcli.core.averaged` says what softening by eps is.
 """
 
 from __future__ import annotations
@@ -15,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.fault.misfit import Misfit
 from sheafcli.core.types import Array
 
@@ -82,17 +76,3 @@ class Tail:
 def _times(G: Array, W: Array) -> Array:
     """Return G W for samples x n x m as one product of two matrices."""
     return np.asarray((G.reshape(-1, G.shape[2]) @ W).reshape(*G.shape[:2], -1))
-
-
-def rectified(z: Array, eps: float) -> Array:
-    """Return rho(z), max(z, 0) for eps = 0."""
-    if eps == 0.0:
-        return np.maximum(z, 0.0)
-    return np.asarray(eps * slope_of(z, eps) ** 2 + np.maximum(z - eps, 0.0))
-
-
-def slope_of(z: Array, eps: float) -> Array:
-    """Return rho'(z): for eps = 0 the pattern, as 0 and 1."""
-    if eps == 0.0:
-        return pattern_of(z).astype(np.float64)
-    return np.asarray(np.clip(0.5 * (z / eps + 1.0), 0.0, 1.0))

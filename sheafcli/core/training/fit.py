@@ -113,13 +113,28 @@ def patience_of(method: Method) -> int | None:
     return stop_when.patience if isinstance(stop_when, StopWhen) else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fit:
-    """A finished training: the network, the history, and the training discord of every edge."""
+    """A finished training.
+
+    Attributes
+    ----------
+    network
+        The trained network.
+    history
+        A record every so many steps, the first before training: step, time, losses, energy, accuracies.
+    discord
+        The training discord of every edge at the end.
+    """
 
     network: AnyNetwork
     history: tuple[Record, ...]
     discord: dict[Edge, float]
+
+    def __repr__(self) -> str:
+        last = self.history[-1]
+        test = "" if last.test_loss is None else f", test loss {last.test_loss:.4g}"
+        return f"Fit(step {last.step:,}: train loss {last.train_loss:.4g}{test}; {self.network!r})"
 
 
 def train(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from sheafcli.core.chain.extension import Extension
 from sheafcli.core.graph import Vertex
@@ -230,6 +229,8 @@ def _parallel(units: Array) -> list[NDArray[np.intp]]:
     if n == 0:
         return []
     links = np.concatenate(pairs, axis=1)
-    _, label = connected_components(coo_array((np.ones(links.shape[1]), tuple(links)), shape=(n, n)))
+    _, label = scipy.sparse.csgraph.connected_components(
+        scipy.sparse.coo_array((np.ones(links.shape[1]), tuple(links)), shape=(n, n))
+    )
     groups = (np.flatnonzero(label == group) for group in np.flatnonzero(np.bincount(label) > 1))
     return sorted(groups, key=lambda group: int(group[0]))

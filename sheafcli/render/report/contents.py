@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +54,19 @@ SOURCES: Final[Mapping[str, Source]] = {
         ("severity", "rule", "operation", "neurons", "evidence", "advice"),
         of_parts=False,
     ),
+    "diff": Source(
+        "sheaf diff",
+        ("mean_square", "largest", "times_rounding", "share", "cumulative"),
+        ("operation", "type", "significant", "kind", "kind_says"),
+        may_have=("segment",),
+        of_parts=False,
+    ),
     "spectrum": Source("sheaf spectrum", ("sample", "gap", "largest", "condition")),
 }
 """The tables that a report can show, each in the file of its name with .csv."""
+
+DIFF_LIMIT = 2**26
+"""The most bytes of diff.json."""
 
 WHOLE: Final = ("step", "layer", "neuron", "sample", "samples")
 """The columns that number things or count them."""
@@ -69,6 +80,7 @@ class Contents:
     ----------
     manifest : manifest.json.
     configuration : config.yaml as text.
+    diff : what `sheaf diff` told last: its sentence, and of what; empty where there is none.
     network : the network if it is another than a plain chain, whose tables say all there is to draw.
     tables : a table of `SOURCES` for each file that is there and has rows; findings also without rows,
         since none is what one hopes for.
@@ -77,6 +89,7 @@ class Contents:
     manifest: Mapping[str, Any]
     configuration: str
     tables: Mapping[str, pd.DataFrame]
+    diff: Mapping[str, Any]
     network: GraphNetwork | None = None
 
     @classmethod
@@ -89,7 +102,8 @@ class Contents:
                 table = _read_table(path, source)
                 if len(table) > 0 or name == "findings":
                     tables[name] = table
-        return cls(_checked(run), _read_text(run / "config.yaml"), tables, _network(run))
+        diff = _diff(run) if "diff" in tables else {}
+        return cls(_checked(run), _read_text(run / "config.yaml"), tables, diff, _network(run))
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Return a table, None if the run has none."""
@@ -130,6 +144,21 @@ def _checked(run: RunDirectory) -> Mapping[str, Any]:
     if widths is not None and not proper:
         raise InputError("the manifest is damaged (widths are no sizes)", path=run / "manifest.json")
     return manifest
+
+
+def _diff(run: RunDirectory) -> Mapping[str, Any]:
+    """Return what was told of the difference; InputError if that is damaged."""
+    path = run / "diff.json"
+    if not path.exists():
+        return {}
+    try:
+        with path.open("rb") as file:
+            told = json.loads(file.read(DIFF_LIMIT))
+        if not all(isinstance(told[key], str) for key in ("sentence", "other", "precision")):
+            raise ValueError("it has no sentence")
+    except (OSError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"the file is damaged ({error}); `sheaf diff` writes it anew", path=path) from error
+    return dict(told)
 
 
 def _network(run: RunDirectory) -> GraphNetwork | None:

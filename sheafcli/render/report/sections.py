@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
@@ -19,9 +19,11 @@ from sheafcli.render.report.diagnosis import (
     sample_figure,
     short,
 )
+from sheafcli.render.report.difference import difference_figure
 from sheafcli.render.report.figure import Figure
 from sheafcli.render.report.graph import graph_figure
 from sheafcli.render.report.network import path_figure
+from sheafcli.render.report.parts import SEVERITIES, Finding, Section, Text, Tile
 from sheafcli.render.report.spectrum import eigenvalue_figure, eigenvector_figure
 from sheafcli.render.report.tables import Table, table_of
 from sheafcli.render.report.training import accuracy_figure, discord_figure, heat_map, loss_figure
@@ -36,60 +38,11 @@ LAYER_COLUMNS = (
 )
 SAMPLE_COLUMNS = ("sample", "target", "predicted", "loss", "discord", "share", "worst_edge")
 LAYER_AT_FAULT: Final = "layer-at-fault"
-SEVERITIES: Final = ("error", "warning", "info")
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A figure of the summary: what it is, its value, and a word beside it."""
-
-    label: str
-    value: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A finding: how bad, the rule that found it, where, what it saw, what to do."""
-
-    severity: str
-    rule: str
-    place: str
-    evidence: str
-    advice: str
-
-    @property
-    def kind(self) -> str:
-        """Its severity if that is one of the known ones, else info."""
-        return self.severity if self.severity in SEVERITIES else "info"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A file shown as it is."""
-
-    title: str
-    content: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the page; `missing` says what is not there, and what would write it."""
-
-    key: str
-    title: str
-    lead: str = ""
-    tiles: list[Tile] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    texts: list[Text] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
 
 
 def sections(contents: Contents) -> list[Section]:
     """Return all sections in the order of the page."""
-    makers: tuple[Callable[[Contents], Section], ...] = (
+    makers: tuple[Callable[[Contents], Section | None], ...] = (
         _summary,
         _findings,
         _network,
@@ -97,10 +50,12 @@ def sections(contents: Contents) -> list[Section]:
         _diagnosis,
         _neurons,
         _samples,
+        _difference,
         _spectrum,
         _configuration,
     )
-    return [make(contents) for make in makers]
+    made = [make(contents) for make in makers]
+    return [section for section in made if section is not None]
 
 
 def subtitle(contents: Contents) -> list[str]:
@@ -316,6 +271,30 @@ def _spectrum(contents: Contents) -> Section:
     summary = spectrum[columns].agg(["min", "median", "max"]).rename_axis("over_samples").reset_index()
     table = table_of(summary, ["over_samples", *columns], f"Over {len(spectrum):,} samples")
     return Section("spectrum", "Spectrum", figures=figures, tables=[table])
+
+
+def _difference(contents: Contents) -> Section | None:
+    """Return what the last `sheaf diff` found; a run that was never compared has no such section."""
+    rows = contents.table("diff")
+    if rows is None:
+        return None
+    rows = rows.assign(significant=rows["significant"] == "True")
+    told, lead = contents.diff, ""
+    if told:
+        lead = f"Compared with {told['other']}, rounding of {told['precision']}: {told['sentence']}."
+    shown = rows.assign(
+        vertex=rows["operation"],
+        local_rms=rows["mean_square"] ** 0.5,
+        largest_difference=rows["largest"],
+        size=rows["share"].abs(),
+    ).sort_values(["significant", "size"], ascending=False, kind="stable")
+    columns = (
+        *("vertex", "local_rms", "largest_difference", "times_rounding", "share", "reversed_share"),
+        *("kind_says", "segment"),
+    )
+    caption = f"Operations by their share ({min(ROWS, len(rows)):,} of {len(rows):,}), beyond rounding first"
+    table = table_of(shown.head(ROWS), columns, caption)
+    return Section("difference", "Another run", lead, figures=[difference_figure(rows)], tables=[table])
 
 
 def _configuration(contents: Contents) -> Section:

@@ -127,6 +127,13 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "gap": ("gap", number_cells),
     "largest": ("largest eigenvalue", number_cells),
     "condition": ("condition number", number_cells),
+    "vertex": ("operation", text_cells),
+    "local_rms": ("local rms", number_cells),
+    "largest_difference": ("largest", number_cells),
+    "times_rounding": ("x rounding", number_cells),
+    "reversed_share": ("reversed", percent_cells),
+    "kind_says": ("what it looks like", text_cells),
+    "segment": ("stands for", text_cells),
     "over_samples": ("", text_cells),
 }
 """How each column of the run's tables is headed and written."""

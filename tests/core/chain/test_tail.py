@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import jacobian, problem
 
-from sheafcli.core.chain.tail import Tail, rectified, slope_of
+from sheafcli.core.averaged import rectified, slope_of
+from sheafcli.core.chain.tail import Tail
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 softness = st.floats(1e-3, 10.0)

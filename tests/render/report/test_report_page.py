@@ -73,6 +73,7 @@ def test_the_page_has_its_sections_in_order(run):
         "Where the discord sits",
         "Neurons",
         "Samples",
+        "Another run",
         "Spectrum",
         "Configuration",
     ]
@@ -194,6 +195,23 @@ def test_what_is_missing_is_said(run, name, words):
     assert words not in page_of(run).text()
     (run / f"{name}.csv").unlink()
     assert words in page_of(run).text()
+
+
+def test_another_run_leads_with_its_sentence_and_is_left_out_where_there_is_none(run):
+    text = page_of(run).text()
+    assert "Compared with runs/<b>other</b>, rounding of float64: affine_3 alone explains 100%" in text
+    assert "looks scaled" in rows_of(page_of(run), "Operations by their share")
+    (run / "diff.json").unlink()
+    assert "Another run" in page_of(run).text()
+    (run / "diff.csv").unlink()
+    assert "Another run" not in page_of(run).text()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sentence": 1, "other": "a", "precision": "b"}'])
+def test_a_damaged_diff_is_named(run, text):
+    (run / "diff.json").write_text(text)
+    with pytest.raises(InputError, match=r"diff\.json: the file is damaged .*`sheaf diff` writes it anew"):
+        Contents.read(run)
 
 
 def test_every_table_may_be_missing(run):
