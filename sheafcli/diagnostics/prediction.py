@@ -26,7 +26,7 @@ from sheafcli.runs.experiment import check_parts, load_data
 from sheafcli.tasks.cells import shown
 from sheafcli.tasks.csv_file import BLOCK
 from sheafcli.tasks.csv_rows import Written
-from sheafcli.tasks.frames import text_cells
+from sheafcli.tasks.frames import PARQUET, read_parquet, text_cells
 from sheafcli.tasks.new_rows import NewRows, check_usable, find, read_new_rows
 from sheafcli.tasks.preprocessing import Encoded, Preprocessing
 from sheafcli.tasks.table import CsvTable
@@ -237,7 +237,7 @@ def open_source(
 ) -> Source:
     """Open what is to be predicted: test, train or validation, a file, or "-" for standard input.
 
-    A file is .npz with an array X, or CSV. Files stay open as long as `stack` does.
+    A file is .npz with an array X, .parquet, or CSV. Files stay open as long as `stack` does.
     """
     network = run.network()
     if data in PARTS:
@@ -253,6 +253,8 @@ def open_source(
         prediction = Prediction(network, preprocessing, word="row", budget=budget)
         X = _of_arrays(path, len(preprocessing.inputs))
         return Source(prediction, prediction.of_inputs(X, range(len(X))), [])
+    if path.suffix.lower() == PARQUET:
+        return _of_frame(run, read_parquet(path), path, budget=budget)
     task = run.config().task
     written = task.written if isinstance(task, CsvTable) else Written()
     notes: list[str] = []
@@ -303,7 +305,7 @@ def predict(
     """
     directory = RunDirectory.existing(Path(run))
     if isinstance(data, pd.DataFrame):
-        source = _of_frame(directory, data, budget=budget)
+        source = _of_frame(directory, data, Path("table"), budget=budget)
     with ExitStack() as stack:
         if not isinstance(data, pd.DataFrame):
             source = open_source(directory, str(data), stack, sys.stdin.buffer, budget=budget)
@@ -313,8 +315,8 @@ def predict(
     return pd.concat(frames, ignore_index=True)
 
 
-def _of_frame(run: RunDirectory, table: pd.DataFrame, *, budget: bool) -> Source:
-    preprocessing, path, notes = run.preprocessing(), Path("table"), list[str]()
+def _of_frame(run: RunDirectory, table: pd.DataFrame, path: Path, *, budget: bool) -> Source:
+    preprocessing, notes = run.preprocessing(), list[str]()
     prediction = Prediction(run.network(), preprocessing, word="row", budget=budget)
     found = find([str(name) for name in table.columns], preprocessing, path, None, notes)
 

@@ -269,7 +269,7 @@ class _Reader:
 
 
 def _doubt(classes: Sequence[str]) -> str:
-    """Say what integers, in order, look like that are hardly classes: years, or amounts with gaps; "" if not."""
+    """Say what integers, in order, look like that are hardly classes: years, amounts; "" if nothing."""
     numbers = [int(text) for text in classes]
     if all(YEARS[0] <= number <= YEARS[1] for number in numbers):
         return ", though they look like years"
