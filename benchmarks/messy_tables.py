@@ -95,7 +95,7 @@ def incomes(n: int = 3000) -> pd.DataFrame:
 
 
 def ours(path: Path, options: dict, seed: int, folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Train on a table without touching it, and return predictions of the test part; and its training lines."""
+    """Train on a table as it is; return the predictions of its test part, and its training lines."""
     config = folder / f"{path.stem}-{seed}.yaml"
     rows = [f"  {key}: {value}" for key, value in options.items()]
     config.write_text(

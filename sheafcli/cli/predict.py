@@ -38,6 +38,9 @@ def predict(
         Path | None,
         typer.Option("--output", metavar="FILE", help="The file to write.", show_default="standard output"),
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Predict the first N rows only.")
+    ] = None,
     budget: Annotated[
         bool,
         typer.Option(
@@ -59,7 +62,7 @@ def predict(
     if output is not None and output.exists() and not overwrite:
         raise InputError("the file exists; replace it with --overwrite, or choose another name", path=output)
     with ExitStack() as stack:
-        source = open_source(directory, data, stack, sys.stdin.buffer, budget=budget)
+        source = open_source(directory, data, stack, sys.stdin.buffer, budget=budget, limit=limit)
         frames = _counted(source.frames, stack.enter_context(counting("rows")))
         parts = _as_csv(frames) if format_ == "csv" else _as_json(frames)
         if output is None:

@@ -174,7 +174,7 @@ def working(total: int) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int], None]]:
-    """Show on standard error how many there are so far of what nobody has counted; silent where no terminal is.
+    """Show on standard error how many there are so far of what nobody has counted.
 
     Yields a function to call with how many more there are. Where standard output is the terminal, its lines
     tell.

@@ -126,6 +126,13 @@ def test_standard_input_json_and_the_notebook_give_the_same(sheaf, target, monke
     pd.testing.assert_frame_equal(found, expected.drop(columns="row"), rtol=1e-12)
 
 
+def test_the_first_rows_alone(sheaf, target):
+    people().to_csv("new.csv", index=False)
+    for data in ("test", "new.csv"):
+        whole, some = (sheaf("predict", "run", "--data", data, *more).out for more in ((), ("--limit", 3)))
+        assert some.splitlines() == whole.splitlines()[:4]
+
+
 def test_unseen_categories_are_told_with_their_rows(sheaf, target):
     table = people().dropna().head(6).drop(columns=list(TARGETS))
     table.iloc[2, table.columns.get_loc("town")] = "Xanten"
