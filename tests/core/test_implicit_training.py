@@ -12,7 +12,7 @@ from scipy.optimize import approx_fprime
 from sklearn.linear_model import BayesianRidge
 from strategies import seeds
 
-from sheafcli.core.averaged import rectified
+from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import training_energy
 from sheafcli.core.chain.network import Network
@@ -51,7 +51,7 @@ def outputs_of(flat, network, X, eps):
         H = flat[start : start + n * (m + 1)].reshape(n, m + 1)
         start += H.size
         z = a @ H[:, :-1].T + H[:, -1]
-        a = rectified(z, eps) if layer < network.depth else z
+        a = rectified(z, eps, slope_of(z, eps)) if layer < network.depth else z
     return a
 
 
