@@ -28,6 +28,7 @@ from sheafcli.tasks.csv_rows import Encoding, Written
 from sheafcli.tasks.data import Rows, TaskData
 from sheafcli.tasks.faults import MISSING, Faults
 from sheafcli.tasks.fitting import SMALLEST_RANGE, Standardize, fitted, inputs_of, target_column
+from sheafcli.tasks.frames import PARQUET
 from sheafcli.tasks.kinds import Parsed, settle
 from sheafcli.tasks.partition import (
     Cut,
@@ -209,7 +210,8 @@ class CsvTable(TaskSpecification):
         notes += self._unseen(columns, made, partition)
         parts = (partition.train, partition.test, partition.validation)
         train, test, validation = (table.lines[part] for part in parts)
-        rows = Rows(train, test, validation, "line")
+        word = "row" if self.path.suffix.lower() == PARQUET else "line"
+        rows = Rows(train, test, validation, word)
         task = partition.cut(X, target.y, preprocessing, notes=tuple(notes), rows=rows)
         for part, y in ((task.X_test, task.y_test), (task.X_validation, task.y_validation)):
             if part is not None and y is not None:

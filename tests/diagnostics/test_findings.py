@@ -319,7 +319,7 @@ def test_samples_stand_out_by_a_gap_below_them(count, gap, severity):
     findings = [*sample_discord(with_errors(errors))]
     assert [finding.severity for finding in findings] == ([] if severity is None else [severity])
     for finding in findings:
-        assert finding.evidence.endswith(", ".join(map(str, range(10, 10 + count))) + ".")
+        assert finding.evidence.endswith(f"samples {', '.join(map(str, range(10, 10 + count)))} of test.")
 
 
 def test_outliers_that_do_not_carry_most_or_matter_at_all_are_left_alone():

@@ -36,7 +36,7 @@ LAYER_COLUMNS = (
     *("layer", "blame", "evidence", "part", "explainable", "loss", "fitted_loss", "repaired_loss"),
     *("discord", "share", "resistance", "excess"),
 )
-SAMPLE_COLUMNS = ("sample", "target", "predicted", "loss", "discord", "share", "worst_edge")
+SAMPLE_COLUMNS = ("sample", "line", "row", "target", "predicted", "loss", "discord", "share", "worst_edge")
 LAYER_AT_FAULT: Final = "layer-at-fault"
 
 

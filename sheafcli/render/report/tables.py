@@ -95,6 +95,8 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "layer": ("layer", text_cells),
     "neuron": ("neuron", text_cells),
     "sample": ("sample", text_cells),
+    "line": ("line", text_cells),
+    "row": ("row", text_cells),
     "class": ("class", text_cells),
     "edge": ("edge", text_cells),
     "operation": ("operation", operation_cells),
