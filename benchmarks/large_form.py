@@ -169,6 +169,8 @@ class Rows:
             step = np.float32(rr / float(d @ q))
             x, r = x + step * d, r - step * q
             rr, before = float(r @ r), rr
+            if rr == 0.0 or not np.isfinite(rr):
+                break
             d = r + np.float32(rr / before) * d
         return x
 

@@ -12,6 +12,7 @@ settled = sc.extend(fit.network, X, target=y, pins=[sc.Pin("z1", 3, 0.5)])
 sc.discord(fit.network, X, settled.cochain)
 network = sc.load("resnet.onnx")                # or a run directory, or sc.from_torch(model, example)
 sc.diff(network, sc.record(model, X), X)        # where another run of it computes something else
+sc.infer(network, X, target=y, free=["x3"])     # the inputs that would have made it so
 sc.NeuralSheaf(fit.network).laplacian(pattern, block="free")
 """
 
@@ -24,6 +25,7 @@ from sheafcli.threads import one_thread
 if TYPE_CHECKING:
     from sheafcli.api.diagnosing import Diagnosis, diagnose
     from sheafcli.api.drawing import plot
+    from sheafcli.api.monitoring import Monitor, monitor
     from sheafcli.api.saving import save
     from sheafcli.api.training import Fit, train
     from sheafcli.core.chain.cochain import Cochain
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from sheafcli.core.training.optimizers import SGD, Adam, Momentum
     from sheafcli.diagnostics.difference import diff
     from sheafcli.diagnostics.discord import discord_table as discord
+    from sheafcli.diagnostics.inference import infer
+    from sheafcli.diagnostics.prediction import predict
     from sheafcli.interop.recording import record
     from sheafcli.runs.loading import from_torch, load
 
@@ -59,6 +63,7 @@ __all__ = [
     "Heat",
     "Implicit",
     "Momentum",
+    "Monitor",
     "Network",
     "NeuralSheaf",
     "Pin",
@@ -70,8 +75,11 @@ __all__ = [
     "discord",
     "extend",
     "from_torch",
+    "infer",
     "load",
+    "monitor",
     "plot",
+    "predict",
     "record",
     "save",
     "train",
@@ -81,6 +89,7 @@ __all__ = [
 _PLACES = {
     "api.diagnosing": ("Diagnosis", "diagnose"),
     "api.drawing": ("plot",),
+    "api.monitoring": ("Monitor", "monitor"),
     "api.saving": ("save",),
     "api.training": ("Fit", "train"),
     "core.chain.cochain": ("Cochain",),
@@ -99,6 +108,8 @@ _PLACES = {
     "core.training.optimizers": ("SGD", "Adam", "Momentum"),
     "diagnostics.discord": ("discord_table",),
     "diagnostics.difference": ("diff",),
+    "diagnostics.inference": ("infer",),
+    "diagnostics.prediction": ("predict",),
     "interop.recording": ("record",),
     "runs.loading": ("from_torch", "load"),
 }

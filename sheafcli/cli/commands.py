@@ -19,8 +19,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 # In the order of the help. Each is a module of this package with a function of its name.
 COMMANDS = (
-    *("init", "validate", "train", "sweep", "diagnose", "diff", "record", "diffuse", "verify", "spectrum"),
-    *("infer", "runs", "compare", "report", "import", "export"),
+    *("init", "validate", "train", "sweep", "predict", "infer", "diagnose", "diff", "record", "diffuse"),
+    *("verify", "spectrum", "runs", "compare", "report", "import", "export"),
 )
 
 

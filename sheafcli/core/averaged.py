@@ -24,18 +24,19 @@ from sheafcli.core.softened import line
 from sheafcli.core.types import Array, Shape
 
 
-def rectified(z: Array, eps: float) -> Array:
-    """Return rho(z), max(z, 0) for eps = 0."""
-    if eps == 0.0:
-        return np.maximum(z, 0.0)
-    return np.asarray(eps * slope_of(z, eps) ** 2 + np.maximum(z - eps, 0.0))
+def rectified(z: Array, eps: float, slope: Array) -> Array:
+    """Return rho(z) from its slope; max(z, 0) for eps = 0."""
+    return np.maximum(z, 0.0) if eps == 0.0 else np.asarray(eps * slope * slope + np.maximum(z - eps, 0.0))
 
 
 def slope_of(z: Array, eps: float) -> Array:
     """Return rho'(z): for eps = 0 the pattern, as 0 and 1."""
     if eps == 0.0:
         return (z >= 0.0).astype(np.float64)
-    return np.asarray(np.clip(0.5 * (z / eps + 1.0), 0.0, 1.0))
+    slope = z * (0.5 / eps)
+    slope += 0.5
+    np.maximum(slope, 0.0, out=slope)
+    return np.asarray(np.minimum(slope, 1.0, out=slope))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,8 @@ class Averaged:
         mean = self.operation.forward(x)
         if self.eps > 0.0:
             for knot, jump in self._jumps:
-                mean = mean + jump * (rectified(x - knot, float(self.eps)) - np.maximum(x - knot, 0.0))
+                z, eps = x - knot, float(self.eps)
+                mean = mean + jump * (rectified(z, eps, slope_of(z, eps)) - np.maximum(z, 0.0))
         return mean
 
     def at(self, x: Array) -> Diagonal:

@@ -100,3 +100,22 @@ class Curvature:
             return 2.0 * float(np.sum(np.log(np.diag(np.linalg.cholesky(np.eye(len(A)) + A)))))
         except np.linalg.LinAlgError:  # the least eigenvalues, 1, are lost in the rounding of the largest
             return float(np.sum(np.log1p(np.maximum(np.linalg.eigvalsh(A), 0.0))))
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """The curvature I x J^T J of so many least-squares problems with one and the same J."""
+
+    one: Curvature
+    copies: int
+
+    def inverse(self, scale: float, ridge: float) -> Callable[[Array], Array] | None:
+        """Return g -> (ridge I + scale I x J^T J)^-1 g, as `Curvature` does."""
+        solved = self.one.inverse(scale, ridge)
+        if solved is None:
+            return None
+        return lambda g: np.concatenate([solved(part) for part in np.split(g, self.copies)])
+
+    def log_determinant(self, scale: float) -> float:
+        """Return log det(I + scale I x J^T J)."""
+        return self.copies * self.one.log_determinant(scale)

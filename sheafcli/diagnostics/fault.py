@@ -12,6 +12,7 @@ from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.local_fit import local_fits
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.repair import Repair, repairs
+from sheafcli.core.chain.tail import MOST_CLASSES
 from sheafcli.core.fault import evidence
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.types import Array
@@ -34,8 +35,8 @@ BLAMED, NATS, HALVED = 0.9, 10.0, 0.5
 # signs or places had up to a tenth less than another layer.
 LINEARISED = 0.1
 # Repairs are tried on so many samples at most, spread evenly over all, and of a large network on fewer: the
-# sensitivities of all outputs to all stalks have at most so many entries, unless FEWEST_SAMPLES have more.
-MOST_SAMPLES, MOST_ENTRIES, FEWEST_SAMPLES = 300, 20_000_000, 5
+# sensitivities of the outputs to all stalks have at most so many entries, unless FEWEST_SAMPLES have more.
+MOST_SAMPLES, MOST_ENTRIES, FEWEST_SAMPLES = 300, 1_200_000, 30
 # Repairs whose evidence differs by fewer nats are equally likely.
 TOO_CLOSE = 0.01
 
@@ -136,11 +137,11 @@ def likeliest_of(tried: list[Repair]) -> Repair:
 def samples_tried(network: Network, available: int) -> int:
     """Return on how many of the available samples repairs are tried.
 
-    The work on a sample grows as n_{k+1} sum_l max(n_l, n_{k+1}), l = 1..k+1: the sensitivities of the
-    outputs to every stalk, and what they are solved for.
+    The work on a sample grows as r sum_l l n_l, l = 1..k+1: the sensitivities of the outputs to every stalk
+    from each repaired layer on, of which r rows are kept.
     """
-    outputs = network.widths[-1]
-    entries = outputs * sum(max(width, outputs) for width in network.widths[1:])
+    rows = MOST_CLASSES if network.output.classifies else network.widths[-2]
+    entries = min(network.n_outputs, rows) * sum(layer * n for layer, n in enumerate(network.widths))
     return min(available, MOST_SAMPLES, max(FEWEST_SAMPLES, MOST_ENTRIES // entries))
 
 

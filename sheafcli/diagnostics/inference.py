@@ -104,7 +104,7 @@ def infer(
         NaN, or all inputs if none is.
     prior
         What inputs usually are: samples to take mean and covariance from, such as the training inputs, or a
-        mean and a covariance. Left out, the complete rows of X.
+        mean, or one a sample, and a covariance. Left out, the complete rows of X.
     nearby
         Whether the prior lies around each sample, so that the answer is the least change of it in units of
         the prior, or around the mean, conditional on what is known. Left out, the former where nothing is
@@ -162,15 +162,21 @@ def infer(
         tuple(pins),
     )
     low, high = _limits(bounds or {}, names)
-    around = _gaussian(prior, values)
-    question = Question(aim, around, low, high, tuple(choices), kappa, nearby, sparse, seed)
-    filled = np.where(mask & np.isnan(values), around.mean, values)
+    around, means = _gaussian(prior, values)
+    centre = values if nearby else means
+    question = Question(aim, around, low, high, tuple(choices), kappa, centre, sparse, seed)
+    filled = np.where(mask & np.isnan(values), around.mean if means is None else means, values)
     return Inference(infer_inputs(question, filled, mask), names, mask)
 
 
-def _gaussian(prior: Array | tuple[Array, Array] | None, X: Array) -> Gaussian:
+def _gaussian(prior: Array | tuple[Array, Array] | None, X: Array) -> tuple[Gaussian, Array | None]:
+    """Return the prior, and its means where each sample has one of its own."""
     if isinstance(prior, tuple):
-        return Gaussian.of_moments(*prior)
+        mean = np.asarray(prior[0], dtype=np.float64)
+        if mean.shape not in (X.shape, X.shape[1:]):
+            raise ValueError(f"the prior's mean must have shape {X.shape[1:]} or {X.shape}, got {mean.shape}")
+        one = mean if mean.ndim == 1 else mean.mean(axis=0)
+        return Gaussian.of_moments(one, prior[1]), None if mean.ndim == 1 else mean
     samples = X if prior is None else np.asarray(prior, dtype=np.float64).reshape(len(prior), -1)
     samples = samples[~np.isnan(samples).any(axis=1)]
     if len(samples) < 2 or samples.shape[1] != X.shape[1]:
@@ -178,7 +184,7 @@ def _gaussian(prior: Array | tuple[Array, Array] | None, X: Array) -> Gaussian:
             f"the prior needs at least two complete samples of {X.shape[1]} inputs, got shape "
             f"{samples.shape}; give prior=the training inputs"
         )
-    return Gaussian.of(samples)
+    return Gaussian.of(samples), None
 
 
 def _mask(free: Free, X: Array, names: Sequence[str]) -> NDArray[np.bool_]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sheafcli.core.inference.aim import Aim
 from sheafcli.core.inference.gaussian import Gaussian
 from sheafcli.core.inference.inference import Inferred, Question, infer_inputs
 from sheafcli.core.network import AnyNetwork
@@ -33,6 +34,7 @@ from sheafcli.tasks import TaskData
 from sheafcli.tasks.columns import QuantityColumn
 from sheafcli.tasks.preprocessing import Preprocessing
 
+MOST_NAMED = 8
 REACHED = 0.01
 """A target is reached where no more of its spread in the training part is missed."""
 
@@ -84,8 +86,8 @@ def infer_table(
         aim, wanted, said = aim_of(network, task, rows, wish)
     except ValueError as error:  # a pin that does not fit
         raise InputError(f"--pin: {error}") from error
-    prior = Gaussian.of(task.X_train)
     nearby = wish.target is not None and not rows.is_design
+    prior, centre = (Gaussian.of(task.X_train), None) if nearby else _prior(task, aim)
     check_complete(preprocessing, X, free, rows, nearby=nearby)
     still = [
         column.name
@@ -93,16 +95,18 @@ def infer_table(
         if free[:, preprocessing.places[column.name]].any()
         and not (prior.spread[preprocessing.places[column.name]] > 0.0).any()
     ]
-    notes += [f"{name} is the same throughout the training part: it stays" for name in still]
-    filled = np.where(np.isnan(X), prior.mean, X)
-    question = Question(aim, prior, low, high, choices, wish.kappa, nearby, wish.sparse, wish.seed)
+    if still:
+        notes.append(f"the same throughout the training part, so that it stays: {_listed(still)}")
+    filled = np.where(np.isnan(X), prior.mean if centre is None else centre, X)
+    centre = filled if nearby else centre
+    question = Question(aim, prior, low, high, choices, wish.kappa, centre, wish.sparse, wish.seed)
     try:
         inferred = infer_inputs(question, filled, free, lambda i: advance(f"{rows.word} {rows.labels[i]}"))
     except ValueError as error:
         raise InputError(str(error)) from error
     kept = [name for name in told if free[:, preprocessing.places[name]].any()]
     if kept:
-        notes.append(f"kept to whole numbers, as in the training part: {', '.join(kept)}")
+        notes.append(f"kept to whole numbers, as in the training part: {_listed(kept)}")
     missed = missed_by(network, task, aim, inferred.logits)
     changes = _changes(preprocessing, rows, filled if nearby else X, free, inferred, prior)
     target = preprocessing.target
@@ -123,6 +127,35 @@ def infer_table(
         cells[name] = values
     cells["missed"], cells["distance"] = missed, inferred.distance
     return Answer(changes, table, cells, (*notes, *said), inferred, nearby, target.output == "identity")
+
+
+def _prior(task: TaskData, aim: Aim) -> tuple[Gaussian, Array | None]:
+    """Return what the training inputs are like, and the mean of each row's class where that is known.
+
+    Rows of a class are around the mean of their class, with the covariance within classes.
+    """
+    labels, wanted = _classes(task.y_train, task), _classes(aim.y, task)
+    if labels is None or wanted is None or not aim.asked.any():
+        return Gaussian.of(task.X_train), None
+    kinds, places = np.unique(labels, return_inverse=True)
+    if not np.isin(wanted, kinds).all():
+        return Gaussian.of(task.X_train), None
+    means = np.stack([task.X_train[labels == kind].mean(axis=0) for kind in kinds])
+    within = Gaussian.of(task.X_train - means[places])
+    return Gaussian(task.X_train.mean(axis=0), within.root), means[np.searchsorted(kinds, wanted)]
+
+
+def _classes(y: Array, task: TaskData) -> NDArray[np.intp] | None:
+    """Return the class of every row; None where there are none, or several a row."""
+    target = task.preprocessing.target
+    if target.output == "identity" or len(target.names) > 1:
+        return None
+    return np.asarray(target.probabilities(y).argmax(axis=1))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _changes(

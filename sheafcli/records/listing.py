@@ -32,7 +32,7 @@ TIMES = ("started", "ended", "when")
 DAMAGED = "damaged"
 CHOICES = {
     "task": tuple(TASKS),
-    "method": (*tags_of(Config.model_fields["training"].annotation), "imported"),
+    "method": (*tags_of(Config.model_fields["training"].annotation), "imported", "monitored"),
     "status": (*get_args(Status), DAMAGED),
 }
 COLUMNS = ("name", "directory", *CHOICES, *COUNTS, *REALS, *TIMES, "message")

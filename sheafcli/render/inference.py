@@ -26,7 +26,13 @@ def inference_tables(answer: Answer, word: str) -> list[Table]:
 
 
 def _cells(changes: pd.DataFrame, word: str, *, single: bool, is_change: bool) -> Table:
-    shown = changes.head(MOST_CELLS)
+    # Of many, those that change come first.
+    shown = (
+        changes
+        if len(changes) <= MOST_CELLS
+        else changes.sort_values("changed", ascending=False, kind="stable")
+    )
+    shown = shown.head(MOST_CELLS).sort_index()
     table = house_table("Inferred inputs", spare=("std",))
     texts: dict[str, list[str]] = {} if single else {word: shown["row"].astype(str).tolist()}
     texts["input"] = shown["column"].tolist()

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
 
 from sheafcli.config import Config
 from sheafcli.core.spectrum import spectrum
-from sheafcli.core.training.fit import Data, Record, record, records
+from sheafcli.core.training.fit import (
+    Data,
+    EarlyStopping,
+    Record,
+    patience_of,
+    record,
+    records,
+)
 from sheafcli.core.training.protocol import Diverged, Session
 from sheafcli.errors import InputError, RunFailed
 from sheafcli.interop.npz import MAX_BYTES, read_npz
@@ -36,11 +43,15 @@ DISCORD_COLUMNS = ("step", "layer", "operation", "edge", "discord", "share")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run can be taken up: a phase, the seconds it took so far, and its session's state."""
+    """Where a run can be taken up: a phase, the seconds it took so far, its session's state.
+
+    `stopping` is what it waits for, if it does: the best network is the run's own.
+    """
 
     phase: str
     seconds: float
     state: dict[str, np.ndarray]
+    stopping: EarlyStopping | None = None
 
     @property
     def step(self) -> int:
@@ -50,6 +61,9 @@ class Checkpoint:
     def write(self, directory: RunDirectory) -> None:
         """Write it whole."""
         header = {"phase": np.array(self.phase), "seconds": np.array(self.seconds)}
+        if self.stopping is not None and self.stopping.best is not None:
+            best = [np.nan if value is None else value for value in astuple(self.stopping.best)]
+            header["stopping"] = np.array([self.stopping.patience, self.stopping.waited, *best])
         state = {f"state_{name}": array for name, array in self.state.items()}
         write_npz(directory / "checkpoint.npz", header | state)
 
@@ -62,9 +76,11 @@ class Checkpoint:
         try:
             arrays = read_npz(path, MAX_BYTES)  # it grows with the data, and is our own
             phase, seconds = str(arrays.pop("phase")), float(arrays.pop("seconds"))
+            stopping = _stopping(arrays.pop("stopping", None))
             if phase not in HISTORY or not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("it holds what no run writes")
-            found = cls(phase, seconds, {name.removeprefix("state_"): arrays[name] for name in arrays})
+            state = {name.removeprefix("state_"): arrays[name] for name in arrays}
+            found = cls(phase, seconds, state, stopping)
             if found.step < 0:
                 raise ValueError("it is of no step")
         except (InputError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -91,6 +107,16 @@ class _End:
     seconds: float
     ending: str | None
     stopped: bool = False
+
+
+def _stopping(array: np.ndarray | None) -> EarlyStopping | None:
+    """Return what a checkpoint says of early stopping; NaN stands for a figure that there is not."""
+    if array is None:
+        return None
+    patience, waited, step, *figures = array.tolist()
+    values: list[Any] = [None if np.isnan(value) else value for value in figures]
+    best = Record(int(step), *values)
+    return EarlyStopping(int(patience), best, int(waited))
 
 
 def conduct(
@@ -128,7 +154,7 @@ def conduct(
                 if end.stopped:
                     return manifest.end("stopped", f"stopped at step {end.last.step}; --resume continues it")
                 if end.ending is not None:
-                    message = f"{phase.name} ended at step {end.last.step}: {end.ending}"
+                    message = f"{phase.name} {end.ending}"
                 checkpoint = None
         except KeyboardInterrupt:
             manifest.end("interrupted", "stopped by the user; --resume continues it")
@@ -178,9 +204,14 @@ def _train(
     diagnosed = _diagnostic_tables(config, directory) if phase.name == "training" else []
     tables = [history, *(table for table, _ in diagnosed)]
     seconds = 0.0
+    patience = patience_of(phase.method)
+    stopping = None if patience is None else EarlyStopping(patience)
     if checkpoint is not None:
         checkpoint.restore(session, directory)
         seconds = checkpoint.seconds
+        if session.step > 0 and checkpoint.stopping is not None:
+            stopping = checkpoint.stopping
+            stopping.network = directory.network()  # of a baseline nobody asks for it
     for table in tables:
         if session.step == 0:  # also at a checkpoint of the start, which is recorded again
             table.begin()
@@ -190,36 +221,50 @@ def _train(
     saved = time.monotonic()
     last: Record | None = None
     try:
-        for last in records(session, data, phase.log_every, observer.progressed):
+        for last in records(session, data, phase.log_every, observer.progressed, stopping):
             history.append([{"seconds": clock.seconds} | asdict(last)])
             if _is_due(session, config.diagnostics.every):
                 for table, rows in diagnosed:
                     table.append(rows(session, data))
             observer.recorded(last)
-            stopped = _is_stopped(phase, session, config, until)
-            if session.finished or stopped or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                _save(phase, session, clock.seconds, directory)
+            over = session.finished or (stopping is not None and stopping.over)
+            stopped = not over and _is_stopped(phase, session, config, until)
+            if over or stopped or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                _save(phase, session, clock.seconds, directory, stopping)
                 saved = time.monotonic()
             if stopped:
                 return _End(last, clock.seconds, None, stopped=True)
     except Diverged:
-        _save(phase, session, clock.seconds, directory)
+        _save(phase, session, clock.seconds, directory, stopping)
         raise
-    return _End(last or record(session, data), clock.seconds, session.ending)
+    final, ending = last or record(session, data), session.ending
+    if stopping is not None and stopping.best is not None and stopping.best.step < session.step:
+        final = stopping.best
+        since = f"in {stopping.waited} rows of history" if stopping.over else "after that"
+        ending = f"no lower validation loss {since}; the network of step {final.step} is kept"
+    return _End(final, clock.seconds, None if ending is None else f"ended at step {session.step}: {ending}")
 
 
 def _is_stopped(phase: Phase, session: Session, config: Config, until: float) -> bool:
-    """Say whether a training that has not ended has come to the share at which it is to stop."""
-    if until >= 1.0 or phase.name != "training" or session.finished:
+    """Say whether the training has come to the share at which it is to stop."""
+    if until >= 1.0 or phase.name != "training":
         return False
     return share_at(config.training, session.step, session.time) >= until * (1.0 - ROUNDING)
 
 
-def _save(phase: Phase, session: Session, seconds: float, directory: RunDirectory) -> None:
-    # The network first: where a checkpoint says that a phase is done, its network is there.
+def _save(
+    phase: Phase,
+    session: Session,
+    seconds: float,
+    directory: RunDirectory,
+    stopping: EarlyStopping | None,
+) -> None:
+    # The network first: where a checkpoint says that a phase is done, its network is there. So a network that
+    # is better than the checkpoint's best is met again on the way from there.
     if phase.name == "training":
-        directory.write_network(session.network())
-    Checkpoint(phase.name, seconds, session.state()).write(directory)
+        best = None if stopping is None else stopping.network
+        directory.write_network(best or session.network())
+    Checkpoint(phase.name, seconds, session.state(), stopping).write(directory)
 
 
 def _is_due(session: Session, every: int | None) -> bool:
@@ -265,7 +310,8 @@ def _discord_rows(session: Session, data: Data) -> Iterator[dict[str, object]]:
 
 def _history_columns(experiment: Experiment) -> list[str]:
     accuracy = ["train_accuracy", "test_accuracy"] if experiment.network.output.classifies else []
-    return ["step", "seconds", "train_loss", "test_loss", "energy", *accuracy, "time"]
+    validation = ["validation_loss"] if experiment.task.X_validation is not None else []
+    return ["step", "seconds", "train_loss", "test_loss", *validation, "energy", *accuracy, "time"]
 
 
 class _Stopwatch:
@@ -306,7 +352,10 @@ class _Manifest:
 
     def phase_done(self, phase: str, last: Record, seconds: float) -> None:
         key = "final" if phase == "training" else "baseline"
-        self._content[key] = asdict(last) | {"seconds": seconds}
+        figures = asdict(last)
+        if last.validation_loss is None:
+            del figures["validation_loss"]
+        self._content[key] = figures | {"seconds": seconds}
         self._directory.write_manifest(self._content)
 
     def end(self, status: str, message: str | None = None) -> dict[str, Any]:

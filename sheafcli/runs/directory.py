@@ -36,6 +36,7 @@ RESULTS = (
     "samples.csv",
     "classes.csv",
     "findings.csv",
+    "findings_history.csv",
     "spectrum.csv",
     "spectrum_history.csv",
     "diffusion.csv",

@@ -17,7 +17,7 @@ from sheafcli.config.architecture import Unbuildable, build, has_dropout
 from sheafcli.config.document import KeyPath, dotted
 from sheafcli.config.schema import NetworkSpec
 from sheafcli.config.section import Section
-from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec
+from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec, StopSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
 from sheafcli.core.network import AnyNetwork, check_samples
@@ -98,6 +98,8 @@ class Experiment:
         network = _start_network(config, task, weights_seed)
         source = config.network.start if isinstance(config.network.start, Path) else None
         check_parts(network, task, source or getattr(config.task, "path", None))
+        for name, section in (("training", config.training), ("baseline", config.baseline)):
+            _check_patience(name, section, task)
         phases = [_training_phase(config, task, network, stalks_seed)]
         if config.baseline is not None:
             phases.append(_descent_phase("baseline", config.baseline, task, network, stalks_seed))
@@ -122,7 +124,10 @@ class Experiment:
     @property
     def data(self) -> Data:
         """The task's arrays as training takes them."""
-        return Data(self.task.X_train, self.task.y_train, self.task.X_test, self.task.y_test)
+        task = self.task
+        return Data(
+            task.X_train, task.y_train, task.X_test, task.y_test, task.X_validation, task.y_validation
+        )
 
 
 def load_data(config: Config) -> TaskData:
@@ -265,6 +270,17 @@ def _check_pace(method: Heat, network: AnyNetwork, task: TaskData, seed: np.rand
             ("training", "time"),
             f"takes about {method.time / mean:.1e} steps here, of {mean:.1e} each; at most {MOST_STEPS:.0e} "
             "are begun: scale the inputs and the weights down, or choose a shorter time",
+        )
+
+
+def _check_patience(name: str, section: Section | None, task: TaskData) -> None:
+    """Refuse to wait for a lower validation loss where nothing is validated on."""
+    stop_when = getattr(section, "stop_when", None)
+    if isinstance(stop_when, StopSpec) and stop_when.patience is not None and task.X_validation is None:
+        raise _Unfit(
+            (name, "stop_when", "patience"),
+            "there is no validation part to look at; set task.validation_fraction, or for .npz arrays give "
+            "X_validation and y_validation",
         )
 
 

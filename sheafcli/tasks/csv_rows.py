@@ -71,9 +71,10 @@ def csv_rows(file: BinaryIO, path: Path, written: Written, *, by_name: bool, at_
     rows, separators = _separated_rows(file, path, written)
     head = list(islice(rows, 2))
     if len(head) < at_least:
+        needed = "at least two samples are needed, one to train on and one to test on"
         raise InputError(
-            f"the file holds {'only one row' if head else 'nothing'}; at least two samples are needed, one "
-            "to train on and one to test on",
+            f"the file holds {'only one row' if head else 'nothing'}"
+            + (f"; {needed}" if at_least > 1 else ": there is nothing to read"),
             path=path,
         )
     header = _header(path, head, separators.plain, by_name=by_name)
@@ -165,6 +166,8 @@ def _header(path: Path, head: Sequence[Row], plain: Callable[[str], str], *, by_
     """
     if by_name:
         return head[0]
+    if len(head) < 2:
+        return None
     line = head[0][0]
     first, second = ([plain(cell) for cell in cells] for _, cells in head[:2])
     names_over_values = [

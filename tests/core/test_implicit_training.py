@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import problem
 from scipy.optimize import approx_fprime
+from sklearn.linear_model import BayesianRidge
 from strategies import seeds
 
-from sheafcli.core.averaged import rectified
+from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import training_energy
 from sheafcli.core.chain.network import Network
@@ -50,7 +51,7 @@ def outputs_of(flat, network, X, eps):
         H = flat[start : start + n * (m + 1)].reshape(n, m + 1)
         start += H.size
         z = a @ H[:, :-1].T + H[:, -1]
-        a = rectified(z, eps) if layer < network.depth else z
+        a = rectified(z, eps, slope_of(z, eps)) if layer < network.depth else z
     return a
 
 
@@ -234,10 +235,12 @@ def assert_same(left, right):
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("kappa", [0.0, 1.0])
-def test_a_session_goes_on_bit_for_bit_from_any_step(output, kappa):
+@pytest.mark.parametrize(
+    "options", [{"weight_decay": 0.01}, {"weight_decay": 0.01, "kappa": 1.0}, {"regularise": "evidence"}]
+)
+def test_a_session_goes_on_bit_for_bit_from_any_step(output, options):
     network, X, y = problem(output, samples=12)
-    method = Implicit(steps=CYCLE + 7, kappa=kappa, weight_decay=0.01)
+    method = Implicit(steps=CYCLE + 7, **options)
     whole, states = method.start(network, X, y), []
     while not whole.finished:
         states.append(whole.state())
@@ -259,6 +262,49 @@ def test_a_state_of_other_data_is_refused():
     state = Implicit().start(network, X, y).state()
     with pytest.raises(ValueError, match="the state is not of 6 samples"):
         Implicit().start(network, X[:-1], y[:-1]).restore(state)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("samples", [4, 60])
+def test_how_many_weights_are_determined_is_a_trace(output, samples):
+    network, X, y = problem(output, (5, 4), samples)
+    model = ChainModel(network, X)
+    _, squares, _, _ = linearised(network, X, y, decay=0.3)
+    J = np.stack([squares.times(column).T.ravel() for column in np.eye(model.flat.size)], axis=1)
+    D = 1e-3 + 0.3 * model.weighs
+    whole = np.linalg.solve(J.T @ J + np.diag(D), J.T @ J)
+    settled = squares.occam(1e-3)
+    assert settled.determined == pytest.approx(float(model.weighs @ np.diag(whole)), rel=1e-8)
+    values = np.linalg.eigvalsh((J.T @ J) / np.sqrt(D) / np.sqrt(D)[:, None])
+    assert settled.log_determinant == pytest.approx(np.sum(np.log1p(np.maximum(values, 0.0))), rel=1e-8)
+
+
+def test_the_evidence_is_that_of_bayesian_ridge_regression():
+    """Without hidden layers scikit-learn has the same fixed point: MacKay's, variances with flat priors."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 6)) * [1.0, 2.0, 0.1, 1.0, 3.0, 0.5]
+    y = X @ [1.0, 0.0, 0.3, -1.0, 0.1, 0.0] + 5.0 + rng.normal(size=40)
+    session = Implicit(steps=10 * CYCLE, regularise="evidence").start(Network.he([6, 1]), X, y)
+    session.advance(10 * CYCLE)
+    flat = dict.fromkeys(("alpha_1", "alpha_2", "lambda_1", "lambda_2"), 0.0)
+    ridge = BayesianRidge(max_iter=1000, tol=1e-12, **flat).fit(X, y)
+    assert np.max(session._decay) == pytest.approx(ridge.lambda_ / ridge.alpha_, rel=1e-4)
+    # The evidence is flat about its largest value: what is kept may be of a cycle before.
+    np.testing.assert_allclose(session.network().weights[0][0], ridge.coef_, rtol=0, atol=0.02)
+
+
+def test_the_evidence_tells_noise_from_shape():
+    """Forty neurons on thirty noisy points of a line: without it they fit the noise."""
+    rng = np.random.default_rng(0)
+    X, fresh = rng.uniform(-1.0, 1.0, size=(30, 1)), np.linspace(-0.9, 0.9, 50)[:, None]
+    y = 2.0 * X + 0.3 * rng.normal(size=X.shape)
+    errors = {}
+    for regularise in (None, "evidence"):
+        session = Implicit(steps=4 * CYCLE, regularise=regularise).start(Network.he([1, 40, 1]), X, y)
+        session.advance(4 * CYCLE)
+        errors[regularise] = np.mean((session.network().logits(fresh) - 2.0 * fresh) ** 2)
+    assert errors["evidence"] < 0.3 * errors[None]
+    assert errors["evidence"] < 0.03
 
 
 def test_weight_decay_shrinks_weights_to_those_of_ridge_regression():
@@ -302,6 +348,8 @@ def test_progress_is_told_at_the_end_of_each_cycle(monkeypatch):
         {"kappa": -1.0},
         {"kappa": np.nan},
         {"weight_decay": np.inf},
+        {"regularise": "luck"},
+        {"regularise": "evidence", "weight_decay": 0.1},
     ],
 )
 def test_options_out_of_range_are_refused(options):

@@ -376,7 +376,10 @@ class TestConditions:
                 "imported, damaged; did you mean diverged?",
             ),
             ("status=", "no status ; there are"),
-            ("method=het", "there are heat, equilibrium, implicit, backprop, imported; did you mean heat?"),
+            (
+                "method=het",
+                "there are heat, equilibrium, implicit, backprop, imported, monitored; did you mean heat?",
+            ),
             ("task=parabolid", "did you mean paraboloid?"),
             ("seed=one", "seed is a number"),
             ("test_loss=nan", "test_loss is a number"),

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sheafcli.core.curvature import Curvature
+from sheafcli.core.chain.tail import Sweep, Tail
+from sheafcli.core.curvature import Curvature, Repeated
 from sheafcli.core.types import Array
 
 Kind = Literal["layer", "neuron", "input"]
 
-# The Gram matrix of a whole layer has at most so many rows, where it has more entries.
+# The Gram matrix of a part has at most so many rows, where it has more entries.
 MOST_ROWS = 700
 
 
@@ -32,8 +34,8 @@ class Part(Protocol):
     """Some entries of [W_l, b_l] that may change while all others stay.
 
     With `entries` a vector that describes it, `stalk` is z_l, `slope` the gradient in them from that in z_l,
-    `placed` the whole matrix, and `curvature` the J^T J of J, d / d entries of anything, from G, d / dz_l of
-    it, samples x outputs x n_l. Rows of J smaller than `negligible` need not be in its Gram matrix.
+    `placed` the whole matrix, and `curvature` the J^T J of J = R^T dz_{k+1} / d entries, where the tail has
+    been swept. Rows of J smaller than `negligible` need not be in its Gram matrix.
     """
 
     @property
@@ -57,7 +59,7 @@ class Part(Protocol):
     def placed(self, entries: Array) -> Array:
         """Return [W_l, b_l]."""
 
-    def curvature(self, G: Array, negligible: float) -> Curvature:
+    def curvature(self, tail: Tail, sweep: Sweep, negligible: float) -> Curvature | Repeated:
         """Return J^T J."""
 
 
@@ -99,24 +101,22 @@ class WholeLayer:
         """Return the matrix with the change."""
         return np.asarray(self.layer.matrix + entries.reshape(-1, len(self.span)) @ self.span)
 
-    def curvature(self, G: Array, negligible: float) -> Curvature:
-        """Return J^T J from a row a sample and output, a row of G times the inputs.
+    def curvature(self, tail: Tail, sweep: Sweep, negligible: float) -> Curvature | Repeated:
+        """Return J^T J from a row a sample and output, a row of the sensitivities times the inputs.
 
-        In its products alone are rows with squares that sum to less than `negligible`: where a prediction is
-        sure they are all but 0. If more than MOST_ROWS are left, and the layer has more entries than that,
-        so are the smallest.
+        In its products alone are the rows that do not matter: where a prediction is sure they are all but 0.
         """
-        size = np.sum(G * G, axis=2) * np.sum(self.inside**2, axis=1)[:, None]
-        if min(int(np.sum(size > negligible)), self.entries.size) > MOST_ROWS:
-            negligible = np.partition(size, -MOST_ROWS - 1, axis=None)[-MOST_ROWS - 1]
-        sample, output = np.nonzero(size > negligible)
+        if tail.is_free:
+            return Repeated(Curvature.of(self.inside), self.layer.z.shape[1])
+        G, _ = tail.sensitivities(sweep)
+        sample, output = _matter(G, np.sum(self.inside**2, axis=1), negligible, self.entries.size)
         largest = Curvature.of_products(G[sample, output], self.inside[sample])
 
         def product(v: Array) -> Array:
             moved = G @ (self.inside @ v.reshape(-1, self.inside.shape[1]).T)[:, :, None]
             return self.slope((np.swapaxes(G, 1, 2) @ moved)[:, :, 0])
 
-        return largest if len(sample) == size.size else replace(largest, product=product)
+        return largest if len(sample) == G.shape[0] * G.shape[1] else replace(largest, product=product)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +148,9 @@ class Neuron:
         M[self.index] = entries
         return M
 
-    def curvature(self, G: Array, negligible: float) -> Curvature:
+    def curvature(self, tail: Tail, sweep: Sweep, negligible: float) -> Curvature | Repeated:
         """Return J^T J from a row a sample: all its outputs have the same inputs, times numbers."""
-        size = np.linalg.norm(G[:, :, self.index], axis=1)
+        size = np.linalg.norm(tail.sensitivity(sweep, self.index), axis=1)
         return Curvature.of(size[:, None] * self.layer.inputs)
 
 
@@ -181,7 +181,32 @@ class Input:
         M[:, self.index] = entries
         return M
 
-    def curvature(self, G: Array, negligible: float) -> Curvature:
+    def curvature(self, tail: Tail, sweep: Sweep, negligible: float) -> Curvature | Repeated:
         """Return J^T J from a row a sample and output."""
         a = self.layer.inputs[:, self.index]
-        return Curvature.of((G * a[:, None, None]).reshape(-1, G.shape[2]))
+        if tail.is_free:
+            return Repeated(Curvature.of(a[:, None]), self.layer.z.shape[1])
+        G, _ = tail.sensitivities(sweep)
+        sample, output = _matter(G, a * a, negligible, G.shape[2])
+        largest = Curvature.of(G[sample, output] * a[sample, None])
+
+        def product(v: Array) -> Array:
+            moved = G @ (a[:, None] * v)[:, :, None]
+            return np.asarray(np.einsum("i,ij->j", a, (np.swapaxes(G, 1, 2) @ moved)[:, :, 0]))
+
+        return largest if len(sample) == G.shape[0] * G.shape[1] else replace(largest, product=product)
+
+
+def _matter(
+    G: Array, squares: Array, negligible: float, entries: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return samples and outputs of the rows of J that are not negligible, and are not too many.
+
+    `squares` are those of what every sample's rows of G, samples x outputs x n_l, are multiplied by. If
+    more than MOST_ROWS are left, and there are more entries than that, the smallest are left out, too.
+    """
+    size = np.sum(G * G, axis=2) * squares[:, None]
+    if min(int(np.sum(size > negligible)), entries) > MOST_ROWS:
+        negligible = np.partition(size, -MOST_ROWS - 1, axis=None)[-MOST_ROWS - 1]
+    sample, output = np.nonzero(size > negligible)
+    return sample, output

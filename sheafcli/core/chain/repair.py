@@ -24,7 +24,7 @@ no slope leads anywhere. The terms of the evidence are those of the network as i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ import numpy as np
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.parts import Input, Kind, Neuron, Part, Taken, WholeLayer
 from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.chain.tail import Tail
+from sheafcli.core.chain.tail import Sweep, Tail
 from sheafcli.core.fault.misfit import PRIORS, TINY
 from sheafcli.core.types import Array
 
@@ -50,8 +50,9 @@ LEAST_GAIN = 1e-3
 FIRST_DAMPING, LEAST_DAMPING = 100.0, 0.1
 # Rows of the curvature so small beside the prior's hardly change a step, and those of the second no evidence.
 NEGLIGIBLE_STEP, NEGLIGIBLE = 0.1, 1e-4
-# How many neurons and inputs of a layer are tried, those first that one linear step mends best.
-MOST_TRIED = 3
+# How many neurons and inputs of a layer are tried, those first that one linear step mends best: fewer where
+# sweeps over the samples through all layers have more than so many entries, and a layer counts as CALLS more.
+MOST_TRIED, MOST_SWEPT, CALLS = 3, 200_000, 3000
 # How far along a linear step a new start is looked for; a cross-entropy flattens far from its minimum.
 STEPS = (0.25, 1.0, 4.0)
 # In wide layers so many neurons are looked at closely, those under the strongest pull.
@@ -90,21 +91,19 @@ def repairs(network: Network, X: Array, y: Array) -> Iterator[list[Repair]]:
 
 
 def _repairs_of(bench: _Bench) -> list[Repair]:
-    whole = WholeLayer.of(bench.taken)
-    found = [bench.widened(whole)]
-    narrowed = [bench.narrowed(start) for start in bench.neurons()]
-    widened = [bench.widened(part) for part in bench.inputs()]
-    for tried in (narrowed, widened):
-        found += sorted(tried, key=lambda repair: -repair.evidence)[:1]
-    return found
+    whole, *others = (
+        bench.likeliest([(part, part.entries) for part in parts], PRIORS)
+        for parts in ([WholeLayer.of(bench.taken)], bench.inputs())
+    )
+    return [whole, bench.likeliest(bench.neurons(), PRIORS[::-1]), *others]
 
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """Entries of a part with what follows: the stalks, the mean potential, and C + |theta|^2 / (2 tau^2)."""
+    """Entries of a part with what follows: the sweep, the mean potential, and C + |theta|^2 / (2 tau^2)."""
 
     entries: Array
-    stalks: list[Array]
+    sweep: Sweep
     potential: float
     value: float
 
@@ -136,29 +135,31 @@ class _Bench:
         tail = Tail.of(network, layer, y)
         softened = tuple(tail.softened(share, taken.z) for share in SOFTNESS) if tail.weights else (tail,)
         size = float(np.sqrt(np.mean(network.weights[layer - 1] ** 2))) or 1.0
-        nothing = tail.misfit.cost(tail.misfit.potential(tail.stalks(taken.z)[-1]))
+        nothing = tail.misfit.cost(tail.misfit.potential(tail.sweep(taken.z).stalks[-1]))
         return cls(network, layer, taken, tail, softened, size, nothing)
 
-    def widened(self, part: Part) -> Repair:
-        """Repair a part from what it is, under one prior after the other while that explains more."""
-        entries, best = part.entries, None
-        for prior in PRIORS:
-            entries = self._likeliest(part, entries, prior * self.size)
-            repair = self._judged(part, entries, prior * self.size)
-            if best is not None and repair.evidence <= best.evidence:
+    @property
+    def most_tried(self) -> int:
+        """How many neurons, and inputs, are tried."""
+        entries = sum(len(self.taken.z) * width + CALLS for width in self.network.widths[1:])
+        return max(1, min(MOST_TRIED, MOST_SWEPT // entries))
+
+    def likeliest(self, starts: Sequence[Start], priors: Sequence[float]) -> Repair:
+        """Repair each part from its start under the first prior, and the likeliest under the next ones.
+
+        Each prior starts where the last one ended, while that explains more.
+        """
+        first, *others = (prior * self.size for prior in priors)
+        entered = [(part, self._likeliest(part, entries, first)) for part, entries in starts]
+        tried = [(self._judged(part, entries, first), part, entries) for part, entries in entered]
+        best, part, entries = max(tried, key=lambda one: one[0].evidence)
+        for tau in others:
+            entries = self._likeliest(part, entries, tau)
+            repair = self._judged(part, entries, tau)
+            if repair.evidence <= best.evidence:
                 break
             best = repair
-        assert best is not None
         return best
-
-    def narrowed(self, start: Start) -> Repair:
-        """Repair a part from a start that may be far, the widest prior first, under the best of all."""
-        part, entries = start
-        tried = []
-        for prior in PRIORS[::-1]:
-            entries = self._likeliest(part, entries, prior * self.size)
-            tried.append(self._judged(part, entries, prior * self.size))
-        return max(tried, key=lambda repair: repair.evidence)
 
     def _judged(self, part: Part, entries: Array, tau: float) -> Repair:
         """Return a repair with its evidence; no change is one, too, and kept where it is the likelier."""
@@ -166,8 +167,7 @@ class _Bench:
         if not here.value <= self.nothing:
             here = self._at(self.tail, part, part.entries, tau)
         scale = tau**2 / self.tail.misfit.variance(here.potential)
-        on_z, _ = self.tail.sensitivities(here.stalks)
-        occam = 0.5 * part.curvature(on_z, NEGLIGIBLE / scale).log_determinant(scale)
+        occam = 0.5 * part.curvature(self.tail, here.sweep, NEGLIGIBLE / scale).log_determinant(scale)
         M = part.placed(here.entries)
         weights, biases = list(self.network.weights), list(self.network.biases)
         weights[self.number - 1], biases[self.number - 1] = M[:, :-1], M[:, -1]
@@ -177,16 +177,16 @@ class _Bench:
         return Repair(self.number, part.kind, part.index, network, loss, evidence)
 
     def _at(self, tail: Tail, part: Part, entries: Array, tau: float) -> _Place:
-        stalks = tail.stalks(part.stalk(entries))
-        potential = tail.misfit.potential(stalks[-1])
+        sweep = tail.sweep(part.stalk(entries))
+        potential = tail.misfit.potential(sweep.stalks[-1])
         theta = entries - part.entries
         value = tail.misfit.cost(potential) + 0.5 * float(theta @ theta) / tau**2
-        return _Place(entries, stalks, potential, value if np.isfinite(value) else np.inf)
+        return _Place(entries, sweep, potential, value if np.isfinite(value) else np.inf)
 
     def _potential(self, start: Start) -> float:
         """Return the mean potential where a start begins."""
         part, entries = start
-        return self.tail.misfit.potential(self.tail.stalks(part.stalk(entries))[-1])
+        return self.tail.misfit.potential(self.tail.sweep(part.stalk(entries)).stalks[-1])
 
     def _likeliest(self, part: Part, entries: Array, tau: float) -> Array:
         """Minimise C + |theta|^2 / (2 tau^2) over a part, its kinks ever less soft; return its entries."""
@@ -198,14 +198,13 @@ class _Bench:
         """Return the entries of the minimum by damped Gauss-Newton steps."""
         here, model = self._at(tail, part, entries, tau), None
         damping, growth = FIRST_DAMPING / tau**2, 2.0
-        work = here.stalks[-1].size * sum(self.network.widths[self.number :])
+        work = tail.y.size * sum(self.network.widths[self.number :])
         for _ in range(max(FEWEST_STEPS, min(MOST_STEPS[part.kind], MOST_WORK // work))):
             if model is None:
                 scale = 1.0 / tail.misfit.variance(here.potential)
-                on_misfit = scale * part.slope(tail.pulls(here.stalks)[0])
+                on_misfit = scale * part.slope(tail.pulls(here.sweep)[0])
                 slope = on_misfit + (here.entries - part.entries) / tau**2
-                on_z, _ = tail.sensitivities(here.stalks)
-                model = part.curvature(on_z, NEGLIGIBLE_STEP / (scale * tau**2))
+                model = part.curvature(tail, here.sweep, NEGLIGIBLE_STEP / (scale * tau**2))
             inverse = model.inverse(scale, 1.0 / tau**2 + damping)
             gain = -np.inf
             if inverse is not None:
@@ -228,19 +227,19 @@ class _Bench:
 
     def inputs(self) -> list[Part]:
         """Return the inputs that seem to mend most, were their effects linear."""
-        stalks = self.tail.stalks(self.taken.z)
-        on_z, _ = self.tail.sensitivities(stalks)
+        sweep = self.tail.sweep(self.taken.z)
+        on_z, _ = self.tail.sensitivities(sweep)
         a = self.taken.inputs[:, :-1]
-        pull = self.tail.pulls(stalks)[0].T @ a
+        pull = self.tail.pulls(sweep)[0].T @ a
         rows = on_z.reshape(-1, on_z.shape[2])
         bend = _steadied(rows.T @ rows / len(on_z))
         gains = np.sum(pull * np.linalg.solve(bend, pull), axis=0) / np.maximum(np.sum(a * a, axis=0), TINY)
-        return [Input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[:MOST_TRIED]]
+        return [Input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[: self.most_tried]]
 
     def neurons(self) -> list[Start]:
         """Return the neurons that seem to mend most, each with the weights to start from."""
-        stalks = self.tail.stalks(self.taken.z)
-        sensitivities, pulls = self.tail.sensitivities(stalks), self.tail.pulls(stalks)
+        sweep = self.tail.sweep(self.taken.z)
+        sensitivities, pulls = self.tail.sensitivities(sweep), self.tail.pulls(sweep)
         pull, bend = -pulls[0], np.sum(sensitivities[0] ** 2, axis=1)
         starts = self._linear_starts(pull, bend, keep=True)
         dead: list[Start] = []
@@ -252,7 +251,7 @@ class _Bench:
             starts += self._linear_starts(pull, bend, keep=False)
             # One that is never active has no slope to follow: its bias is moved until it is, half the time.
             silent = np.asarray(~pattern_of(z).any(axis=0))
-            for j in _strongest(pull * silent, bend)[:MOST_TRIED]:
+            for j in _strongest(pull * silent, bend)[: self.most_tried]:
                 if silent[j]:
                     part = Neuron(self.taken, j)
                     row = part.entries.copy()
@@ -263,7 +262,7 @@ class _Bench:
             index, value = start[0].index, self._potential(start)
             if np.isfinite(value) and (index not in best or value < best[index][0]):
                 best[index] = value, start
-        first = sorted(best.values(), key=lambda pair: pair[0])[:MOST_TRIED]
+        first = sorted(best.values(), key=lambda pair: pair[0])[: self.most_tried]
         return [start for _, start in first] + dead
 
     def _linear_starts(self, pull: Array, bend: Array, *, keep: bool) -> list[Start]:

@@ -69,7 +69,10 @@ class Inferred:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What is asked of a network: see `infer_inputs`."""
+    """What is asked of a network: see `infer_inputs`.
+
+    `centre`, samples x coordinates, is where the prior of each sample lies, if not around its own mean.
+    """
 
     aim: Aim
     prior: Gaussian
@@ -77,7 +80,7 @@ class Question:
     high: Array
     choices: tuple[Choice, ...]
     kappa: float
-    nearby: bool
+    centre: Array | None
     sparse: bool
     seed: int
 
@@ -108,14 +111,16 @@ def infer_inputs(
 ) -> Inferred:
     """Answer a question for samples X, samples x coordinates, of which those in the mask `free` are free.
 
-    The aim has the targets of the samples. Known coordinates are taken from X; with `nearby` the prior is
-    around each sample itself, so that the answer is the least change of it, else around the training mean,
-    conditional on what is known. `advance` is called before each sample.
+    The aim has the targets of the samples. Known coordinates are taken from X, and the prior is conditional
+    on them. With the samples themselves for `centre` the answer is the least change of each. `advance` is
+    called before each sample.
     """
     answers = []
     for i in range(len(X)):
         advance(i)
-        answers.append(_row(replace(question, aim=question.aim.take(np.array([i]))), X[i], free[i]))
+        centre = None if question.centre is None else question.centre[i]
+        aim = question.aim.take(np.array([i]))
+        answers.append(_row(replace(question, aim=aim), X[i], free[i], centre))
     found = np.stack([answer.x for answer in answers])
     network = question.aim.network
     logits = question.aim.look(found)[:, : network.n_outputs]
@@ -139,10 +144,10 @@ def infer_inputs(
     )
 
 
-def _row(question: Question, x: Array, free: NDArray[np.bool_]) -> _Answer:
+def _row(question: Question, x: Array, free: NDArray[np.bool_], centre: Array | None) -> _Answer:
     """Answer for one sample."""
     if not question.sparse:
-        return _answer(question, x, free, x if question.nearby else None)
+        return _answer(question, x, free, centre)
     return _sparse(question, x, free)
 
 
@@ -165,7 +170,10 @@ def _sparse(question: Question, x: Array, free: NDArray[np.bool_]) -> _Answer:
 
     def with_(units: list[list[int]]) -> _Answer:
         moved = np.isin(np.arange(len(x)), [j for group in units for j in group])
-        return _answer(exact, np.where(moved, few.x, x), moved & ~taken, x)
+        goal, free = np.where(moved, few.x, x), moved & ~taken
+        answer = _answer(exact, goal, free, x)
+        chosen = question.prior.given(~free, goal[None], x[None]).distance[0]
+        return replace(answer, distance=float(np.hypot(answer.distance, np.sqrt(chosen))))
 
     enough = max(MET, few.missed * (1.0 + 1e-6))
     answer = with_(units)
@@ -186,8 +194,7 @@ def _answer(question: Question, x: Array, free: NDArray[np.bool_], centre: Array
     answer = _solve(question, around, ~free, x, None)
     if chosen := [choice for choice in question.choices if free[list(choice.columns)].all()]:
         answer = _choose(question, around, ~free, answer, chosen)
-    apart = 0.0 if centre is None else np.sqrt(base.distance[0])
-    return replace(answer, distance=float(np.hypot(answer.distance, apart)))
+    return answer
 
 
 def _choose(

@@ -22,6 +22,17 @@ For kappa = 0 that is the step of Levenberg and Marquardt with damping mu = 1 / 
 solved in samples or in weights, whichever are fewer (`least_squares.py`). mu follows from
 how much of the promised gain came true (Nielsen 1999); a step that would raise the energy is not taken.
 
+Weight decay may be left to the evidence (MacKay 1992): as half of |J dw - rho|^2 + decay |w|^2 is minus a
+logarithm of likelihood times prior, with a variance s^2 of the errors and one of the weights, these two are
+most likely for
+
+    decay = s^2 gamma / |w|^2,   s^2 = |y - f|^2 / (N - gamma) for the identity, 1 for classes,
+
+gamma the number of weights that the N rows determine (`LeastSquares.occam`). So decay is made at the end of
+each cycle, and of all ends the network is kept for which the evidence (Laplace's approximation) is largest,
+
+    -log p = (potential + decay |w|^2 / 2) / s^2 + log det((J^T J + decay) / decay) / 2 + N / 2 log s^2.
+
 A kink stops every method that follows slopes. So training goes in cycles: activations are softened
 (`sheafcli.core.averaged`) by a share of their input's root mean square that falls to nearly nothing, then
 to nothing. The best network with its kinks as they are is kept. Before a cycle of a chain each hidden neuron
@@ -35,7 +46,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -58,8 +69,16 @@ FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 0.01, 1e-250, 1e250
 # A step is kept if at least this share of the promised gain came true; so many are tried, ever shorter.
 LEAST_GAIN, TRIES = 1e-4, 5
 FIRST_GROWTH, MOST_GROWTH = 2.0, 1e9
+# What the errors' variance is taken for at first, as a share of the start's misfit; and the decay of biases,
+# as a share of that of weights, where the evidence is weighed.
+FIRST_SPREAD, OF_BIASES = 1e-2, 1e-6
+# So many weights are always determined, and so large a share of the rows is left to tell the errors.
+LEAST_DETERMINED, LEAST_LEFT = 0.01, 0.1
 # Bytes: the largest work array that glibc's allocator can be made to keep for the next step.
 MOST_KEPT = 31 << 20
+
+
+Regularise = Literal["evidence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +93,8 @@ class Implicit:
         How far inner edges give way: 0 makes them rigid, 1 is the energy of heat.
     weight_decay
         Half its product with the squared norm of all weights (not biases) is added to the loss.
+    regularise
+        "evidence" chooses the weight decay before each cycle, from the training data alone.
     stop_when
         Conditions to end early. A loss of exactly 0 ends the training, too.
     """
@@ -81,6 +102,7 @@ class Implicit:
     steps: int = DEFAULT_STEPS
     kappa: float = 0.0
     weight_decay: float = 0.0
+    regularise: Regularise | None = None
     stop_when: StopWhen = field(default_factory=StopWhen)
 
     def __post_init__(self) -> None:
@@ -90,6 +112,10 @@ class Implicit:
             value = getattr(self, name)
             if not 0.0 <= value < np.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
+        if self.regularise not in (None, *get_args(Regularise)):
+            raise ValueError(f"regularise must be evidence or None, got {self.regularise!r}")
+        if self.regularise is not None and self.weight_decay > 0.0:
+            raise ValueError("regularise: evidence chooses the weight decay; give one of the two")
 
     def start(self, network: AnyNetwork, X: Array, y: Array, seed: Seed = 0) -> ImplicitSession:
         """Begin a session, in which nothing is drawn."""
@@ -157,6 +183,9 @@ class ImplicitSession:
         # The penalty in units of the summed potential, as the energy is.
         summed = len(X) / network.output.loss_scale(network.n_outputs)
         self._decay = method.weight_decay * summed * self._model.weighs
+        if method.regularise is not None:
+            weights = float(np.sum(self._model.weighs))
+            self._believe(FIRST_SPREAD * self._spread(self._model.forward().f, weights), weights)
         self._best = self._model.flat.copy()
         self._least = np.inf
         # The forward pass with the kinks as they are, where it is at hand.
@@ -199,6 +228,8 @@ class ImplicitSession:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
                 self._take_step()
                 self._look()
+                if self.method.regularise is not None and self.step % CYCLE == CYCLE - 1:
+                    self._weigh_evidence()
             self.step += 1
             self._seconds = time.perf_counter() - started
             self._stopped |= limit is not None and self._seconds >= limit
@@ -232,7 +263,7 @@ class ImplicitSession:
             "seconds": np.array(self._seconds),
             "parameters": self._model.flat.copy(),
             "best": self._best.copy(),
-            "figures": np.array([self._damping, self._growth, self._least]),
+            "figures": np.array([self._damping, self._growth, self._least, np.max(self._decay)]),
         }
 
     def restore(self, state: dict[str, Array]) -> None:
@@ -241,7 +272,8 @@ class ImplicitSession:
         shapes = {state[name].shape for name in ("parameters", "best")}
         if samples != len(self._y) or shapes != {self._best.shape}:
             raise ValueError(f"the state is not of {len(self._y)} samples and {self._best.size} weights")
-        self._damping, self._growth, self._least = (float(value) for value in state["figures"])
+        self._damping, self._growth, self._least, decay = (float(value) for value in state["figures"])
+        self._decay = decay * self._model.weighs
         self._model.flat[:], self._best[:], self._hard = state["parameters"], state["best"], None
         self.step, self._stopped, self._seconds = int(step), bool(stopped), float(state["seconds"])
 
@@ -286,10 +318,43 @@ class ImplicitSession:
         """Keep the weights if they are the best with the kinks as they are."""
         here = self._hard = self._model.forward()
         value = float(np.sum(self._output.potential(here.f, self._y))) + self._penalty()
-        if value < self._least:
+        # From the end of the first cycle on, the evidence decides where it is asked for.
+        if value < self._least and (self.method.regularise is None or self.step < CYCLE):
             self._least = value
             self._best[:] = self._model.flat
             self._stopped |= value == 0.0
+
+    def _weigh_evidence(self) -> None:
+        """Keep the weights if their evidence is the largest, and choose the weight decay anew."""
+        model, decay = self._model, float(np.max(self._decay))
+        here, of_biases = self._hard or model.forward(), OF_BIASES * decay
+        problem = model.problem(here, *Envelope(self._output, self._y).root(here.f), self._decay)
+        determined, log_determinant = problem.occam(of_biases)
+        spread = self._spread(here.f, determined)
+        # Flat in the biases: what they have of a decay cancels.
+        biases = model.flat.size - np.count_nonzero(model.weighs)
+        energy = float(np.sum(self._output.potential(here.f, self._y))) + self._penalty()
+        improbability = energy / spread + 0.5 * (log_determinant + biases * np.log(of_biases / spread))
+        if not self._output.classifies:
+            improbability += 0.5 * here.f.size * np.log(spread)
+        if improbability < self._least or self.step < CYCLE:
+            self._least = improbability
+            self._best[:] = model.flat
+        self._believe(spread, determined)
+
+    def _spread(self, f: Array, determined: float) -> float:
+        """Return s^2 if so many weights are determined."""
+        if self._output.classifies:
+            return 1.0
+        potential = float(np.sum(self._output.potential(f, self._y)))
+        return 2.0 * potential / max(f.size - determined, LEAST_LEFT * f.size)
+
+    def _believe(self, spread: float, determined: float) -> None:
+        """Take the decay that follows, unless it is none."""
+        weights = self._model.weighs * self._model.flat
+        decay = spread * max(determined, LEAST_DETERMINED) / max(float(weights @ weights), LEAST_DAMPING)
+        if np.isfinite(decay) and decay > 0.0:
+            self._decay = decay * self._model.weighs
 
     def _penalty(self) -> float:
         return 0.5 * float(np.sum(self._decay * self._model.flat**2))

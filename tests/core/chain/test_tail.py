@@ -20,20 +20,22 @@ def test_a_softened_kink_is_its_mean_over_uncertain_stalks(z, eps):
     steps = 2000
     u = eps * ((np.arange(steps) + 0.5) / steps * 2.0 - 1.0)
     expected = np.mean(np.maximum(z[:, None] + u, 0.0), axis=1)
-    np.testing.assert_allclose(rectified(z, eps), expected, rtol=1e-12, atol=eps / steps**2)
+    np.testing.assert_allclose(rectified(z, eps, slope_of(z, eps)), expected, rtol=1e-12, atol=eps / steps**2)
 
 
 @given(z=points, eps=softness)
 def test_beyond_its_softness_it_is_the_kink(z, eps):
     far = np.abs(z) >= eps
-    np.testing.assert_allclose(rectified(z, eps)[far], np.maximum(z, 0.0)[far], rtol=1e-12, atol=1e-12 * eps)
+    np.testing.assert_allclose(
+        rectified(z, eps, slope_of(z, eps))[far], np.maximum(z, 0.0)[far], rtol=1e-12, atol=1e-12 * eps
+    )
     np.testing.assert_array_equal(slope_of(z, eps)[far], (z >= 0.0)[far])
 
 
 def test_without_softness_zero_counts_as_active():
     z = np.array([-1.0, -0.0, 0.0, 1.0])
     assert slope_of(z, 0.0).tolist() == [0.0, 1.0, 1.0, 1.0]
-    assert rectified(z, 0.0).tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert rectified(z, 0.0, slope_of(z, 0.0)).tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -43,21 +45,21 @@ def test_its_slopes_are_those_of_central_differences(output, layer, share):
     network, X, y = problem(output, (5, 4), samples=20)
     z = network.pre_activations(X)[layer - 1]
     tail = Tail.of(network, layer, y)
-    np.testing.assert_allclose(tail.stalks(z)[-1], network.logits(X), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(tail.sweep(z).stalks[-1], network.logits(X), rtol=0, atol=1e-12)
     tail = tail.softened(share, z)
-    stalks = tail.stalks(z)
-    on_z, _ = tail.pulls(stalks)
+    sweep = tail.sweep(z)
+    on_z, _ = tail.pulls(sweep)
     summed = jacobian(
-        lambda v: np.atleast_1d(len(X) * tail.misfit.potential(tail.stalks(v.reshape(z.shape))[-1])),
+        lambda v: np.atleast_1d(len(X) * tail.misfit.potential(tail.sweep(v.reshape(z.shape)).stalks[-1])),
         z.ravel(),
         1e-6,
     )
     np.testing.assert_allclose(on_z, summed.reshape(z.shape), rtol=0, atol=1e-6)
-    rooted, _ = tail.sensitivities(stalks)
+    rooted, _ = tail.sensitivities(sweep)
     for sample in range(len(X)):
         alone = Tail(network, layer, y[[sample]], tail.softness)
-        G = jacobian(lambda v, alone=alone: alone.stalks(v[None])[-1][0], z[sample], 1e-6)
-        J_phi = network.output.jacobian(stalks[-1])[sample]
+        G = jacobian(lambda v, alone=alone: alone.sweep(v[None]).stalks[-1][0], z[sample], 1e-6)
+        J_phi = network.output.jacobian(sweep.stalks[-1])[sample]
         np.testing.assert_allclose(rooted[sample].T @ rooted[sample], G.T @ J_phi @ G, rtol=0, atol=1e-6)
 
 
@@ -66,6 +68,6 @@ def test_what_acts_on_a_neuron_acts_on_its_stalk_where_it_is_active(output):
     network, X, y = problem(output, (5, 4), samples=20)
     z = network.pre_activations(X)[0]
     tail = Tail.of(network, 1, y)
-    for on_z, on_a in (tail.pulls(tail.stalks(z)), tail.sensitivities(tail.stalks(z))):
+    for on_z, on_a in (tail.pulls(tail.sweep(z)), tail.sensitivities(tail.sweep(z))):
         active = np.expand_dims(z >= 0.0, tuple(range(1, on_z.ndim - 1)))
         np.testing.assert_array_equal(on_z, on_a * active)

@@ -37,7 +37,7 @@ def question(network, y, prior, **options):
         options.pop("pins", ()),
     )
     defaults = {"low": np.full(d, -np.inf), "high": np.full(d, np.inf), "choices": (), "kappa": 0.0}
-    return Question(aim, prior, **{**defaults, "nearby": False, "sparse": False, "seed": 0, **options})
+    return Question(aim, prior, **{**defaults, "centre": None, "sparse": False, "seed": 0, **options})
 
 
 def everything(X):
@@ -134,7 +134,7 @@ def test_the_least_change_on_a_linear_network_is_along_the_covariance():
     _, X = drawn(5, 3)
     network = Network.he([5, 1], seed=3)
     y = network.predict(X[:4]) + 1.0
-    found = infer_inputs(question(network, y, Gaussian.of(X), nearby=True), X[:4], everything(X[:4]))
+    found = infer_inputs(question(network, y, Gaussian.of(X), centre=X[:4]), X[:4], everything(X[:4]))
     C, w = np.cov(X.T), network.weights[0][0]
     np.testing.assert_allclose(found.X - X[:4], np.tile(C @ w / (w @ C @ w), (4, 1)), rtol=1e-8)
     np.testing.assert_allclose(found.distance, 1.0 / np.sqrt(w @ C @ w), rtol=1e-8)
@@ -147,7 +147,7 @@ def test_the_least_change_is_not_beaten_by_another_optimiser(network):
     prior = Gaussian.of(X)
     x = X[:3]
     y = np.quantile(network.predict(X), [0.2, 0.4, 0.8])[:, None]
-    found = infer_inputs(question(network, y, prior, nearby=True), x, everything(x))
+    found = infer_inputs(question(network, y, prior, centre=x), x, everything(x))
     np.testing.assert_allclose(network.predict(found.X), y, atol=1e-6)
     rank = prior.root.shape[1]
     for i in range(len(x)):
@@ -167,13 +167,13 @@ def test_bounds_hold_and_the_rest_makes_up_for_them():
     network, prior = Network.he([5, 1], seed=6), Gaussian.of(X)
     y = network.predict(X[:3]) + 4.0
     free = everything(X[:3])
-    loose = infer_inputs(question(network, y, prior, nearby=True), X[:3], free).X
+    loose = infer_inputs(question(network, y, prior, centre=X[:3]), X[:3], free).X
     j = int(np.argmax(np.abs(loose - X[:3]).mean(axis=0)))
     low, high = np.full(5, -np.inf), np.full(5, np.inf)
     low[j], high[j] = X[:3, j].min() - 0.01, X[:3, j].max() + 0.01
     for kappa in (0.0, 1.0):
         tight = infer_inputs(
-            question(network, y, prior, nearby=True, low=low, high=high, kappa=kappa), X[:3], free
+            question(network, y, prior, centre=X[:3], low=low, high=high, kappa=kappa), X[:3], free
         )
         assert ((low - 1e-9 <= tight.X) & (high + 1e-9 >= tight.X)).all()
         assert tight.bound[:, j].any()
@@ -195,7 +195,7 @@ def test_a_target_out_of_reach_is_missed_by_as_little_as_can_be():
     low, high = np.full(2, -1.0), np.full(2, 1.0)
     w, b = network.weights[0][0], network.biases[0][0]
     found = infer_inputs(
-        question(network, [[1e3]], Gaussian.of(X), nearby=True, low=low, high=high),
+        question(network, [[1e3]], Gaussian.of(X), centre=X[:1], low=low, high=high),
         np.zeros((1, 2)),
         np.ones((1, 2), dtype=bool),
     )
@@ -237,7 +237,7 @@ def test_a_sparse_change_of_a_linear_network_is_the_input_that_needs_fewest_devi
     _, X = drawn(6, 8)
     network, prior = Network.he([6, 1], seed=8), Gaussian.of(X)
     y = network.predict(X[:2]) + 0.5
-    found = infer_inputs(question(network, y, prior, nearby=True, sparse=True), X[:2], everything(X[:2]))
+    found = infer_inputs(question(network, y, prior, centre=X[:2], sparse=True), X[:2], everything(X[:2]))
     moved = np.abs(found.X - X[:2]) > 1e-9
     assert moved.sum(axis=1).tolist() == [1, 1]
     assert (
@@ -256,7 +256,7 @@ def test_a_class_that_is_wanted_comes_first(name, outputs):
     else:
         y = np.eye(4)[(np.argmax(network.predict(X[:6]), axis=1) + 1) % 4]
     found = infer_inputs(
-        question(network, y, Gaussian.of(X), nearby=True, margin=1e-3), X[:6], everything(X[:6])
+        question(network, y, Gaussian.of(X), centre=X[:6], margin=1e-3), X[:6], everything(X[:6])
     )
     assert network.output.accuracy(found.logits, y) == 1.0
     # No more than it takes: the margin is met with equality.
@@ -268,7 +268,7 @@ def test_a_sample_that_is_as_wanted_stays():
     _, X = drawn(5, 10)
     network = Network.he([5, 12, 3], output="softmax", seed=10)
     y = np.eye(3)[np.argmax(network.predict(X[:4]), axis=1)]
-    found = infer_inputs(question(network, y, Gaussian.of(X), nearby=True), X[:4], everything(X[:4]))
+    found = infer_inputs(question(network, y, Gaussian.of(X), centre=X[:4]), X[:4], everything(X[:4]))
     np.testing.assert_allclose(found.X, X[:4], atol=1e-9)
 
 
@@ -278,7 +278,7 @@ def test_a_hidden_pin_of_a_rigid_network_is_met_as_a_target_is():
     y = network.predict(X[:2]) + 0.2
     pin = Pin("a1", 3, 0.7)
     found = infer_inputs(
-        question(network, y, Gaussian.of(X), nearby=True, pins=(pin,)), X[:2], everything(X[:2])
+        question(network, y, Gaussian.of(X), centre=X[:2], pins=(pin,)), X[:2], everything(X[:2])
     )
     np.testing.assert_allclose(np.maximum(network.pre_activations(found.X)[0], 0.0)[:, 3], 0.7, atol=1e-7)
     np.testing.assert_allclose(network.predict(found.X), y, atol=1e-7)
@@ -298,7 +298,7 @@ def test_a_class_as_a_bound_is_refused_where_inner_edges_give_way():
     network = Network.he([3, 4, 2], output="softmax", seed=13)
     with pytest.raises(ValueError, match="leave kappa at 0"):
         infer_inputs(
-            question(network, [[1.0, 0.0]], Gaussian.of(X), nearby=True, kappa=1.0), X[:1], everything(X[:1])
+            question(network, [[1.0, 0.0]], Gaussian.of(X), centre=X[:1], kappa=1.0), X[:1], everything(X[:1])
         )
 
 
@@ -310,7 +310,7 @@ def test_kinks_and_all_the_least_change_is_the_best_over_all_linear_regions(seed
     network = Network(network.weights, (rng.normal(size=8), np.zeros(1)), network.output)
     x = X[:1]
     y = float(np.quantile(network.predict(X), rng.uniform(0.05, 0.95)))
-    found = infer_inputs(question(network, [[y]], prior, nearby=True), x, everything(x))
+    found = infer_inputs(question(network, [[y]], prior, centre=x), x, everything(x))
     assert network.predict(found.X)[0, 0] == pytest.approx(y, abs=1e-8)
     (W, V), (b, c) = network.weights, network.biases
     best = np.inf

@@ -47,7 +47,7 @@ def forward(H: Sequence[Array], inputs: Array, softness: Sequence[float]) -> Pas
         sizes.append(float(np.sqrt(np.vdot(z, z) / z.size)))
         slopes.append(slope_of(z, eps))
         a.append(np.ones((len(z) + 1, z.shape[1])))
-        a[-1][:-1] = rectified(z, eps)
+        a[-1][:-1] = rectified(z, eps, slopes[-1])
     return Pass(a, slopes, sizes, np.asarray(H[-1] @ a[-1]).T)
 
 
