@@ -1,7 +1,8 @@
-"""What the site needs beyond its pages: files of experiments/ that they link to, and a check of all links."""
+"""What the site needs beyond its pages: linked files, pages and names that nobody listed, checked links."""
 
 from __future__ import annotations
 
+import ast
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,10 +11,20 @@ from urllib.parse import unquote, urlsplit
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = re.compile(r"\]\(\.\./((?:experiments|benchmarks)/[^)\s]+)\)")
 LICENCE, README = "](../LICENSE)", "](../README.md"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put pages that are not in the navigation at its end."""
+    listed = set(re.findall(r"[\w-]+\.md", str(config.nav)))
+    others = [path.name for path in sorted(Path(config.docs_dir).glob("*.md")) if path.name not in listed]
+    if others and config.nav is not None:
+        config.nav.append({"More": others})
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -27,10 +38,25 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    """Point links to files beside docs/ at their copies in the site."""
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Point links to files beside docs/ at their copies; give the reference the names that it lacks."""
+    if page.file.src_uri == "api.md":
+        there = set(re.findall(r"^::: sheafcli\.(\w+)$", markdown, re.MULTILINE))
+        others = "".join(f"::: sheafcli.{name}\n" for name in _public_names() if name not in there)
+        markdown += f"\n## More\n\n{others}" if others else ""
     markdown = OUTSIDE.sub(r"](\1)", markdown)
     return markdown.replace(README, "](index.md").replace(LICENCE, "](index.md)")
+
+
+def _public_names() -> list[str]:
+    """Return what `sheafcli` exports, without importing it."""
+    tree = ast.parse((ROOT / "sheafcli" / "__init__.py").read_text(encoding="utf-8"))
+    (names,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    )
+    return [str(name) for name in ast.literal_eval(names)]
 
 
 class _Page(HTMLParser):
