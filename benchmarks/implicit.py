@@ -48,7 +48,7 @@ from sheafcli.core.chain.training.least_squares import forward, sensitivities
 from sheafcli.core.training.implicit import Implicit
 
 RUNS = Path(__file__).resolve().parent / "results" / "implicit_runs.csv"
-METHODS = "implicit,implicit_evidence,trf,lbfgs,jax_adam,torch_compiled"
+METHODS = "implicit,implicit_evidence,trf,lbfgs,jax_adam"
 OUR_BUDGET, BUDGET = 2.0, 10.0
 RATES, COMPILED_RATE = (0.01, 0.03), 0.01
 MARKS = (0.1, 1.0, 10.0)

@@ -283,10 +283,9 @@ def test_how_many_weights_are_determined_is_a_trace(output, samples):
     J = np.stack([squares.times(column).T.ravel() for column in np.eye(model.flat.size)], axis=1)
     D = 1e-3 + 0.3 * model.weighs
     whole = np.linalg.solve(J.T @ J + np.diag(D), J.T @ J)
-    settled = squares.occam(1e-3)
-    assert settled.determined == pytest.approx(float(model.weighs @ np.diag(whole)), rel=1e-8)
-    values = np.linalg.eigvalsh((J.T @ J) / np.sqrt(D) / np.sqrt(D)[:, None])
-    assert settled.log_determinant == pytest.approx(np.sum(np.log1p(np.maximum(values, 0.0))), rel=1e-8)
+    assert squares.determined(1e-3) == pytest.approx(float(model.weighs @ np.diag(whole)), rel=1e-8)
+    values = np.maximum(np.linalg.eigvalsh(J.T @ J), 0.0)
+    assert squares.log_determinant(0.3) == pytest.approx(np.sum(np.log1p(values / 0.3)), rel=1e-8)
 
 
 def test_the_evidence_is_that_of_bayesian_ridge_regression():

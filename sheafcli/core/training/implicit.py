@@ -28,8 +28,8 @@ most likely for
 
     decay = s^2 gamma / |w|^2,   s^2 = |y - f|^2 / (N - gamma) for the identity, 1 for classes,
 
-gamma the number of weights that the N rows determine (`LeastSquares.occam`). So decay is made at the end of
-each cycle, and of all ends the network is kept for which the evidence (Laplace's approximation) is largest,
+gamma the number of weights that the N rows determine (`LeastSquares.determined`). So decay is made at the
+end of each cycle, and of all ends the network is kept whose evidence (Laplace's approximation) is largest,
 
     -log p = (potential + decay |w|^2 / 2) / s^2 + log det((J^T J + decay) / decay) / 2 + N / 2 log s^2.
 
@@ -343,21 +343,20 @@ class ImplicitSession:
             self._decay = self._best_decay * self._model.weighs
 
     def _weigh_evidence(self) -> None:
-        """Keep the weights if their evidence is the largest, and choose the weight decay anew."""
-        model, decay = self._model, float(np.max(self._decay))
-        here, of_biases = self._hard or model.forward(), OF_BIASES * decay
+        """Choose the weight decay anew, and keep the weights if with that their evidence is the largest."""
+        model = self._model
+        here = self._hard or model.forward()
         problem = model.problem(here, *Envelope(self._output, self._y).root(here.f), self._decay)
-        determined, log_determinant = problem.occam(of_biases)
+        determined = problem.determined(OF_BIASES * float(np.max(self._decay)))
         spread = self._spread(here.f, determined)
-        # Flat in the biases: what they have of a decay cancels.
-        biases = model.flat.size - np.count_nonzero(model.weighs)
-        energy = float(np.sum(self._output.potential(here.f, self._y))) + self._penalty()
-        improbability = energy / spread + 0.5 * (log_determinant + biases * np.log(of_biases / spread))
+        self._believe(spread, determined)
+        decay = float(np.max(self._decay))
+        potential = float(np.sum(self._output.potential(here.f, self._y)))
+        improbability = (potential + self._penalty()) / spread + 0.5 * problem.log_determinant(decay)
         if not self._output.classifies:
             improbability += 0.5 * here.f.size * np.log(spread)
-        self._believe(spread, determined)
         if improbability < self._least or self.step < CYCLE:
-            self._least, self._best_decay = improbability, float(np.max(self._decay))
+            self._least, self._best_decay = improbability, decay
             self._best[:] = model.flat
 
     def _spread(self, f: Array, determined: float) -> float:
