@@ -250,7 +250,6 @@ class CsvTable(TaskSpecification):
             if settled is not None:
                 columns.append(settled.column)
                 notes += [f"{self.path.name}: {note}" for note in settled.notes]
-        untold = np.array([any(map(means_nothing, cells)) for cells in zip(*table.target_cells, strict=True)])
         if self.missing == "error":
             for column in columns:
                 for at in np.flatnonzero(column.missing).tolist():
@@ -261,7 +260,7 @@ class CsvTable(TaskSpecification):
             faults.check()
             return table, columns
         faults.check()
-        gone = untold.copy()
+        gone = np.array([any(map(means_nothing, cells)) for cells in zip(*table.target_cells, strict=True)])
         if self.missing == "drop":
             for column in columns:
                 gone |= column.missing
