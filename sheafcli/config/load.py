@@ -122,7 +122,7 @@ def read_document(path: Path, gives: str = "a configuration gives at least `task
 
 def is_sweep(document: Document) -> bool:
     """Tell the file of a sweep from a configuration: it has a base, and what varies."""
-    return "base" in document.value and not {"cross", "zip", "seeds"}.isdisjoint(document.value)
+    return "base" in document.value and not {"cross", "zip", "seeds", "folds"}.isdisjoint(document.value)
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:

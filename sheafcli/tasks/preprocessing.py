@@ -93,6 +93,15 @@ class Preprocessing(BaseModel):
         return cls(columns=tuple(NumberColumn(name=name) for name in features), target=target)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done to any column, nor to the target."""
+        untouched = (
+            isinstance(column, NumberColumn) and (column.mean, column.scale, column.fill) == (0.0, 1.0, None)
+            for column in self.columns
+        )
+        return self.target.is_plain and all(untouched)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The name of each column in the file."""
         return tuple(column.name for column in self.columns)
