@@ -9,7 +9,7 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures docs transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -75,6 +75,7 @@ compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
 bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside PyTorch, into docs/results.md (80 minutes on two cores)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/implicit.py
+	$(BIN)/python benchmarks/implicit_tables.py
 	$(BIN)/python benchmarks/variants.py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/results_page.py
@@ -134,6 +135,7 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) diffuse $$folder/saddle --samples 3 --format csv >/dev/null && \
 	$(SHEAF) spectrum $$folder/saddle --figures --format csv >/dev/null && \
 	$(BIN)/python benchmarks/residual_block.py docs/images/residual_block.png && \
+	$(BIN)/python benchmarks/concept_figures.py docs/images && \
 	cp $$folder/paraboloid/figures/learned.png $$folder/paraboloid/figures/discord.png docs/images/ && \
 	cp $$folder/saddle/figures/diffusion_*.png $$folder/saddle/figures/spectrum.png docs/images/ && \
 	$(SHEAF) import experiments/data/sick_digits.npz --data digits --output $$folder/sick >/dev/null && \
@@ -142,6 +144,10 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) sweep experiments/sweeps/beta.yaml --output $$folder/beta --quiet && \
 	cp $$folder/beta/figures/sweep.png docs/images/ && \
 	rm -rf $$folder
+
+docs: $(VENV)/.docs  ## build the site of docs/ into build/site/, and check its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo "Open build/site/index.html."
 
 transcripts: $(VENV)/.dev  ## run the transcripts of README.md and docs/ anew
 	$(BIN)/python tests/docs/transcripts.py
@@ -168,6 +174,10 @@ $(VENV)/.datasets: $(VENV)/.run
 
 $(VENV)/.dev: $(VENV)/.run
 	$(PIP) -e '.[datasets,models,cluster,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 # The report is tested in a real browser, from Debian's packages where none is installed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,19 @@ class Comparison:
     """On how many samples the other run predicts another class; None where there are no classes."""
 
     def __repr__(self) -> str:
-        columns = ["operation", "type", "mean_square", "times_rounding", "share", "kind"]
-        return f"{self.sentence}\n{self.leading[columns].to_string(index=False)}"
+        return f"Comparison({self.n_samples} samples: {self.sentence})"
+
+    def __str__(self) -> str:
+        return f"{self.sentence}\n{self._shown.to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p>{escape(self.sentence)}</p>{self._shown.to_html(index=False, float_format='{:.4g}'.format)}"
+        )
+
+    @property
+    def _shown(self) -> pd.DataFrame:
+        return self.leading[["operation", "type", "mean_square", "times_rounding", "share", "kind"]]
 
     @property
     def leading(self) -> pd.DataFrame:
