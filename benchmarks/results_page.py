@@ -273,7 +273,7 @@ def implicit_steps() -> list[str]:
         "three learning rates. trf is SciPy's least_squares, for regressions; L-BFGS is SciPy's, which",
         "scikit-learn uses; JAX is Adam in one compiled loop, at the better of two rates; PyTorch is Adam,",
         f"eager, at the best of three. Compilation is not counted{_compiling(compiling)}.",
-        "Blobs were timed on a busy machine, where a step took twice as long. Medians over so many",
+        "Blobs were timed on a busy machine, where a step took half as long again. Medians over so many",
         f"starts: {counts}, PyTorch 5.",
         "",
         *table(
