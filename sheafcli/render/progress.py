@@ -85,7 +85,7 @@ class _Phase:
             return Group()
         steps = f"{self.step:,}" if self.total is None else f"{self.step:,}/{self.total:,}"
         loss = f"loss {self.record.train_loss:.4g}" if self.record else ""
-        details = [self.cycles(), steps, self.speed(), loss, self.time_left()]
+        details = [self.cycles() or steps, self.speed(), loss, self.time_left()]
         share = self.share_done or 0.0
         bar = ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="cyan")
         line = Table.grid(padding=(0, 1), expand=True)
