@@ -110,6 +110,20 @@ def startup() -> list[str]:
     ]
 
 
+def monitor() -> list[str]:
+    """Return what watching a training of PyTorch's costs."""
+    return [
+        "## Watching PyTorch train",
+        "",
+        "`sc.monitor` at a record every 100 steps, beside the same training without it: batches of 64,",
+        "Adam, one thread (`python benchmarks/monitor.py`). The overhead is the monitor's own CPU time over",
+        "that of the training alone; the last column, the difference of the two loops, has the noise of the",
+        "machine in it.",
+        "",
+        *table_of("monitor.csv"),
+    ]
+
+
 class Training:
     """The runs of training.py: medians over the seeds, each method by its best learning rate."""
 
@@ -496,6 +510,7 @@ def main() -> None:
         paper,
         sweeps,
         startup,
+        monitor,
         speed,
     ]
     lines = ["# Results", "", *(line for section in sections for line in section())]
