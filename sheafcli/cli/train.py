@@ -11,7 +11,9 @@ import typer
 from matplotlib.figure import Figure
 
 from sheafcli.cli.options import ConfigArgument, SetOption
+from sheafcli.config.training import ImplicitSpec
 from sheafcli.core.training.fit import Record
+from sheafcli.core.training.implicit import CYCLE
 from sheafcli.errors import InputError
 from sheafcli.records.logged import final_discord, read_log
 from sheafcli.render.console import print_error, print_notes, remark, say, stdout
@@ -63,7 +65,8 @@ def _conduct(
     if not resume:
         run.create(experiment.config, overwrite=overwrite)
     try:
-        with ProgressView(quiet=quiet) as view:
+        cycle = CYCLE if isinstance(experiment.config.training, ImplicitSpec) else None
+        with ProgressView(quiet=quiet, cycle=cycle) as view:
             message = conduct(experiment, run, view, resume=resume)["message"]
         if message is not None:
             remark(f"{run.path}: {message}")
