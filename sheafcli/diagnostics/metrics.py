@@ -49,8 +49,10 @@ def metrics_table(metrics: Metrics) -> pd.DataFrame:
 
 
 def confusion_table(metrics: Metrics) -> pd.DataFrame | None:
-    """Return the confusion matrix, a row a true class, a column a predicted one; None where there is none."""
+    """Return how many samples of each true class are predicted as each; None where there is no matrix."""
     if metrics.confusion is None:
         return None
     names = [score.name for score in metrics.classes]
-    return pd.DataFrame(metrics.confusion, columns=names).assign(true=names)[["true", *names]]
+    pairs = [(true, predicted) for true in names for predicted in names]
+    table = pd.DataFrame(pairs, columns=["true", "predicted"])
+    return table.assign(samples=metrics.confusion.ravel())

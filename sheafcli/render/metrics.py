@@ -22,7 +22,7 @@ def metrics_tables(metrics: Metrics, part: str) -> list[Table]:
         table = house_table(f"Predictions, {part}, in the target's units")
         table.add_column("target", overflow="fold")
         errors = (aligned(frame[name].tolist()) for name in ("rmse", "mae"))
-        columns = [[f"{value:.4f}" for value in frame["r2"]], *errors]
+        columns = [[_figure(value) for value in frame["r2"]], *errors]
         for header in ("R2", "RMSE", "MAE"):
             table.add_column(header, justify="right", no_wrap=True)
         for row in zip(frame["target"], *columns, strict=True):
@@ -46,7 +46,7 @@ def _classes(metrics: Metrics, part: str) -> Table:
     for header in ("samples", "precision", "recall", "F1", "AUC"):
         table.add_column(header, justify="right", no_wrap=True)
     shares = [[percent(value) for value in frame[name]] for name in ("precision", "recall", "f1")]
-    areas = [MISSING if np.isnan(value) else f"{value:.4f}" for value in frame["auc"]]
+    areas = [_figure(value) for value in frame["auc"]]
     counts = [f"{count:,}" for count in frame["samples"]]
     for row in zip(frame["class"], counts, *shares, areas, strict=True):
         table.add_row(*(Text(str(cell)) for cell in row))
@@ -67,6 +67,10 @@ def _confusion(metrics: Metrics) -> Table:
         ]
         table.add_row(Text(name), *cells)
     return table
+
+
+def _figure(value: float) -> str:
+    return MISSING if np.isnan(value) else f"{value:.4f}"
 
 
 def short(name: str) -> str:
