@@ -75,6 +75,7 @@ compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
 bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside PyTorch, into docs/results.md (80 minutes on two cores)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/implicit.py
+	$(BIN)/python benchmarks/implicit_tables.py
 	$(BIN)/python benchmarks/variants.py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/results_page.py
@@ -86,8 +87,9 @@ bench-localise: $(VENV)/.datasets  ## plant 3,000 faults and see which score fin
 bench-causes: $(VENV)/.datasets  ## plant nine causes and see whether the leading finding names them (20 minutes)
 	$(BIN)/python benchmarks/planted_causes.py
 
-bench-diff: $(VENV)/.dev  ## plant 360 differences between runs and see which method names the operation (20 seconds)
+bench-diff: $(VENV)/.dev  ## plant 600 differences between runs and see which method names the operation (4 minutes)
 	$(BIN)/python benchmarks/diff.py
+	$(BIN)/python benchmarks/diff_rounding.py
 
 bench-sweep: $(VENV)/.dev  ## time a sweep by one job and by two, into docs/results.md
 	$(BIN)/python benchmarks/sweep_jobs.py
@@ -103,8 +105,9 @@ report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
 	$(SHEAF) spectrum $(RUN)
 	$(SHEAF) report $(RUN)
 
-zoo: $(VENV)/.zoo  ## read eighteen known architectures from ONNX and check the theorems on each (15 minutes)
+zoo: $(VENV)/.zoo  ## read eighteen known architectures from ONNX and check the theorems on each (20 minutes)
 	$(BIN)/python benchmarks/zoo.py --write
+	$(BIN)/python benchmarks/diff_zoo.py
 
 imported: $(VENV)/.dev  ## networks of PyTorch, ONNX, safetensors and scikit-learn: import, diagnose, report
 	$(BIN)/python benchmarks/imported_models.py results/models

@@ -151,6 +151,7 @@ def _told(found: Comparison, advice: Advice | None, run: Path, other: Path) -> d
         "precision": found.difference.precision.name,
         "exact_shares": found.difference.is_exact,
         "output_difference": found.relative if found.relative == found.relative else None,
+        "changed_predictions": found.changed,
         "sentence": found.sentence,
         "operations": json_records(found.operations),
         **kept,
@@ -164,6 +165,8 @@ def _print(found: Comparison, advice: Advice | None) -> None:
         f"{found.n_samples} samples; rounding of {found.difference.precision.name}; shares {how}; the output "
         f"differs by {percent(found.relative)} of its size"
     )
+    if found.changed is not None:
+        about += f"; predictions of another class: {found.changed:,}"
     say(fill(about, 80))
     say()
     stdout().print(difference_table(found, MOST_SHOWN))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import Annotated
 
 import typer
@@ -82,13 +81,14 @@ def infer(
         typer.Option("--pin", metavar="z1[3]=0.5", help="Hold a coordinate of a hidden stalk as well."),
     ] = None,
     kappa: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--kappa",
             min=0.0,
             help="How easily inner edges give way: 0 the network as it is, 1 they share the strain.",
+            show_default="0 with --target, else 1",
         ),
-    ] = 0.0,
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="The first N rows only.")
     ] = None,
@@ -209,15 +209,17 @@ def _told(answer: Answer, run: Path, wish: Wish) -> dict[str, object]:
 
 
 def _print(answer: Answer, rows: Rows, output: Path | None, *, is_wanted: bool) -> None:
-    for table in inference_tables(answer, rows.word):
-        stdout().print(table)
-        say()
+    cells, certificates = inference_tables(answer, rows.word)
+    stdout().print(cells)
     if (hidden := len(answer.changes) - MOST_CELLS) > 0:
         say(f"and {hidden:,} more inferred inputs")
+    say()
+    stdout().print(certificates)
     if (hidden := len(answer.rows) - MOST_ROWS) > 0:
         say(f"and {hidden:,} more rows")
     if len(answer.rows) > 1 and is_wanted:
         reached = int(answer.rows["reached"].sum())
-        say(fill(f"{reached:,} of {len(answer.rows):,} rows give what is wanted, to 1% of its spread.", 80))
+        within = ", to 1% of its spread" if answer.is_quantity else ""
+        say(f"{reached:,} of {len(answer.rows):,} rows give what is wanted{within}.")
     if output is not None:
-        say(f"Written: {output}")
+        say(f"\nWritten: {output}")

@@ -15,6 +15,8 @@ from sheafcli.errors import InputError
 from sheafcli.runs.sweep import FILE, INDEX, SweepDirectory
 
 SEED = "seed"
+REPEATS = (SEED, "task.fold")
+"""The keys that vary to repeat a run, not to change it."""
 FIRST_LINE = 1024
 PLANNED = ("finished", "stopped")
 """The statuses of runs that went as planned."""
@@ -53,8 +55,8 @@ class SweepRecord:
 
     @property
     def parameters(self) -> list[str]:
-        """The keys that vary, but for the seed."""
-        return [key for key in self.keys if key != SEED]
+        """The keys that vary, but for the seed and the fold."""
+        return [key for key in self.keys if key not in REPEATS]
 
     @property
     def loss(self) -> str:
@@ -110,7 +112,7 @@ def read_index(directory: SweepDirectory) -> pd.DataFrame:
 
 
 def by_parameters(index: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return a row for every combination of the keys but the seed, the best first.
+    """Return a row for every combination of the keys but seed and fold, the best first.
 
     Columns: the keys; `runs`, how many there are; `finished`; `steps`, the median of the last steps; and,
     over those that finished or were stopped early, the median of train_loss, test_loss and test_accuracy,
@@ -118,7 +120,7 @@ def by_parameters(index: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     came furthest; among these the least test loss is best, or train loss where nothing is tested. NaN stands
     where there is no figure. Columns without any figure are left out.
     """
-    keys = [key for key in keys if key != SEED]
+    keys = [key for key in keys if key not in REPEATS]
     finished = index["status"] == "finished"
     figures = index.assign(finished=finished)
     for name in ("train_loss", "test_loss", "test_accuracy"):

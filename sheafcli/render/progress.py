@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -169,6 +170,21 @@ def working(total: int) -> Iterator[Callable[[str], None]]:
             begun += 1
 
         yield advance
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Show on standard error how many there are so far of what nobody has counted.
+
+    Yields a function to call with how many more there are. Where standard output is the terminal, its lines
+    tell.
+    """
+    console = stderr()
+    columns = (TextColumn(f"{{task.completed:,.0f}} {what}"), TimeElapsedColumn())
+    hidden = not console.file.isatty() or sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda more: bar.update(task, advance=more)
 
 
 def clock(seconds: float) -> str:

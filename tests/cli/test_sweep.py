@@ -179,7 +179,7 @@ class TestRefused:
                 BASE + "zip:\n  training.beta: [1, 2]\n  training.dt: [1]\n",
                 "many.yaml:7: zip.training.dt: has 1 values, and training.beta has 2",
             ),
-            (BASE, "many.yaml:1: nothing varies; give cross, zip or seeds"),
+            (BASE, "many.yaml:1: nothing varies; give cross, zip, seeds or folds"),
             (BASE + "seeds: [-1]\n", "many.yaml:5: seed: given -1"),
             (BASE + "cross: {training.beta: 0.1}\n", "many.yaml:5: cross.training.beta: given 0.1; must be"),
         ],

@@ -48,7 +48,10 @@ SOURCES: Final[Mapping[str, Source]] = {
     "operations": Source(DIAGNOSE, STATISTICS, ("operation",)),
     "neurons": Source(DIAGNOSE, ("layer", "neuron", *STATISTICS, "active"), ("operation", "edge")),
     "samples": Source(
-        DIAGNOSE, ("sample", *STATISTICS, "loss"), ("worst_edge",), may_have=("target", "predicted")
+        DIAGNOSE,
+        ("sample", *STATISTICS, "loss"),
+        ("worst_edge",),
+        may_have=("target", "predicted", "line", "row"),
     ),
     "classes": Source(DIAGNOSE, ("samples", *STATISTICS, "loss", "accuracy"), ("class",)),
     "findings": Source(

@@ -206,7 +206,9 @@ def sample_figure(samples: pd.DataFrame, *, classified: bool) -> Figure:
 
 
 def _sample_text(row: dict[Any, Any]) -> str:
-    lines = [f"<b>sample {row['sample']}</b>", f"discord {row['discord']:.4g}", f"loss {row['loss']:.4g}"]
+    places = [f"{word} {row[word]}" for word in ("line", "row") if word in row]
+    name = ", ".join([f"sample {row['sample']}", *places])
+    lines = [f"<b>{name}</b>", f"discord {row['discord']:.4g}", f"loss {row['loss']:.4g}"]
     lines += [f"{key} {plain(short(row[key]))}" for key in ("target", "predicted") if key in row]
     return "<br>".join([*lines, f"most on {plain(row['worst_edge'])}"])
 

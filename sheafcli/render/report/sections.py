@@ -36,7 +36,7 @@ BLAME_COLUMNS = ("layer", "blame", "evidence", "part", "explainable", "loss", "f
 LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")
 # In these the training stalks are at rest: inner edges agree, and the output edge has all of the discord.
 AT_REST = ("equilibrium", "implicit", "backprop")
-SAMPLE_COLUMNS = ("sample", "target", "predicted", "loss", "discord", "share", "worst_edge")
+SAMPLE_COLUMNS = ("sample", "line", "row", "target", "predicted", "loss", "discord", "share", "worst_edge")
 LAYER_AT_FAULT: Final = "layer-at-fault"
 
 
@@ -302,13 +302,11 @@ def _difference(contents: Contents) -> Section | None:
     shown = rows.assign(
         vertex=rows["operation"],
         local_rms=rows["mean_square"] ** 0.5,
-        largest_difference=rows["largest"],
         size=rows["share"].abs(),
     ).sort_values(["significant", "size"], ascending=False, kind="stable")
-    columns = (
-        *("vertex", "local_rms", "largest_difference", "times_rounding", "share", "reversed_share"),
-        *("kind_says", "segment"),
-    )
+    columns = ["vertex", "local_rms", "times_rounding", "share", "kind_says"]
+    if "segment" in rows and (rows["segment"] != rows["operation"]).any():
+        columns.append("segment")
     caption = f"Operations by their share ({min(ROWS, len(rows)):,} of {len(rows):,}), beyond rounding first"
     table = table_of(shown.head(ROWS), columns, caption)
     return Section("difference", "Another run", lead, figures=[difference_figure(rows)], tables=[table])
