@@ -40,7 +40,7 @@ def train(
     ] = None,
     set_: SetOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run there, if one was begun and is not finished.")
+        bool, typer.Option("--resume", help="Continue the run that is there, unless it has finished.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor tables.")] = False,
@@ -53,7 +53,7 @@ def train(
     run = RunDirectory(output or Path("results") / experiment.config.name)
     resume = resume and run.has_run
     if resume and run.status_of(experiment.config) == "finished":
-        remark(f"{run.path}: already finished; --overwrite trains it anew")
+        remark(f"{run.path}: already finished; --overwrite trains it again")
         print_notes(changed_data(run))
     else:
         _conduct(experiment, run, resume=resume, overwrite=overwrite, quiet=quiet)
