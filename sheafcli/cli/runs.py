@@ -18,21 +18,21 @@ from sheafcli.runs import RunDirectory
 
 def runs(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where to look: here and in all folders below.")
+        Path, typer.Argument(metavar="DIR", help="The folder to look in, with all folders below it.")
     ] = Path("results"),
     where: Annotated[
         list[str] | None,
         typer.Option(
             "--where",
             metavar="COLUMN=VALUE",
-            help="Show the runs that have this, such as status=diverged or task=paraboloid; may be given "
+            help="Show only runs that match, such as status=diverged or task=paraboloid; may be given "
             "again, and all must hold.",
         ),
     ] = None,
     sort: Annotated[
         str,
         typer.Option(
-            "--sort", metavar="COLUMN", help="By what to sort; -COLUMN for descending, such as -when."
+            "--sort", metavar="COLUMN", help="The column to sort by; -COLUMN for descending, such as -when."
         ),
     ] = "name",
     export_: Annotated[
