@@ -43,7 +43,7 @@ def diagnose(
         ),
     ] = "test",
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Use the first N samples only.")
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N samples.")
     ] = None,
     figures: FiguresOption = False,
     format_: FormatOption = "table",
@@ -52,7 +52,7 @@ def diagnose(
         typer.Option("--fail-on", help="Exit with status 3 if any finding is at least this severe."),
     ] = None,
 ) -> None:
-    """Show where a network falters, and what is wrong with it.
+    """Show where a network goes wrong, and why.
 
     Input and true output are pinned, and the stalks between them solved for; every layer is asked whether
     it is at fault. Writes diagnosis.csv (by

@@ -31,7 +31,7 @@ def infer(
         typer.Option(
             "--free",
             metavar="NAMES",
-            help="Inputs that may move, such as income,age; may be given again.",
+            help="Inputs that may change, such as income,age; may be given again.",
             show_default="those that are missing; with --target all",
         ),
     ] = None,
@@ -40,7 +40,7 @@ def infer(
         typer.Option(
             "--target",
             metavar="NAME=VALUE",
-            help="What the network shall give: price=300000, or a class: species=Gentoo.",
+            help="The output you want: price=300000, or a class: species=Gentoo.",
             show_default="what each row says",
         ),
     ] = None,
@@ -67,7 +67,7 @@ def infer(
         typer.Option(
             "--bounds",
             metavar="NAME=LOW:HIGH",
-            help="Where an input may lie, such as age=18:99; either side may be empty.",
+            help="The range of an input, such as age=18:99; either side may be empty.",
             show_default="the range of the training part",
         ),
     ] = None,
@@ -75,7 +75,7 @@ def infer(
         list[str] | None,
         typer.Option("--fixed", metavar="NAME[=VALUE]", help="Inputs that stay, or are held at a value."),
     ] = None,
-    sparse: Annotated[bool, typer.Option("--sparse", help="Change as few inputs as will do.")] = False,
+    sparse: Annotated[bool, typer.Option("--sparse", help="Change as few inputs as possible.")] = False,
     pin: Annotated[
         list[str] | None,
         typer.Option("--pin", metavar="z1[3]=0.5", help="Hold a coordinate of a hidden stalk as well."),
@@ -92,7 +92,7 @@ def infer(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="The first N rows only.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws where searches start.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed for where searches start.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the rows, filled in, as CSV.")
     ] = None,

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +18,7 @@ from sheafcli.cli.options import RunArgument
 from sheafcli.diagnostics.prediction import Source, open_source
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_notes, remark, write_out
+from sheafcli.render.progress import counting
 from sheafcli.render.tables import json_records
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.files import write_whole
@@ -36,6 +37,9 @@ def predict(
     output: Annotated[
         Path | None,
         typer.Option("--output", metavar="FILE", help="The file to write.", show_default="standard output"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Predict the first N rows only.")
     ] = None,
     budget: Annotated[
         bool,
@@ -58,14 +62,21 @@ def predict(
     if output is not None and output.exists() and not overwrite:
         raise InputError("the file exists; replace it with --overwrite, or choose another name", path=output)
     with ExitStack() as stack:
-        source = open_source(directory, data, stack, sys.stdin.buffer, budget=budget)
-        parts = _as_csv(source.frames) if format_ == "csv" else _as_json(source.frames)
+        source = open_source(directory, data, stack, sys.stdin.buffer, budget=budget, limit=limit)
+        frames = _counted(source.frames, stack.enter_context(counting("rows")))
+        parts = _as_csv(frames) if format_ == "csv" else _as_json(frames)
         if output is None:
             for part in parts:
                 write_out(part)
         else:
             _write(output, parts)
     _tell(source, output)
+
+
+def _counted(frames: Iterator[pd.DataFrame], count: Callable[[int], None]) -> Iterator[pd.DataFrame]:
+    for frame in frames:
+        yield frame
+        count(len(frame))
 
 
 def _write(path: Path, parts: Iterator[str]) -> None:

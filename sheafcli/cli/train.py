@@ -11,7 +11,9 @@ import typer
 from matplotlib.figure import Figure
 
 from sheafcli.cli.options import ConfigArgument, SetOption
+from sheafcli.config.training import ImplicitSpec
 from sheafcli.core.training.fit import Record
+from sheafcli.core.training.implicit import CYCLE
 from sheafcli.diagnostics.metrics import run_metrics, write_metrics
 from sheafcli.errors import InputError
 from sheafcli.records.logged import final_discord, read_log
@@ -38,7 +40,7 @@ def train(
     ] = None,
     set_: SetOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run there, if one was begun and is not finished.")
+        bool, typer.Option("--resume", help="Continue the run that is there, unless it has finished.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor tables.")] = False,
@@ -51,7 +53,7 @@ def train(
     run = RunDirectory(output or Path("results") / experiment.config.name)
     resume = resume and run.has_run
     if resume and run.status_of(experiment.config) == "finished":
-        remark(f"{run.path}: already finished; --overwrite trains it anew")
+        remark(f"{run.path}: already finished; --overwrite trains it again")
         print_notes(changed_data(run))
     else:
         _conduct(experiment, run, resume=resume, overwrite=overwrite, quiet=quiet)
@@ -74,7 +76,8 @@ def _conduct(
     if not resume:
         run.create(experiment.config, overwrite=overwrite)
     try:
-        with ProgressView(quiet=quiet) as view:
+        cycle = CYCLE if isinstance(experiment.config.training, ImplicitSpec) else None
+        with ProgressView(quiet=quiet, cycle=cycle) as view:
             message = conduct(experiment, run, view, resume=resume)["message"]
         if message is not None:
             remark(f"{run.path}: {message}")

@@ -20,6 +20,9 @@ from sheafcli.config.schema import Config
 from sheafcli.config.search import Search, first_row
 
 SEED: KeyPath = ("seed",)
+FOLD: KeyPath = ("task", "fold")
+REPEATS = frozenset({SEED, FOLD})
+"""What varies to repeat a run, not to change it."""
 # So many draws for each that is wanted find new combinations wherever there are enough.
 DRAWS = 100
 ROUNDING = 1e-9
@@ -169,11 +172,11 @@ class Sweep:
         return runs
 
     def _combinations(self) -> Iterator[tuple[tuple[Choice, ...], ...]]:
-        """Yield the steps of each run, a step an axis: all there are, or those drawn, each with all seeds."""
+        """Yield the steps of each run, a step an axis: all there are, or those drawn, with all repeats."""
         if self.search is None or self.search.runs is None:
             yield from itertools.product(*(axis.steps for axis in self.axes if isinstance(axis, Axis)))
             return
-        seeds = next((axis for axis in self.axes if isinstance(axis, Axis) and axis.keys == (SEED,)), None)
+        seeds = next((a for a in self.axes if isinstance(a, Axis) and REPEATS.issuperset(a.keys)), None)
         repeats = ((),) if seeds is None else seeds.steps
         n = self.search.runs // len(repeats)
         seed = self.base.value.get("seed", 0)

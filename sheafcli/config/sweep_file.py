@@ -17,9 +17,10 @@ from sheafcli.config.naming import ALLOWED, NAME
 from sheafcli.config.problems import did_you_mean, input_error, problem_at
 from sheafcli.config.ranges import LONGEST, Span, range_values
 from sheafcli.config.search import FACTORS, METHODS, RUNGS, Search
-from sheafcli.config.sweep import SEED, Axis, Choice, Drawn, Sweep
+from sheafcli.config.sweep import FOLD, REPEATS, SEED, Axis, Choice, Drawn, Sweep
 
-KEYS = ("name", "base", "cross", "zip", "seeds", "search")
+KEYS = ("name", "base", "cross", "zip", "seeds", "folds", "search")
+MOST_FOLDS = 1000
 LONGEST_NAME = 90  # a run is called by the sweep's name and a number, in 100 characters at most
 
 _BASE = "must be the path of a configuration, or the configuration itself"
@@ -36,7 +37,8 @@ def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
         A YAML file with the keys ``base``, the path of a configuration (relative to this file) or the
         configuration itself; ``cross``, keys with values of which every combination is run; ``zip``,
         keys whose values go side by side, lists of one length; ``seeds``, a list of seeds, or their
-        number; ``search``, how many runs to draw and which to stop early (see `Search`); and ``name``, by
+        number; ``folds``, into how many parts the rows are cut, each of which is tested on once;
+        ``search``, how many runs to draw and which to stop early (see `Search`); and ``name``, by
         default the file's stem. Values are a list, or a range (see `range_values`); a range without a count
         is drawn from. A key is dotted, such as ``training.beta``; it may be a whole section.
     overrides
@@ -48,7 +50,9 @@ def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
         If anything is wrong with the file or its base; errors of single runs are found by `Sweep.runs`.
     """
     path = Path(path)
-    document = read_document(path, "a sweep gives `base`, and what varies: `cross`, `zip` or `seeds`")
+    document = read_document(
+        path, "a sweep gives `base`, and what varies: `cross`, `zip`, `seeds` or `folds`"
+    )
     reader = _Reader(document, path, overrides)
     sweep = reader.sweep()
     if reader.problems:
@@ -69,10 +73,10 @@ class _Reader:
             if key not in KEYS:
                 known = did_you_mean(key, KEYS) or f"; known here: {', '.join(KEYS)}"
                 self._problem((key,), f"unknown key{known}", of_key=True)
-        if not {"cross", "zip", "seeds"} & set(self._given):
-            self.problems.append(Problem("nothing varies; give cross, zip or seeds", 1))
+        if not {"cross", "zip", "seeds", "folds"} & set(self._given):
+            self.problems.append(Problem("nothing varies; give cross, zip, seeds or folds", 1))
         base, search = self._base(), self._search()
-        axes: list[Axis | Drawn] = [*self._crossed(search), *self._zipped(), *self._seeds()]
+        axes: list[Axis | Drawn] = [*self._crossed(search), *self._zipped(), *self._repeats()]
         self._check_distinct([key for axis in axes for key in axis.keys])
         fixed: set[KeyPath] = {overridden_key(override) for override in self._overrides}
         kept = tuple(axis for axis in (axis.without(fixed) for axis in axes) if axis is not None)
@@ -208,6 +212,24 @@ class _Reader:
             return []
         return [Axis((SEED,), tuple((step,) for step in steps))]
 
+    def _repeats(self) -> list[Axis]:
+        """Return one axis of all that repeats a run: every seed with every fold."""
+        axes = [*self._seeds(), *self._folds()]
+        if len(axes) < 2:
+            return axes
+        steps = (one + other for one, other in itertools.product(*(axis.steps for axis in axes)))
+        return [Axis(tuple(key for axis in axes for key in axis.keys), tuple(steps))]
+
+    def _folds(self) -> list[Axis]:
+        if "folds" not in self._given:
+            return []
+        place, given = ("folds",), self._given["folds"]
+        if not isinstance(given, int) or isinstance(given, bool) or not 2 <= given <= MOST_FOLDS:
+            self._unusable(place, f"must be how many parts the rows are cut into, from 2 to {MOST_FOLDS:,}")
+            return []
+        names = (f"{number}/{given}" for number in range(1, given + 1))
+        return [Axis((FOLD,), tuple((Choice(name, name, self._document.origin(place)),) for name in names))]
+
     def _search(self) -> Search | None:
         if "search" not in self._given:
             return None
@@ -240,15 +262,19 @@ class _Reader:
         if search is None:
             return
         place = ("search", "runs") if search.runs is not None else ("search",)
-        seeds = math.prod(len(a.steps) for a in axes if isinstance(a, Axis) and a.keys == (SEED,))
-        others = [axis for axis in axes if axis.keys != (SEED,)]
+        seeds = math.prod(len(a.steps) for a in axes if isinstance(a, Axis) and REPEATS.issuperset(a.keys))
+        others = [axis for axis in axes if not REPEATS.issuperset(axis.keys)]
         if not others:
-            self._problem(place, "nothing but seeds varies: there is nothing to search; give cross or zip")
+            self._problem(
+                place, "nothing but seeds and folds varies: there is nothing to search; give cross or zip"
+            )
         if search.runs is None or not all(axis.steps for axis in axes if isinstance(axis, Axis)):
             return
         if search.runs % seeds:
             near = [n for n in (search.runs // seeds * seeds, (search.runs // seeds + 1) * seeds) if n > 0]
-            message = f"each combination is run for {seeds} seeds; must be a multiple of that, such as "
+            message = (
+                f"each combination is run {seeds} times, for all seeds; must be a multiple of that, such as "
+            )
             self._unusable(place, message + " or ".join(map(str, near)))
         if all(isinstance(axis, Axis) for axis in others):
             there = math.prod(len(axis.steps) for axis in axes if isinstance(axis, Axis))

@@ -93,11 +93,15 @@ def examine_samples(
             status=status,
             training=training,
             start=samples.start,
+            places={part: places for part, places in samples.known_places if places is not None},
+            word=samples.word,
         )
 
     advance("pinned equilibrium")
     diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
     unsettled = tuple(diagnosis.unsettled)
+    if samples.places is not None:
+        unsettled = tuple(samples.places[list(unsettled)].tolist())
     if 2 * len(unsettled) > len(samples.X):
         lead = leading_cause(examined(diagnosis))
         raise RunFailed(
@@ -107,13 +111,15 @@ def examine_samples(
         )
     if unsettled:
         rows = np.flatnonzero(diagnosis.settled)
-        samples = replace(samples, X=samples.X[rows], y=samples.y[rows])
+        places = None if samples.places is None else samples.places[rows]
+        samples = replace(samples, X=samples.X[rows], y=samples.y[rows], places=places)
         diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
         diagnosis = replace(diagnosis, samples=diagnosis.samples.assign(sample=rows))
     advance("repairs")
     diagnosis, fault = _blamed(network, samples, diagnosis, lambda: advance("repairs"))
     advance("findings")
     findings = examine(replace(examined(diagnosis), fault=fault, unsettled=unsettled))
+    diagnosis = replace(diagnosis, samples=_placed(diagnosis.samples, samples))
     return Examination(
         network, samples, diagnosis, diagnosis.layers.merge(fault, on="layer", how="left"), findings
     )
@@ -153,6 +159,15 @@ def _blamed(
     faults = edge_faults(network, *samples.trained_on, advance)
     by_edge = diagnosis.edges.merge(faults[["edge", "evidence", "blame"]], on="edge", how="left")
     return replace(diagnosis, edges=by_edge), layers_of(faults)
+
+
+def _placed(table: pd.DataFrame, samples: Samples) -> pd.DataFrame:
+    """Return a table of samples with where each stands in the user's own data, where that is known."""
+    if samples.places is None:
+        return table
+    table = table.copy()
+    table.insert(1, samples.word, samples.places)
+    return table
 
 
 def _history(run: RunDirectory) -> pd.DataFrame | None:

@@ -126,7 +126,7 @@ def infer(
     scale
         What of each output counts as one, for what is missed.
     seed
-        Draws where searches start.
+        The seed for where searches start.
     """
     names = tuple(map(str, X.columns)) if isinstance(X, pd.DataFrame) else ()
     values = np.asarray(X, dtype=np.float64)

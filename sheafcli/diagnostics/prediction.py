@@ -26,7 +26,7 @@ from sheafcli.runs.experiment import check_parts, load_data
 from sheafcli.tasks.cells import shown
 from sheafcli.tasks.csv_file import BLOCK
 from sheafcli.tasks.csv_rows import Written
-from sheafcli.tasks.frames import text_cells
+from sheafcli.tasks.frames import PARQUET, read_parquet, text_cells
 from sheafcli.tasks.new_rows import NewRows, check_usable, find, read_new_rows
 from sheafcli.tasks.preprocessing import Encoded, Preprocessing
 from sheafcli.tasks.table import CsvTable
@@ -233,15 +233,22 @@ class Source:
 
 
 def open_source(
-    run: RunDirectory, data: str, stack: ExitStack, standard_input: BinaryIO, *, budget: bool
+    run: RunDirectory,
+    data: str,
+    stack: ExitStack,
+    standard_input: BinaryIO,
+    *,
+    budget: bool,
+    limit: int | None = None,
 ) -> Source:
     """Open what is to be predicted: test, train or validation, a file, or "-" for standard input.
 
-    A file is .npz with an array X, or CSV. Files stay open as long as `stack` does.
+    Only the first `limit` rows are, unless it is None.
+    A file is .npz with an array X, .parquet, or CSV. Files stay open as long as `stack` does.
     """
     network = run.network()
     if data in PARTS:
-        return _of_part(run, network, data, budget=budget)
+        return _of_part(run, network, data, budget=budget, limit=limit)
     preprocessing = run.preprocessing()
     if len(preprocessing.inputs) != int(np.prod(network.input_shape)):
         raise InputError(
@@ -251,8 +258,10 @@ def open_source(
     path = Path("<stdin>" if data == STANDARD_INPUT else data)
     if path.suffix.lower() == ".npz":
         prediction = Prediction(network, preprocessing, word="row", budget=budget)
-        X = _of_arrays(path, len(preprocessing.inputs))
+        X = _of_arrays(path, len(preprocessing.inputs))[:limit]
         return Source(prediction, prediction.of_inputs(X, range(len(X))), [])
+    if path.suffix.lower() == PARQUET:
+        return _of_frame(run, read_parquet(path).iloc[:limit], path, budget=budget)
     task = run.config().task
     written = task.written if isinstance(task, CsvTable) else Written()
     notes: list[str] = []
@@ -264,11 +273,11 @@ def open_source(
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", path=path) from error
     prediction = Prediction(network, preprocessing, budget=budget)
-    rows = read_new_rows(file, path, preprocessing, written, notes)
+    rows = read_new_rows(file, path, preprocessing, written, notes, limit)
     return Source(prediction, prediction.of_table(rows, path), notes)
 
 
-def _of_part(run: RunDirectory, network: AnyNetwork, part: str, *, budget: bool) -> Source:
+def _of_part(run: RunDirectory, network: AnyNetwork, part: str, *, budget: bool, limit: int | None) -> Source:
     check_data_is_there(run)
     task = load_data(run.config())
     check_parts(network, task, run / "network.npz")
@@ -276,7 +285,7 @@ def _of_part(run: RunDirectory, network: AnyNetwork, part: str, *, budget: bool)
     if X is None:
         raise InputError(f"the run has no {part} part; give test, train or a file", path=run.path)
     prediction = Prediction(network, task.preprocessing, word=task.rows.word, budget=budget)
-    frames = prediction.of_inputs(X, getattr(task.rows, part), y)
+    frames = prediction.of_inputs(X[:limit], getattr(task.rows, part)[:limit], y[:limit])
     return Source(prediction, frames, list(changed_data(run)))
 
 
@@ -303,7 +312,7 @@ def predict(
     """
     directory = RunDirectory.existing(Path(run))
     if isinstance(data, pd.DataFrame):
-        source = _of_frame(directory, data, budget=budget)
+        source = _of_frame(directory, data, Path("table"), budget=budget)
     with ExitStack() as stack:
         if not isinstance(data, pd.DataFrame):
             source = open_source(directory, str(data), stack, sys.stdin.buffer, budget=budget)
@@ -313,8 +322,8 @@ def predict(
     return pd.concat(frames, ignore_index=True)
 
 
-def _of_frame(run: RunDirectory, table: pd.DataFrame, *, budget: bool) -> Source:
-    preprocessing, path, notes = run.preprocessing(), Path("table"), list[str]()
+def _of_frame(run: RunDirectory, table: pd.DataFrame, path: Path, *, budget: bool) -> Source:
+    preprocessing, notes = run.preprocessing(), list[str]()
     prediction = Prediction(run.network(), preprocessing, word="row", budget=budget)
     found = find([str(name) for name in table.columns], preprocessing, path, None, notes)
 

@@ -93,7 +93,9 @@ class _Source:
 
     def trainings(self, label: str) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
         """Return the row and the history of the training, then of the baseline if one has begun."""
-        shared = {"run": label, "directory": str(self.run.path), "task": self.manifest["task"]}
+        path = self.config["task"].get("path")
+        task = Path(path).name if isinstance(path, str) else self.manifest["task"]
+        shared = {"run": label, "directory": str(self.run.path), "task": task}
         history = _history(self.run, "history.csv")
         method = {"method": self.manifest["method"], "status": self._status("final")}
         yield shared | method | _last(history) | self._metrics("final") | _discord(self.run), history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from sheafcli.errors import InputError
 from sheafcli.runs.sweep import FILE, INDEX, SweepDirectory
 
 SEED = "seed"
+REPEATS = (SEED, "task.fold")
+"""The keys that vary to repeat a run, not to change it."""
 FIRST_LINE = 1024
 PLANNED = ("finished", "stopped")
 """The statuses of runs that went as planned."""
@@ -52,8 +55,8 @@ class SweepRecord:
 
     @property
     def parameters(self) -> list[str]:
-        """The keys that vary, but for the seed."""
-        return [key for key in self.keys if key != SEED]
+        """The keys that vary, but for the seed and the fold."""
+        return [key for key in self.keys if key not in REPEATS]
 
     @property
     def loss(self) -> str:
@@ -72,14 +75,16 @@ class SweepRecord:
         return by_parameters(self.index, self.keys)
 
     @property
-    def best(self) -> pd.Series[Any] | None:
-        """The row of the best combination that has finished; None if none has."""
+    def best(self) -> Mapping[str, Any] | None:
+        """The row of the best combination that has finished, by column; None if none has."""
         table = self.combinations
         if not len(table) or not table["finished"].iloc[0] or self.loss not in table:
             return None
-        return table.iloc[0]
+        # A row as a series would make one kind of number of all.
+        (row,) = table.head(1).to_dict("records")
+        return {str(column): value for column, value in row.items()}
 
-    def runs_of(self, combination: pd.Series[Any]) -> list[str]:
+    def runs_of(self, combination: Mapping[str, Any]) -> list[str]:
         """Return the numbers of the runs of a combination."""
         runs = self.index
         for key in self.parameters:
@@ -107,7 +112,7 @@ def read_index(directory: SweepDirectory) -> pd.DataFrame:
 
 
 def by_parameters(index: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return a row for every combination of the keys but the seed, the best first.
+    """Return a row for every combination of the keys but seed and fold, the best first.
 
     Columns: the keys; `runs`, how many there are; `finished`; `steps`, the median of the last steps; and,
     over those that finished or were stopped early, the median of train_loss, test_loss and test_accuracy,
@@ -115,7 +120,7 @@ def by_parameters(index: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     came furthest; among these the least test loss is best, or train loss where nothing is tested. NaN stands
     where there is no figure. Columns without any figure are left out.
     """
-    keys = [key for key in keys if key != SEED]
+    keys = [key for key in keys if key not in REPEATS]
     finished = index["status"] == "finished"
     figures = index.assign(finished=finished)
     for name in ("train_loss", "test_loss", "test_accuracy"):

@@ -46,7 +46,7 @@ def survivors(runs: Sequence[SweepRun], losses: Mapping[str, float | None], fact
     """
     combinations: dict[str, list[SweepRun]] = {}
     for run in runs:
-        own = {key: value for key, value in run.parameters.items() if key != "seed"}
+        own = {key: value for key, value in run.parameters.items() if key not in ("seed", "task.fold")}
         combinations.setdefault(repr(own), []).append(run)
 
     def middle(name: str) -> float:

@@ -27,9 +27,13 @@ from pydantic import BaseModel, ConfigDict
 
 from sheafcli.core.magnitude import LARGEST
 from sheafcli.core.types import Array
-from sheafcli.tasks.cells import is_number, may_be_missing, means_nothing
+from sheafcli.interop.onnx_table import Lookup, Quantity
+from sheafcli.tasks.cells import MISSING as MISSING_MARKS
+from sheafcli.tasks.cells import MISSING_WORDS, is_number, may_be_missing, means_nothing
 
 OTHER, MISSING = "(other)", "(missing)"
+UNKNOWN = "\0"
+"""A text that no table holds."""
 ISO = "iso"
 """The format of dates as 2024-01-31, also with a time behind it."""
 
@@ -52,7 +56,7 @@ class Encoding(NamedTuple):
 class TableColumn(BaseModel, ABC):
     """A column: its name in the file, and whether an input of its own marks the cells that are missing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     name: str
     marks_missing: bool = False
@@ -86,6 +90,11 @@ class TableColumn(BaseModel, ABC):
         if not self.marks_missing:
             return cells
         return ["" if missing else cell for cell, missing in zip(cells, X[:, -1] >= 0.5, strict=True)]
+
+    @property
+    @abstractmethod
+    def operators(self) -> Quantity | Lookup:
+        """What is done to it, as it is written into an ONNX graph."""
 
     @property
     def is_filled(self) -> bool:
@@ -145,6 +154,11 @@ class QuantityColumn(TableColumn, ABC):
     @property
     def _filling(self) -> Array | None:
         return None if self.fill is None else self.scaled(np.array([self.fill]))
+
+    @property
+    def operators(self) -> Quantity:
+        """What is done to it, as it is written into an ONNX graph."""
+        return Quantity(self.name, self.mean, self.scale, self.fill, self.marks_missing)
 
     def scaled(self, values: Array) -> Array:
         """Return values of the table as inputs."""
@@ -207,12 +221,36 @@ class DateColumn(QuantityColumn):
         return "" if self.fill is None else day(self.fill, self.format)
 
 
-class BooleanColumn(TableColumn):
+class TextColumn(TableColumn, ABC):
+    """A column of texts, of which finitely many are known."""
+
+    @property
+    @abstractmethod
+    def known(self) -> tuple[str, ...]:
+        """Every text that stands for something."""
+
+    @property
+    def operators(self) -> Lookup:
+        """What is done to it, as it is written into an ONNX graph: with what says that there is no value."""
+        words = sorted(MISSING_WORDS | MISSING_MARKS)
+        nothing = {spelt for word in words for spelt in (word, word.upper(), word.capitalize())}
+        texts = [*self.known, *sorted(nothing - set(self.known))]
+        rows = self.encode([*texts, UNKNOWN]).X.tolist()
+        return Lookup(self.name, dict(zip(texts, rows[:-1], strict=True)), rows[-1])
+
+
+class BooleanColumn(TextColumn):
     """A column of two texts that say no and yes, in any capitals; `fill` stands for a missing one."""
 
     kind: Literal["boolean"] = "boolean"
     values: tuple[str, str]
     fill: str | None = None
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Both texts, in the usual capitals."""
+        spelt = ((v, v.lower(), v.upper(), v.capitalize()) for v in self.values)
+        return tuple(dict.fromkeys(text for texts in spelt for text in texts))
 
     @property
     def _value_inputs(self) -> tuple[str, ...]:
@@ -245,7 +283,7 @@ class BooleanColumn(TableColumn):
         return self.fill or ""
 
 
-class CategoryColumn(TableColumn):
+class CategoryColumn(TextColumn):
     """A column of categories.
 
     Attributes
@@ -259,6 +297,11 @@ class CategoryColumn(TableColumn):
     categories: tuple[str, ...]
     rare: tuple[str, ...] = ()
     fill: str | None = None
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Every category of the training part."""
+        return (*self.categories, *self.rare)
 
     @property
     def _value_inputs(self) -> tuple[str, ...]:

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded
 from sheafcli.tasks.cells import is_number, shown, with_point
+from sheafcli.tasks.columns import ISO
 from sheafcli.tasks.csv_rows import CsvRows, Row, Written, csv_rows
 from sheafcli.tasks.faults import POINT, Faults
+from sheafcli.tasks.frames import PARQUET, read_parquet, text_cells, times_of
 from sheafcli.tasks.gathering import Gathered
-from sheafcli.tasks.separators import CHARACTERS
+from sheafcli.tasks.separators import CHARACTERS, Separators
 
 MAX_BYTES = 512 * 2**20
 """The largest CSV file that is trained on, in bytes."""
@@ -114,8 +116,19 @@ def read_table(path: Path, roles: Roles, written: Written, faults: Faults) -> Ta
     wrong, by `faults`.
     """
     with open_bounded(path, MAX_BYTES) as file:
+        if path.suffix.lower() == PARQUET:
+            return _gathered(parquet_rows(path), path, roles, faults)
         rows = csv_rows(file, path, written, by_name=roles.by_name, at_least=2)
         return _gathered(rows, path, roles, faults)
+
+
+def parquet_rows(path: Path) -> CsvRows:
+    """Return the rows of a .parquet file as those of a CSV file: numbered from 0, times as `iso` dates."""
+    frame = read_parquet(path)
+    names = tuple(map(str, frame.columns))
+    columns = [text_cells(frame.iloc[:, at]) for at in range(len(names))]
+    rows = ((row, list(cells)) for row, cells in enumerate(zip(*columns, strict=True)))
+    return CsvRows(None, names, rows, Separators(",", False), times_of(frame))
 
 
 def _gathered(table: CsvRows, path: Path, roles: Roles, faults: Faults) -> Table:
@@ -220,7 +233,8 @@ class _Chosen:
         finder.check_roles({"categories": categories, "dates": dates}, features)
         faults.check()
         names = table.names
-        formats = {names[at]: format_ for at, format_ in zip(dates, roles.dates.values(), strict=True)}
+        formats = {name: ISO for at, name in enumerate(names) if name in table.times and at in features}
+        formats |= {names[at]: format_ for at, format_ in zip(dates, roles.dates.values(), strict=True)}
         return cls(targets, features, next(iter(part), None), {names[at] for at in categories}, formats)
 
 

@@ -50,12 +50,14 @@ class CsvRows:
     names : the name of each column: of the header, or column_0, column_1, ...
     rows : those below the header that are not blank.
     separators : what separates values and decimals.
+    times : the columns of which the file itself says that they hold dates, written as `iso`.
     """
 
     header: Row | None
     names: tuple[str, ...]
     rows: Iterator[Row]
     separators: Separators
+    times: frozenset[str] = frozenset()
 
 
 def csv_rows(file: BinaryIO, path: Path, written: Written, *, by_name: bool, at_least: int) -> CsvRows:

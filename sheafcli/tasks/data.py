@@ -27,6 +27,11 @@ class Rows:
     validation: NDArray[np.intp]
     word: str = "row"
 
+    @property
+    def counted(self) -> bool:
+        """Whether the samples of each part are simply counted from 0, as in arrays of their own."""
+        return all(np.array_equal(part, np.arange(len(part))) for part in (self.train, self.test))
+
 
 @dataclass(frozen=True, eq=False)
 class TaskData:

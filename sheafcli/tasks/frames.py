@@ -8,6 +8,17 @@ import pandas as pd
 
 from sheafcli.errors import InputError
 
+PARQUET = ".parquet"
+
+
+def times_of(frame: pd.DataFrame) -> frozenset[str]:
+    """Return the names of the columns that hold dates or times."""
+    return frozenset(
+        str(name)
+        for name, kind in zip(frame.columns, frame.dtypes, strict=True)
+        if pd.api.types.is_datetime64_any_dtype(kind)
+    )
+
 
 def text_cells(column: pd.Series) -> list[str]:
     """Return the cells of a column as a CSV file would have them, numbers to the bit; "" where missing."""
@@ -26,6 +37,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path, engine="pyarrow")
     except ImportError as error:
-        raise InputError("a .parquet file is read by pyarrow; run: pip install pyarrow", path=path) from error
+        raise InputError(
+            "a .parquet file is read by pyarrow; run: pip install 'sheafcli[parquet]'", path=path
+        ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"no .parquet file that can be read ({error})", path=path) from error

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,7 +34,12 @@ class NewRows:
 
 
 def read_new_rows(
-    file: BinaryIO, path: Path, preprocessing: Preprocessing, written: Written, notes: list[str]
+    file: BinaryIO,
+    path: Path,
+    preprocessing: Preprocessing,
+    written: Written,
+    notes: list[str],
+    limit: int | None = None,
 ) -> Iterator[NewRows]:
     """Yield the rows of a CSV file that is open, whatever its length; what is to be said of it joins `notes`.
 
@@ -60,7 +66,7 @@ def read_new_rows(
             yield line, cells
 
     empty = True
-    for lines, rows in blocks(sound(), BLOCK):
+    for lines, rows in blocks(islice(sound(), limit), BLOCK):
         empty = False
         columns = list(zip(*rows, strict=True))
         cells = {name: columns[at.positions[name]] for name in wanted}

@@ -71,7 +71,7 @@ class Preprocessing(BaseModel):
     missing : what becomes of a row with a missing value: refused, left out, or filled in.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     columns: tuple[Annotated[Column, Field(discriminator="kind")], ...]
     target: TargetColumn
@@ -91,6 +91,15 @@ class Preprocessing(BaseModel):
             scales=(1.0,) * n,
         )
         return cls(columns=tuple(NumberColumn(name=name) for name in features), target=target)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done to any column, nor to the target."""
+        untouched = (
+            isinstance(column, NumberColumn) and (column.mean, column.scale, column.fill) == (0.0, 1.0, None)
+            for column in self.columns
+        )
+        return self.target.is_plain and all(untouched)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from sheafcli.errors import InputError
 from sheafcli.tasks.data import TaskData
 from sheafcli.tasks.encoding import OutputName
 
+WARNING = "warning: "
+"""What a note begins with that is more than that: the data is likely to be meant otherwise."""
+
 
 class TaskSpecification(BaseModel, ABC):
     """The `task` section of a configuration: says where data comes from, and loads it.

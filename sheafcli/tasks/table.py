@@ -28,6 +28,7 @@ from sheafcli.tasks.csv_rows import Encoding, Written
 from sheafcli.tasks.data import Rows, TaskData
 from sheafcli.tasks.faults import MISSING, Faults
 from sheafcli.tasks.fitting import SMALLEST_RANGE, Standardize, fitted, inputs_of, target_column
+from sheafcli.tasks.frames import PARQUET
 from sheafcli.tasks.kinds import Parsed, settle
 from sheafcli.tasks.partition import (
     Cut,
@@ -209,7 +210,8 @@ class CsvTable(TaskSpecification):
         notes += self._unseen(columns, made, partition)
         parts = (partition.train, partition.test, partition.validation)
         train, test, validation = (table.lines[part] for part in parts)
-        rows = Rows(train, test, validation, "line")
+        word = "row" if self.path.suffix.lower() == PARQUET else "line"
+        rows = Rows(train, test, validation, word)
         task = partition.cut(X, target.y, preprocessing, notes=tuple(notes), rows=rows)
         for part, y in ((task.X_test, task.y_test), (task.X_validation, task.y_validation)):
             if part is not None and y is not None:
@@ -248,7 +250,6 @@ class CsvTable(TaskSpecification):
             if settled is not None:
                 columns.append(settled.column)
                 notes += [f"{self.path.name}: {note}" for note in settled.notes]
-        untold = np.array([any(map(means_nothing, cells)) for cells in zip(*table.target_cells, strict=True)])
         if self.missing == "error":
             for column in columns:
                 for at in np.flatnonzero(column.missing).tolist():
@@ -259,7 +260,7 @@ class CsvTable(TaskSpecification):
             faults.check()
             return table, columns
         faults.check()
-        gone = untold.copy()
+        gone = np.array([any(map(means_nothing, cells)) for cells in zip(*table.target_cells, strict=True)])
         if self.missing == "drop":
             for column in columns:
                 gone |= column.missing

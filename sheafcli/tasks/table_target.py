@@ -17,10 +17,14 @@ from sheafcli.tasks.cells import is_number, look_of, may_be_missing, shown
 from sheafcli.tasks.csv_file import Table
 from sheafcli.tasks.encoding import OutputName, class_outputs, encode_classes
 from sheafcli.tasks.faults import MISSING, Faults
-from sheafcli.tasks.specification import choose_output
+from sheafcli.tasks.specification import WARNING, choose_output
 
 MAX_INTEGER_CLASSES = 20
 """Integers with more distinct values than this are a quantity unless the output says otherwise."""
+
+YEARS = (1800, 2100)
+FEW = 4
+"""So many integers may have any values, and be classes."""
 
 MAX_CLASSES = 1000
 """More classes than this are taken for a mistake: a column of identifiers, say."""
@@ -104,7 +108,12 @@ class _Reader:
                 self._say(f"{said}: read as a quantity; network.output: {fitting[0]} makes them classes")
             return self._quantity(output)
         if self._asked is None and len(classes) > 2:
-            self._say(f"{said}: read as classes; network.output: identity makes them a quantity")
+            doubt = _doubt(classes)
+            self._say(
+                f"{said}: read as classes{doubt}; network.output: identity makes them a quantity"
+                + (", softmax says that they are classes" if doubt else ""),
+                warning=bool(doubt),
+            )
         return self._encode(labels, classes, output, task)
 
     def _could_be_classes(self, labels: Sequence[str], classes: Sequence[str]) -> bool:
@@ -255,8 +264,18 @@ class _Reader:
         faults.check()
         return Target(np.array(columns).T, output, (), tuple(self._notes))
 
-    def _say(self, note: str) -> None:
-        self._notes.append(f"{self._path.name}: {note}")
+    def _say(self, note: str, *, warning: bool = False) -> None:
+        self._notes.append(f"{WARNING if warning else ''}{self._path.name}: {note}")
+
+
+def _doubt(classes: Sequence[str]) -> str:
+    """Say what integers, in order, look like that are hardly classes: years, amounts; "" if nothing."""
+    numbers = [int(text) for text in classes]
+    if all(YEARS[0] <= number <= YEARS[1] for number in numbers):
+        return ", though they look like years"
+    if len(numbers) > FEW and (numbers[0] not in (0, 1) or numbers[-1] - numbers[0] + 1 > len(numbers)):
+        return ", though they have gaps as amounts and prices do"
+    return ""
 
 
 def _alone(labels: Sequence[str]) -> int:

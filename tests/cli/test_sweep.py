@@ -179,7 +179,7 @@ class TestRefused:
                 BASE + "zip:\n  training.beta: [1, 2]\n  training.dt: [1]\n",
                 "many.yaml:7: zip.training.dt: has 1 values, and training.beta has 2",
             ),
-            (BASE, "many.yaml:1: nothing varies; give cross, zip or seeds"),
+            (BASE, "many.yaml:1: nothing varies; give cross, zip, seeds or folds"),
             (BASE + "seeds: [-1]\n", "many.yaml:5: seed: given -1"),
             (BASE + "cross: {training.beta: 0.1}\n", "many.yaml:5: cross.training.beta: given 0.1; must be"),
         ],
@@ -193,7 +193,7 @@ class TestRefused:
     def test_too_many_runs_are_not_meant(self, refused, given, monkeypatch):
         monkeypatch.setattr(command, "conduct_sweep", lambda *_: pytest.fail("they were begun"))
         text = BASE + "cross: {training.beta: {from: 0.1, to: 1, count: 73}}\nseeds: 137\n"
-        words = "many.yaml: these are 10,001 runs; give --yes if you mean more than 10,000\n"
+        words = "many.yaml: these are 10,001 runs; give --yes to allow more than 10,000\n"
         refused("sweep", given(text), words=words)
 
     def test_unless_one_says_so(self, refused, sheaf, given, monkeypatch):

@@ -140,10 +140,14 @@ ONE = "cross: {training.learning_rate: [0.1, 0.2, 0.3]}\n"
         (ONE + "search: {method: random, runs: 4}\n", "6: search.runs: given 4; must be at most 3, all runs"),
         (
             ONE + "seeds: 2\nsearch: {method: random, runs: 5}\n",
-            "7: search.runs: given 5; each combination is run for 2 seeds; must be a multiple of that, such "
+            "7: search.runs: given 5; each combination is run 2 times, for all seeds; must be a multiple of "
+            "that, such "
             "as 4 or 6",
         ),
-        ("seeds: 3\nsearch: {method: halving}\n", "6: search: nothing but seeds varies: there is nothing to"),
+        (
+            "seeds: 3\nsearch: {method: halving}\n",
+            "6: search: nothing but seeds and folds varies: there is nothing to",
+        ),
         (
             "cross: {task.n_train: {from: 20, to: 21}}\nsearch: {method: random, runs: 3}\n",
             "search.runs: given 3; there are only 2 different combinations to draw",

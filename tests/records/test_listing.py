@@ -377,8 +377,8 @@ class TestConditions:
             ("=failed", "no column ; there are name"),
             (
                 "status=divergd",
-                "no status divergd; there are running, finished, diverged, interrupted, failed, imported, "
-                "damaged; did you mean diverged?",
+                "no status divergd; there are running, finished, stopped, diverged, interrupted, failed, "
+                "imported, damaged; did you mean diverged?",
             ),
             ("status=", "no status ; there are"),
             (

@@ -277,3 +277,26 @@ def test_roles_that_make_no_sense(tmp_path, options, words):
         return
     with pytest.raises(InputError, match=words):
         load(path, target="y", **options)
+
+
+def test_parquet_is_read_as_the_same_table_in_text(tmp_path, path, monkeypatch):
+    """By pandas where pyarrow is installed; here pandas' own frame stands for the file."""
+    table = people()
+    table["since"] = pd.to_datetime(table["since"], format="%d.%m.%Y")
+    other = tmp_path / "people.parquet"
+    other.write_bytes(b"PAR1")
+    monkeypatch.setattr(pd, "read_parquet", lambda path, engine: table)
+    plain, found = load(path, **OPTIONS), load(other, target="income", missing="impute")
+    np.testing.assert_array_equal(found.X_train, plain.X_train)
+    assert found.rows.word == "row"
+    np.testing.assert_array_equal(found.rows.train, plain.rows.train - 2)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    def missing(path, engine):
+        raise ImportError
+
+    monkeypatch.setattr(pd, "read_parquet", missing)
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"pip install .sheafcli\[parquet\]"):
+        load(tmp_path / "t.parquet", target="y")

@@ -95,6 +95,8 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "layer": ("layer", text_cells),
     "neuron": ("neuron", text_cells),
     "sample": ("sample", text_cells),
+    "line": ("line", text_cells),
+    "row": ("row", text_cells),
     "class": ("class", text_cells),
     "edge": ("edge", text_cells),
     "operation": ("operation", operation_cells),
@@ -136,14 +138,22 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "condition": ("condition number", number_cells),
     "vertex": ("operation", text_cells),
     "local_rms": ("local rms", number_cells),
-    "largest_difference": ("largest", number_cells),
     "times_rounding": ("x rounding", number_cells),
-    "reversed_share": ("reversed", percent_cells),
     "kind_says": ("what it looks like", text_cells),
     "segment": ("stands for", text_cells),
     "over_samples": ("", text_cells),
 }
 """How each column of the run's tables is headed and written."""
+
+
+MAY_BE_NUMBERS: Final = ("target", "predicted")
+"""Columns that hold numbers of a regression, or names of classes."""
+
+
+def are_numbers(values: pd.Series[Any]) -> bool:
+    """Say whether a column of text is one of numbers with decimals: of a regression, not codes of classes."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    return bool(numbers.notna().all() and (numbers % 1 != 0).any())
 
 
 def table_of(frame: pd.DataFrame, columns: Sequence[str], caption: str) -> Table:
@@ -152,5 +162,7 @@ def table_of(frame: pd.DataFrame, columns: Sequence[str], caption: str) -> Table
     for column in columns:
         if column in frame:
             header, write = WRITERS[column]
+            if column in MAY_BE_NUMBERS and are_numbers(frame[column]):
+                frame, write = frame.assign(**{column: pd.to_numeric(frame[column])}), number_cells
             made.append(Column(header, write(frame[column]), write in NUMBERS))
     return Table(caption, made)
