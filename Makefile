@@ -9,7 +9,7 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures docs transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -75,6 +75,7 @@ compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
 bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside PyTorch, into docs/results.md (80 minutes on two cores)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/implicit.py
+	$(BIN)/python benchmarks/implicit_tables.py
 	$(BIN)/python benchmarks/variants.py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/results_page.py
@@ -86,8 +87,9 @@ bench-localise: $(VENV)/.datasets  ## plant 3,000 faults and see which score fin
 bench-causes: $(VENV)/.datasets  ## plant nine causes and see whether the leading finding names them (20 minutes)
 	$(BIN)/python benchmarks/planted_causes.py
 
-bench-diff: $(VENV)/.dev  ## plant 360 differences between runs and see which method names the operation (20 seconds)
+bench-diff: $(VENV)/.dev  ## plant 600 differences between runs and see which method names the operation (4 minutes)
 	$(BIN)/python benchmarks/diff.py
+	$(BIN)/python benchmarks/diff_rounding.py
 
 bench-sweep: $(VENV)/.dev  ## time a sweep by one job and by two, into docs/results.md
 	$(BIN)/python benchmarks/sweep_jobs.py
@@ -103,8 +105,9 @@ report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
 	$(SHEAF) spectrum $(RUN)
 	$(SHEAF) report $(RUN)
 
-zoo: $(VENV)/.zoo  ## read eighteen known architectures from ONNX and check the theorems on each (15 minutes)
+zoo: $(VENV)/.zoo  ## read eighteen known architectures from ONNX and check the theorems on each (20 minutes)
 	$(BIN)/python benchmarks/zoo.py --write
+	$(BIN)/python benchmarks/diff_zoo.py
 
 imported: $(VENV)/.dev  ## networks of PyTorch, ONNX, safetensors and scikit-learn: import, diagnose, report
 	$(BIN)/python benchmarks/imported_models.py results/models
@@ -132,6 +135,7 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) diffuse $$folder/saddle --samples 3 --format csv >/dev/null && \
 	$(SHEAF) spectrum $$folder/saddle --figures --format csv >/dev/null && \
 	$(BIN)/python benchmarks/residual_block.py docs/images/residual_block.png && \
+	$(BIN)/python benchmarks/concept_figures.py docs/images && \
 	cp $$folder/paraboloid/figures/learned.png $$folder/paraboloid/figures/discord.png docs/images/ && \
 	cp $$folder/saddle/figures/diffusion_*.png $$folder/saddle/figures/spectrum.png docs/images/ && \
 	$(SHEAF) import experiments/data/sick_digits.npz --data digits --output $$folder/sick >/dev/null && \
@@ -140,6 +144,10 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) sweep experiments/sweeps/beta.yaml --output $$folder/beta --quiet && \
 	cp $$folder/beta/figures/sweep.png docs/images/ && \
 	rm -rf $$folder
+
+docs: $(VENV)/.docs  ## build the site of docs/ into build/site/, and check its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo "Open build/site/index.html."
 
 transcripts: $(VENV)/.dev  ## run the transcripts of README.md and docs/ anew
 	$(BIN)/python tests/docs/transcripts.py
@@ -166,6 +174,10 @@ $(VENV)/.datasets: $(VENV)/.run
 
 $(VENV)/.dev: $(VENV)/.run
 	$(PIP) -e '.[datasets,models,cluster,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 # The report is tested in a real browser, from Debian's packages where none is installed.

@@ -220,7 +220,7 @@ def drawn(net: Net, batches: Batches, mu: float, share: Callable[[], float]) -> 
 
 
 def kronecker(net: Net, batches: Batches, rate: float, share: Callable[[], float]) -> Iterator[None]:
-    """Take steps by Kronecker factors: damping 0.3 of their traces, the change of outputs at most 0.003."""
+    """Take steps by Kronecker factors, damped by 0.003 split between the two, with momentum."""
     rng, velocity = np.random.default_rng(1), np.zeros_like(net.flat)
     A = [np.eye(columns, dtype=np.float32) for _, columns in net.shapes]
     B = [np.eye(rows, dtype=np.float32) for rows, _ in net.shapes]

@@ -23,9 +23,6 @@ def main() -> None:
         signal.signal(signal.SIGINT, _leave)
     if not sys.warnoptions:  # they speak to programmers, and may tell of a library what is none of ours
         warnings.simplefilter("ignore")
-    from sheafcli.threads import limit_what_is_loaded_later  # noqa: PLC0415  # before NumPy is
-
-    limit_what_is_loaded_later()
     from sheafcli.cli.app import prepare  # noqa: PLC0415  # what follows is slow to import
 
     run = prepare()

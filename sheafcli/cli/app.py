@@ -14,6 +14,7 @@ import typer
 from sheafcli.cli.commands import COMMANDS, SETTINGS, Commands, described, function_of
 from sheafcli.errors import InputError, RunFailed
 from sheafcli.render.console import print_error, say, silence
+from sheafcli.threads import limit_what_is_loaded_later, one_thread
 
 PROGRAM = "sheaf"
 COMPLETION = "_SHEAF_COMPLETE"
@@ -78,6 +79,9 @@ def main() -> None:
 def prepare() -> Callable[[], None]:
     """Import what the command that is called needs; return what runs it, as `main` does."""
     _accept_any_order()
+    is_alone = "numpy" not in sys.modules
+    if is_alone:
+        limit_what_is_loaded_later()
     app = command_line()
     if (asked_for := _asked_for(sys.argv[1:])) is not None:
         function_of(asked_for)
@@ -97,7 +101,7 @@ def prepare() -> Callable[[], None]:
         except MemoryError as error:
             _leave(f"out of memory ({error}); use fewer samples or a narrower network", 1)
 
-    return run
+    return run if is_alone else one_thread(run)
 
 
 def _run(app: typer.Typer) -> None:

@@ -30,7 +30,7 @@ def compare(
         typer.Option(
             "--figure",
             metavar="FILE",
-            help="Draw them into a picture, too: .png, .svg or .pdf by its ending.",
+            help="Also draw a picture: .png, .svg or .pdf by the ending of its name.",
         ),
     ] = None,
     format_: FormatOption = "table",

@@ -50,13 +50,13 @@ def diff(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Use the first N samples only.")
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N samples.")
     ] = None,
     precision: Annotated[
         Literal["int8", "bfloat16", "float16", "float32", "float64"] | None,
         typer.Option(
             "--precision",
-            help="What the other run computed in, whose rounding is no difference.",
+            help="The precision of the other run; differences within its rounding do not count.",
             show_default="what most of its values lie in",
         ),
     ] = None,
@@ -65,7 +65,7 @@ def diff(
         typer.Option(
             "--map",
             metavar="FILE",
-            help="Which recorded value is of which vertex: YAML, a line `value: vertex` each, or CSV.",
+            help="Which recorded value belongs to which vertex: YAML, one `value: vertex` a line, or CSV.",
             show_default="by their names",
         ),
     ] = None,
@@ -83,7 +83,7 @@ def diff(
     format_: FormatOption = "table",
     fail_on: Annotated[
         Literal["significant"] | None,
-        typer.Option("--fail-on", help="End with status 3 if an operation differs beyond rounding."),
+        typer.Option("--fail-on", help="Exit with status 3 if an operation differs beyond rounding."),
     ] = None,
 ) -> None:
     """Show which operations differ in another run of a network.
@@ -151,6 +151,7 @@ def _told(found: Comparison, advice: Advice | None, run: Path, other: Path) -> d
         "precision": found.difference.precision.name,
         "exact_shares": found.difference.is_exact,
         "output_difference": found.relative if found.relative == found.relative else None,
+        "changed_predictions": found.changed,
         "sentence": found.sentence,
         "operations": json_records(found.operations),
         **kept,
@@ -164,6 +165,8 @@ def _print(found: Comparison, advice: Advice | None) -> None:
         f"{found.n_samples} samples; rounding of {found.difference.precision.name}; shares {how}; the output "
         f"differs by {percent(found.relative)} of its size"
     )
+    if found.changed is not None:
+        about += f"; predictions of another class: {found.changed:,}"
     say(fill(about, 80))
     say()
     stdout().print(difference_table(found, MOST_SHOWN))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import Annotated
 
 import typer
@@ -32,7 +31,7 @@ def infer(
         typer.Option(
             "--free",
             metavar="NAMES",
-            help="Inputs that may move, such as income,age; may be given again.",
+            help="Inputs that may change, such as income,age; may be given again.",
             show_default="those that are missing; with --target all",
         ),
     ] = None,
@@ -41,7 +40,7 @@ def infer(
         typer.Option(
             "--target",
             metavar="NAME=VALUE",
-            help="What the network shall give: price=300000, or a class: species=Gentoo.",
+            help="The output you want: price=300000, or a class: species=Gentoo.",
             show_default="what each row says",
         ),
     ] = None,
@@ -68,7 +67,7 @@ def infer(
         typer.Option(
             "--bounds",
             metavar="NAME=LOW:HIGH",
-            help="Where an input may lie, such as age=18:99; either side may be empty.",
+            help="The range of an input, such as age=18:99; either side may be empty.",
             show_default="the range of the training part",
         ),
     ] = None,
@@ -76,23 +75,24 @@ def infer(
         list[str] | None,
         typer.Option("--fixed", metavar="NAME[=VALUE]", help="Inputs that stay, or are held at a value."),
     ] = None,
-    sparse: Annotated[bool, typer.Option("--sparse", help="Change as few inputs as will do.")] = False,
+    sparse: Annotated[bool, typer.Option("--sparse", help="Change as few inputs as possible.")] = False,
     pin: Annotated[
         list[str] | None,
         typer.Option("--pin", metavar="z1[3]=0.5", help="Hold a coordinate of a hidden stalk as well."),
     ] = None,
     kappa: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--kappa",
             min=0.0,
             help="How easily inner edges give way: 0 the network as it is, 1 they share the strain.",
+            show_default="0 with --target, else 1",
         ),
-    ] = 0.0,
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="The first N rows only.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws where searches start.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed for where searches start.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the rows, filled in, as CSV.")
     ] = None,
@@ -209,15 +209,17 @@ def _told(answer: Answer, run: Path, wish: Wish) -> dict[str, object]:
 
 
 def _print(answer: Answer, rows: Rows, output: Path | None, *, is_wanted: bool) -> None:
-    for table in inference_tables(answer, rows.word):
-        stdout().print(table)
-        say()
+    cells, certificates = inference_tables(answer, rows.word)
+    stdout().print(cells)
     if (hidden := len(answer.changes) - MOST_CELLS) > 0:
         say(f"and {hidden:,} more inferred inputs")
+    say()
+    stdout().print(certificates)
     if (hidden := len(answer.rows) - MOST_ROWS) > 0:
         say(f"and {hidden:,} more rows")
     if len(answer.rows) > 1 and is_wanted:
         reached = int(answer.rows["reached"].sum())
-        say(fill(f"{reached:,} of {len(answer.rows):,} rows give what is wanted, to 1% of its spread.", 80))
+        within = ", to 1% of its spread" if answer.is_quantity else ""
+        say(f"{reached:,} of {len(answer.rows):,} rows give what is wanted{within}.")
     if output is not None:
-        say(f"Written: {output}")
+        say(f"\nWritten: {output}")

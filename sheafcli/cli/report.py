@@ -27,7 +27,7 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write one HTML page about a run or a sweep, to look at and to pass on.
+    """Write one HTML page about a run or a sweep, to pass on.
 
     The page holds all it needs, loads nothing, and shows whatever the run directory holds: the training,
     and the tables that `sheaf diagnose` and `sheaf spectrum` have written. Of a sweep it shows the best

@@ -40,7 +40,7 @@ def sweep(
             "--jobs",
             metavar="N",
             min=1,
-            help="Runs at a time on this machine, one thread each.",
+            help="How many runs at a time on this machine, one thread each.",
             show_default="one a processor",
         ),
     ] = None,
@@ -51,21 +51,22 @@ def sweep(
         ),
     ] = None,
     set_: SetOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help=f"Do more than {MOST_RUNS:,} runs.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help=f"Allow more than {MOST_RUNS:,} runs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor the table.")] = False,
     format_: FormatOption = "table",
 ) -> None:
     """Train many variations of a configuration.
 
-    Writes a run directory for each, and sweep.csv, which lists them. What is done already is not done
-    again: call it anew to continue, or to try again what failed.
+    Writes a run directory for each, and sweep.csv, which lists them. A search (see docs/sweeps.md) draws
+    runs at random and stops losers early. Runs that are done are not repeated: call it again to continue,
+    or to retry what failed.
     """
     if jobs is not None and scheduler is not None:
         raise typer.BadParameter("--jobs is for this machine and --scheduler for a cluster: give one")
     planned = load_sweep(file, set_ or ())
     if planned.count > MOST_RUNS and not yes:
         raise InputError(
-            f"these are {planned.count:,} runs; give --yes if you mean more than {MOST_RUNS:,}", path=file
+            f"these are {planned.count:,} runs; give --yes to allow more than {MOST_RUNS:,}", path=file
         )
     runs = planned.runs()
     directory = SweepDirectory(output or Path("results") / planned.name)

@@ -333,8 +333,12 @@ class BackpropSpec(DescentSpec):
     )
 
 
+DEFAULT_METHOD = "heat"
+"""What a file that names no method means."""
+
+
 def _heat_by_default(training: Any) -> Any:
-    return {"method": "heat", **training} if isinstance(training, dict) else training
+    return {"method": DEFAULT_METHOD, **training} if isinstance(training, dict) else training
 
 
 TrainingSpec: TypeAlias = Annotated[

@@ -14,14 +14,15 @@ inequality for the rounding of their parameters and inputs, and with what that o
     c_v = w sqrt(m + 4) s_v + u sqrt(2) |W o x|_2,     e_v = 2 u (|x_v| + |b|).
 
 *8-bit integers.* They are multiplied and summed as exactly as in float32. A value on steps of size h errs by
-h / 2, for certain, and where the steps end it may be cut by lambda h. Weights, and inputs inside a layer, may
-be rounded to steps h_W and h_x; by Hoeffding's inequality that gives
+h / 2, for certain. Where the steps end it may be cut: they are laid out for other samples, or other values
+before, and up to a tenth of them is counted as rounding. Weights, and inputs inside a layer, may be rounded
+to steps h_W and h_x; by Hoeffding's inequality that gives
 
     c_v = w sqrt(m + 4) s_v + min(h_W |x|_2, h_W |x|_1 / lambda) / 2 + h_x |W|_2 / 2,     e_v = h / 2.
 
 The steps of values are those on which they lie. h_W = max |W| / 127 is that of one scale for all of a layer's
-weights, h_x is for inputs that do not lie on steps. A normalisation's
-factors may be on steps, too, and its offsets on the product of these and those of its input.
+weights, h_x is for inputs that do not lie on steps. The factors of a normalisation may be on steps, too.
+Biases are on steps of h_W times those of the input: half of that, over lambda, is added.
 
 *Sums.* Of many entries n, sum d_n r_n stays below lambda (sum |d_n| c_n + (sum over levels l of
 (sum of |d_n| e_n where x_n = l)^2)^(1/2)): what is rounded to one and the same number may err to one side,
@@ -61,7 +62,8 @@ ROUNDINGS = 4
 LEVELS = 256
 # How far from a whole number of steps float32 may leave a value of 8 bits.
 ON_STEP = 0.05
-MOST_GAP, FEW_LEVELS = 8, 16
+FEW_LEVELS = 16
+MOST_CUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,12 @@ def step_of(value: NDArray[Any]) -> float | None:
     levels = np.unique(value.astype(np.float64))
     if len(levels) == 1:
         return 0.0
+    gaps = (levels - levels[0]) / np.min(np.diff(levels))
     # Values on coarser steps before have none next to each other: of many, the least gap may be several.
-    for several in range(1, MOST_GAP + 1 if len(levels) > FEW_LEVELS else 2):
-        steps = several * (levels - levels[0]) / np.min(np.diff(levels))
-        if steps[-1] < LEVELS and np.all(np.abs(steps - np.rint(steps)) < ON_STEP):
+    most = int((LEVELS - 0.5) / gaps[-1]) if len(levels) > FEW_LEVELS else 1
+    for several in range(1, most + 1):
+        steps = several * gaps
+        if np.rint(steps[-1]) < LEVELS and np.all(np.abs(steps - np.rint(steps)) < ON_STEP):
             return float((levels[-1] - levels[0]) / np.rint(steps[-1]))
     return None
 
@@ -141,9 +145,10 @@ class Allowance:
         return self.probable + self.certain / self.factor
 
     def times(self, residual: Array) -> float:
-        """Return the largest (|r_v| - e_v) / c_v."""
+        """Return the largest (|r_v| - e_v) / c_v; infinity where all terms are zero and the value is not."""
         beyond = np.abs(residual) - self.certain
-        return float(np.max(np.maximum(beyond, 0.0) / self.probable))
+        with np.errstate(over="ignore"):
+            return float(np.max(np.maximum(beyond, 0.0) / self.probable))
 
     def times_in_sum(self, residual: Array, weights: Array, recorded: Array, axis: int) -> float:
         """Return the largest sum d r, in units of what it may be, over the slices across an axis.
@@ -234,7 +239,9 @@ class Rounding:
             weights = np.full_like(operation.weight, np.max(np.abs(operation.weight)) / (LEVELS - 2))
             most = replace(operation, weight=weights, bias=None).forward(np.abs(x)) / self.factor
             c += np.minimum(np.sqrt(_squared(operation, weights).forward(x**2)), most)
-            if step_of(x) is None:
+            size = step_of(x)
+            c += (size or 0.0) * weights.flat[0] / self.factor
+            if size is None:
                 inputs = np.full_like(x[:1], np.ptp(x) / (2 * (LEVELS - 1)))
                 c += np.sqrt(_squared(operation, operation.weight).forward(inputs**2))
         if isinstance(operation, BatchNormalization):
@@ -247,7 +254,7 @@ class Rounding:
         return c
 
     def _of_steps(self, made: Array, recorded: Array) -> Array:
-        """Return h / 2, and lambda h for what is cut where the steps end."""
+        """Return h / 2, and a tenth of all steps for what is cut where they end."""
         size, levels = step_of(recorded), np.unique(recorded)
         low, high = levels[0], levels[-1]
         if low == high:
@@ -257,7 +264,7 @@ class Rounding:
             # A few numbers may be any steps apart; more, and they do not lie on steps.
             size = float(np.min(np.diff(levels))) if len(levels) <= FEW_LEVELS else 0.0
         is_cut = ((recorded == high) & (made > high)) | ((recorded == low) & (made < low))
-        return np.where(is_cut, self.factor * size, 0.5 * size)
+        return np.where(is_cut, max(MOST_CUT * (high - low), 0.5 * size), 0.5 * size)
 
     def _is_fused(self, vertex: Vertex) -> bool:
         """Return whether what reads a vertex is mostly fused into it, so that it has no steps of its own."""

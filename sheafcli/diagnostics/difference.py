@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from sheafcli.core.difference import Difference, LocalDifference, difference, values_of
 from sheafcli.core.graph import INPUT
 from sheafcli.core.network import AnyNetwork, as_inputs
+from sheafcli.core.sweep import output
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.difference_kind import Kind, kind_of
 from sheafcli.interop.shared_ends import at_shared_ends
@@ -23,6 +25,8 @@ VISIBLE = 1e-4
 
 ALONE = 0.1
 """An operation whose share is so near to 1 explains the output difference alone."""
+
+HALF, LEAST_TOLD = 0.5, 0.005
 
 MOST_KINDS = 30
 """The kind is told of so many operations, those furthest beyond rounding."""
@@ -42,22 +46,38 @@ class Comparison:
     operations: pd.DataFrame
     difference: Difference
     n_samples: int
+    changed: int | None = None
+    """On how many samples the other run predicts another class; None where there are no classes."""
 
     def __repr__(self) -> str:
-        columns = ["operation", "type", "mean_square", "times_rounding", "share", "kind"]
-        return f"{self.sentence}\n{self.leading[columns].to_string(index=False)}"
+        return f"Comparison({self.n_samples} samples: {self.sentence})"
+
+    def __str__(self) -> str:
+        return f"{self.sentence}\n{self._shown.to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p>{escape(self.sentence)}</p>{self._shown.to_html(index=False, float_format='{:.4g}'.format)}"
+        )
+
+    @property
+    def _shown(self) -> pd.DataFrame:
+        return self.leading[["operation", "type", "mean_square", "times_rounding", "share", "kind"]]
 
     @property
     def leading(self) -> pd.DataFrame:
-        """All rows by their shares, those beyond rounding first; then by how near they come to it.
+        """All rows: one that explains the output difference alone, those beyond rounding, then the others.
 
-        Of an output difference that is no more than rounding in single precision, shares of the others say
-        nothing.
+        Each by their shares, then by how near they come to rounding. Of an output difference that is no more
+        than rounding in single precision, shares say nothing.
         """
-        counts = self.operations["significant"] | (self.relative > VISIBLE)
-        order = self.operations.assign(size=self.operations["share"].abs().round(3) * counts)
-        by = ["significant", "size", "times_rounding"]
-        return order.sort_values(by, ascending=False, kind="stable").drop(columns="size")
+        rows, is_visible = self.operations, self.relative > VISIBLE
+        order = rows.assign(
+            alone=is_visible & ((1.0 - rows["share"]).abs() < ALONE),
+            size=rows["share"].abs().round(3) * (rows["significant"] | is_visible),
+        )
+        by = ["alone", "significant", "size", "times_rounding"]
+        return order.sort_values(by, ascending=False, kind="stable").drop(columns=["alone", "size"])
 
     @property
     def significant(self) -> pd.DataFrame:
@@ -74,23 +94,33 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The whole in a sentence."""
-        rows = self.significant
-        n = len(self.operations)
-        if rows.empty:
-            says = f"no operation differs beyond the rounding of {self.difference.precision.name}"
-            first = self.operations.iloc[int(np.argmax(self.operations["share"].abs()))]
-            if self.relative > VISIBLE:
-                largest = f"{first['share']:.0%}, is of {_named(first)}"
-                says += f"; the largest part of the output difference, {largest}"
-            return says
-        first = rows.iloc[0]
-        share = float(first["share"])
-        about = "" if len(rows) == 1 else f"; {len(rows)} of {n} operations differ beyond rounding"
+        first, beyond = self.leading.iloc[0], self.significant
+        share, rounding = float(first["share"]), f"the rounding of {self.difference.precision.name}"
+        alone = "alone " if abs(1.0 - share) < ALONE else ""
+        explains = f"{_named(first)} {alone}explains {_percent(share)} of the output difference"
+        if beyond.empty:
+            says = f"no operation differs beyond {rounding}"
+            if self.relative <= VISIBLE:
+                return says
+            if alone:
+                return f"{says}; {explains}"
+            return (
+                f"{says}; the largest part of the output difference, {_percent(share)}, is of {_named(first)}"
+            )
+        n = len(beyond)
+        if not first["significant"]:
+            next_ = beyond.iloc[0]
+            others = f"{n} of {len(self.operations) - 1} others differ beyond it, first {next_['operation']}"
+            return f"{explains}, within {rounding}; {others}: {next_['kind_says']}"
+        about = "" if n == 1 else f"; {n} of {len(self.operations)} operations differ beyond rounding"
         says = f": {first['kind_says']}{about}"
         if not np.any(self.difference.output):
             return f"{_named(first)} computes something else, which the output does not show{says}"
-        alone = "alone " if abs(1.0 - share) < ALONE else ""
-        return f"{_named(first)} {alone}explains {share:.0%} of the output difference{says}"
+        return f"{explains}{says}"
+
+
+def _percent(share: float) -> str:
+    return "less than 1%" if abs(share) < LEAST_TOLD else f"{share:.0%}"
 
 
 def _named(row: pd.Series[Any]) -> str:
@@ -151,7 +181,17 @@ def compare(
         back = difference(other.graph, X, reversed_, there.precision.name)
         table["reversed_times"] = [local.times for local in back.operations]
         table["reversed_share"] = [local.share for local in back.operations]
-    return Comparison(table, there, len(X))
+    return Comparison(table, there, len(X), _changed(network, X, there))
+
+
+def _changed(network: AnyNetwork, X: Array, there: Difference) -> int | None:
+    if not network.output.classifies:
+        return None
+    z = output(network.graph, X)
+    own, other = (network.output.value(logits) for logits in (z, z - there.output))
+    if own.shape[1] == 1:
+        return int(np.sum((own > HALF) != (other > HALF)))
+    return int(np.sum(np.argmax(own, axis=1) != np.argmax(other, axis=1)))
 
 
 def _row(local: LocalDifference, own: Array, kind: Kind | None) -> dict[str, object]:

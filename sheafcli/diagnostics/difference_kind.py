@@ -2,7 +2,7 @@
 
 Every kind is a value c that the changed operation would have. It explains 1 - |c - x^B|^2 / |r|^2 of the
 local difference r = g(x^B_pa) - x^B, squares summed over samples and entries. The first of the list that
-explains EXPLAINED is told, from the most particular to the most general:
+explains EXPLAINED, or leaves no more than rounding, is told, from the most particular to the most general:
 
     missing       c is the operation's own input
     transposed, flipped, permuted   c has the weights so (rows, or channels of the input, matched one to one)
@@ -57,8 +57,9 @@ def kind_of(local: LocalDifference, precision: Precision) -> Kind:
     if size == 0.0:
         return Kind("none", "it computes the same", 1.0)
     for name, sentence, value, needed in _candidates(local):
-        explained = 1.0 - float(np.sum((value - local.recorded) ** 2)) / size
-        if explained >= needed:
+        left = value - local.recorded
+        explained = 1.0 - float(np.sum(left**2)) / size
+        if explained >= needed or local.rounding.times(left) <= local.rounding.factor:
             return Kind(name, sentence, explained)
     for coarse in COARSE:
         finer = PRECISIONS[coarse].unit > precision.unit or coarse == "int8"

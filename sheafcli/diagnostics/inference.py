@@ -82,7 +82,7 @@ def infer(
     prior: Array | tuple[Array, Array] | None = None,
     nearby: bool | None = None,
     stiffness: float | None = None,
-    kappa: float = 0.0,
+    kappa: float | None = None,
     bounds: Mapping[Name, tuple[float, float]] | None = None,
     choices: Sequence[Choice] = (),
     sparse: bool = False,
@@ -113,7 +113,8 @@ def infer(
         gamma of the output edge: 1 / (what the target's square error usually is) / scale^2. None makes the
         target hard: it is met, or missed by as little as can be.
     kappa
-        How easily inner edges give way: 0 is the network as it is, 1 shares the strain with it.
+        How easily inner edges give way: 0 is the network as it is, 1 lets them share the strain, so that the
+        network is believed less where it magnifies. Left out, 0 where the target is hard, else 1.
     bounds
         The least and the largest value of inputs.
     choices
@@ -125,7 +126,7 @@ def infer(
     scale
         What of each output counts as one, for what is missed.
     seed
-        Draws where searches start.
+        The seed for where searches start.
     """
     names = tuple(map(str, X.columns)) if isinstance(X, pd.DataFrame) else ()
     values = np.asarray(X, dtype=np.float64)
@@ -140,6 +141,8 @@ def infer(
         raise ValueError(f"input {names[j]} of sample {i} is NaN and not free")
     if not np.isfinite(values[~mask]).all():
         raise ValueError("X must be finite where it is not free")
+    if kappa is None:
+        kappa = 0.0 if target is None or stiffness is None else 1.0
     if not (kappa >= 0.0 and np.isfinite(kappa)):
         raise ValueError(f"kappa must be at least 0 and finite, got {kappa}")
     if stiffness is not None and not 0.0 < stiffness < np.inf:

@@ -39,7 +39,8 @@ class Wish:
 
     `free` are columns that may move, all others if it is empty; `fixed` columns stay, at the row's own value
     or at the one given. `bounds` has two cells a column, either of them "" for none. `target` has a cell a
-    target that is wanted, None where the outputs are those of the rows.
+    target that is wanted, None where the outputs are those of the rows. `kappa` None is 0 for a target, which
+    the network itself has to give, else 1: what the network says is then believed less where it magnifies.
     """
 
     free: tuple[str, ...] = ()
@@ -47,7 +48,7 @@ class Wish:
     bounds: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     target: Mapping[str, str] | None = None
     sparse: bool = False
-    kappa: float = 0.0
+    kappa: float | None = None
     pins: tuple[Pin, ...] = ()
     seed: int = 0
 

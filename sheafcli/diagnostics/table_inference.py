@@ -87,6 +87,10 @@ def infer_table(
     except ValueError as error:  # a pin that does not fit
         raise InputError(f"--pin: {error}") from error
     nearby = wish.target is not None and not rows.is_design
+    kappa = wish.kappa
+    if kappa is None:
+        gives = wish.target is None and aim.asked.any() and network.graph.output.edge is not None
+        kappa = 1.0 if gives else 0.0
     prior, centre = (Gaussian.of(task.X_train), None) if nearby else _prior(task, aim)
     check_complete(preprocessing, X, free, rows, nearby=nearby)
     still = [
@@ -99,7 +103,7 @@ def infer_table(
         notes.append(f"the same throughout the training part, so that it stays: {_listed(still)}")
     filled = np.where(np.isnan(X), prior.mean if centre is None else centre, X)
     centre = filled if nearby else centre
-    question = Question(aim, prior, low, high, choices, wish.kappa, centre, wish.sparse, wish.seed)
+    question = Question(aim, prior, low, high, choices, kappa, centre, wish.sparse, wish.seed)
     try:
         inferred = infer_inputs(question, filled, free, lambda i: advance(f"{rows.word} {rows.labels[i]}"))
     except ValueError as error:
@@ -193,4 +197,7 @@ def _changes(
                     "changed": bool(unknown[i] or not same),
                 }
             )
-    return pd.DataFrame(changes).sort_values("row", kind="stable", ignore_index=True)
+    # Column by column as they were made; a row's cells belong together, rows in their order.
+    order = pd.Series(range(len(rows.labels)), index=pd.Index(rows.labels))
+    frame = pd.DataFrame(changes)
+    return frame.sort_values("row", key=lambda row: row.map(order), kind="stable", ignore_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,14 +75,16 @@ class SweepRecord:
         return by_parameters(self.index, self.keys)
 
     @property
-    def best(self) -> pd.Series[Any] | None:
-        """The row of the best combination that has finished; None if none has."""
+    def best(self) -> Mapping[str, Any] | None:
+        """The row of the best combination that has finished, by column; None if none has."""
         table = self.combinations
         if not len(table) or not table["finished"].iloc[0] or self.loss not in table:
             return None
-        return table.iloc[0]
+        # A row as a series would make one kind of number of all.
+        (row,) = table.head(1).to_dict("records")
+        return {str(column): value for column, value in row.items()}
 
-    def runs_of(self, combination: pd.Series[Any]) -> list[str]:
+    def runs_of(self, combination: Mapping[str, Any]) -> list[str]:
         """Return the numbers of the runs of a combination."""
         runs = self.index
         for key in self.parameters:

@@ -23,7 +23,7 @@ def blame_title(layers: pd.DataFrame) -> str:
     """Return the question that blame answers; of a graph, whose evidence is of first order, no more."""
     if layers["fitted_loss"].isna().all():
         return "What a change of one layer alone explains, to first order"
-    return "Which layer is at fault, if one alone is"
+    return "Which single layer, if any, is at fault"
 
 
 def blame_table(layers: pd.DataFrame, part: str) -> Table:

@@ -13,16 +13,18 @@ from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING, aligned
 
 MOST_ROWS, MOST_CELLS = 15, 40
+# What a row that stays is away from itself, by rounding.
+NOTHING = 1e-9
 
 
-def inference_tables(answer: Answer, word: str) -> list[Table]:
+def inference_tables(answer: Answer, word: str) -> tuple[Table, Table]:
     """Return the cells that were inferred, and the certificate of each row; of many the first.
 
     `word` is what the number of a row is called.
     """
     single = len(answer.rows) == 1
     cells = _cells(answer.changes, word, single=single, is_change=answer.is_change)
-    return [cells, _certificates(answer.rows, word, single=single, is_quantity=answer.is_quantity)]
+    return cells, _certificates(answer.rows, word, single=single, is_quantity=answer.is_quantity)
 
 
 def _cells(changes: pd.DataFrame, word: str, *, single: bool, is_change: bool) -> Table:
@@ -70,7 +72,7 @@ def _certificates(rows: pd.DataFrame, word: str, *, single: bool, is_quantity: b
     texts["gives"] = shown["gives"].tolist()
     if is_quantity and shown["missed"].notna().any():
         texts["missed"] = [f"{share:.2%}" for share in shown["missed"]]
-    texts["distance"] = [f"{distance:.3g}" for distance in shown["distance"]]
+    texts["distance"] = [f"{distance if distance > NOTHING else 0.0:.3g}" for distance in shown["distance"]]
     texts["changed"] = shown["changed"].astype(str).tolist()
     right = {word, "missed", "distance", "changed"}
     for header in texts:

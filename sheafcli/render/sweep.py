@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -74,7 +75,7 @@ def best_words(sweep: SweepRecord) -> list[str]:
     return [*lines, loss_words(sweep, best), f"{'Its runs' if len(runs) > 1 else 'Its run'}: {where}"]
 
 
-def loss_words(sweep: SweepRecord, row: pd.Series[Any]) -> str:
+def loss_words(sweep: SweepRecord, row: Mapping[str, Any]) -> str:
     """Return the loss of a combination in words, with its spread over seeds if there are several."""
     words = f"{sweep.loss.replace('_', ' ').capitalize()} {row[sweep.loss]:.5g}"
     if row["runs"] < 2 or sweep.loss != "test_loss":

@@ -67,7 +67,11 @@ class OtherRun:
             raise InputError("a map is for recorded activations; vertices of networks go by place", path=path)
         if other is not None:
             if unlike := first_unlike(network, other):
-                raise InputError(f"the network is of another architecture: {unlike}", path=path)
+                raise InputError(
+                    f"the network is of another architecture: {unlike}; what both have under one name can be "
+                    "compared: record the values of one (`sheaf record`) and give these",
+                    path=path,
+                )
             X = as_inputs(network, _samples(run, network, data or "test", limit))
             values = values_of(other.graph, X)
             names = [vertex.name for vertex in network.graph.vertices[1:] if vertex.operation is not None]

@@ -56,7 +56,7 @@ class Encoding(NamedTuple):
 class TableColumn(BaseModel, ABC):
     """A column: its name in the file, and whether an input of its own marks the cells that are missing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     name: str
     marks_missing: bool = False

@@ -71,7 +71,7 @@ class Preprocessing(BaseModel):
     missing : what becomes of a row with a missing value: refused, left out, or filled in.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     columns: tuple[Annotated[Column, Field(discriminator="kind")], ...]
     target: TargetColumn

@@ -26,7 +26,7 @@ class TargetColumn(BaseModel):
         target is the same throughout the training part, and the output 0. Empty for classes.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     names: tuple[str, ...]
     output: OutputName

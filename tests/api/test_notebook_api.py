@@ -56,6 +56,19 @@ def test_the_line_of_a_network_has_its_sizes():
     assert repr(NETWORK) == f"Network(2-8-1, identity output, {2 * 8 + 8 + 8 + 1} parameters)"
 
 
+def test_a_comparison_is_a_sentence_or_a_table(fit):
+    moved = sc.Network(
+        [fit.network.weights[0] * 1.5, *fit.network.weights[1:]], fit.network.biases, "identity"
+    )
+    comparison = sc.diff(fit.network, moved, X)
+    assert "\n" not in repr(comparison)
+    assert "affine_1" in repr(comparison)
+    assert len(str(comparison).splitlines()) == 2 + len(comparison.operations)
+    parser = Tables()
+    parser.feed(comparison._repr_html_())
+    assert parser.rows == 1 + len(comparison.operations)
+
+
 class Tables(HTMLParser):
     """Counts the rows of tables, and checks that every tag is closed in its turn."""
 

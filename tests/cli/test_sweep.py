@@ -193,7 +193,7 @@ class TestRefused:
     def test_too_many_runs_are_not_meant(self, refused, given, monkeypatch):
         monkeypatch.setattr(command, "conduct_sweep", lambda *_: pytest.fail("they were begun"))
         text = BASE + "cross: {training.beta: {from: 0.1, to: 1, count: 73}}\nseeds: 137\n"
-        words = "many.yaml: these are 10,001 runs; give --yes if you mean more than 10,000\n"
+        words = "many.yaml: these are 10,001 runs; give --yes to allow more than 10,000\n"
         refused("sweep", given(text), words=words)
 
     def test_unless_one_says_so(self, refused, sheaf, given, monkeypatch):

@@ -264,6 +264,16 @@ def test_a_state_of_other_data_is_refused():
         Implicit().start(network, X[:-1], y[:-1]).restore(state)
 
 
+@pytest.mark.parametrize(("outputs", "hidden"), [(3, (5,)), (8, ()), (8, (5, 4))])
+def test_summing_over_classes_first_makes_the_same_matrix(outputs, hidden):
+    """With many classes the columns are summed before the products over the samples."""
+    network, X, y = problem("softmax", hidden, 50, outputs=outputs)
+    parameters, squares, _, _ = linearised(network, X, y)
+    J = np.stack([squares.times(column).ravel() for column in np.eye(parameters.flat.size)], axis=1)
+    upper = np.triu(squares.over_unknowns())
+    np.testing.assert_allclose(upper, np.triu(J.T @ J), rtol=0, atol=1e-11 * upper.max())
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("samples", [4, 60])
 def test_how_many_weights_are_determined_is_a_trace(output, samples):
@@ -273,10 +283,9 @@ def test_how_many_weights_are_determined_is_a_trace(output, samples):
     J = np.stack([squares.times(column).T.ravel() for column in np.eye(model.flat.size)], axis=1)
     D = 1e-3 + 0.3 * model.weighs
     whole = np.linalg.solve(J.T @ J + np.diag(D), J.T @ J)
-    settled = squares.occam(1e-3)
-    assert settled.determined == pytest.approx(float(model.weighs @ np.diag(whole)), rel=1e-8)
-    values = np.linalg.eigvalsh((J.T @ J) / np.sqrt(D) / np.sqrt(D)[:, None])
-    assert settled.log_determinant == pytest.approx(np.sum(np.log1p(np.maximum(values, 0.0))), rel=1e-8)
+    assert squares.determined(1e-3) == pytest.approx(float(model.weighs @ np.diag(whole)), rel=1e-8)
+    values = np.maximum(np.linalg.eigvalsh(J.T @ J), 0.0)
+    assert squares.log_determinant(0.3) == pytest.approx(np.sum(np.log1p(values / 0.3)), rel=1e-8)
 
 
 def test_the_evidence_is_that_of_bayesian_ridge_regression():
@@ -472,3 +481,13 @@ def test_the_best_loss_never_rises_nothing_is_nan_and_it_ends(drawn, decay, kapp
     losses = best_losses(session)
     assert np.isfinite(losses[-1])
     assert np.isfinite(session.energy())
+
+
+def test_a_resistance_beyond_range_is_no_number_and_no_error():
+    """A step made of it is not taken: no Cholesky factor is found."""
+    network, _, y = problem("identity", (4, 3))
+    envelope = Envelope(network.output, y, np.full((len(y), 2, 2), np.inf))
+    with np.errstate(invalid="ignore"):
+        T, rho = envelope.root(np.zeros_like(y))
+    assert np.isnan(T).all()
+    assert np.isnan(rho).all()

@@ -9,7 +9,7 @@ from strategies import seeds
 from sheafcli.core.difference import difference
 from sheafcli.core.graph import Graph
 from sheafcli.core.operations import BatchNormalization, Convolution, Dense, Flatten, MaxPooling, ReLU
-from sheafcli.core.rounding import step_of
+from sheafcli.core.rounding import Allowance, step_of
 from sheafcli.core.sweep import forward
 
 
@@ -156,11 +156,21 @@ def test_what_is_not_recorded_may_cross_a_kink():
 
 
 def test_another_entry_of_a_window_may_be_the_largest():
-    """The largest entry here is exact, another one errs by 1e-6 of a sum of 1."""
+    """The largest entry here sums tiny terms; another one, just below it, errs by 1e-8 of a sum of 1."""
     kernel = np.zeros((1, 1, 1, 2))
     kernel[0, 0, 0] = 1.0, -1.0
-    path = {"conv": Convolution(kernel), "pool": MaxPooling((1, 2)), "end": Flatten()}
-    graph = Graph.path((1, 1, 3), path)
-    X = np.array([[[[0.0, -1e-9, 1.0]]], [[[1.0, 1.0, 1.0]]]])
-    assert difference(graph, X, {"end": np.array([[1e-9], [5e-8]])}, "float32").operations[0].times < 3.0
-    assert significant(graph, X, {"end": np.array([[1e-9], [1e-3]])}, "float32") == ["end"]
+    path = {"conv": Convolution(kernel, stride=(1, 2)), "pool": MaxPooling((1, 2)), "end": Flatten()}
+    graph = Graph.path((1, 1, 4), path)
+    X = np.array([[[[2e-9, 1e-9, 1.0, 1.0 + 1e-8]]]])
+    for size, beyond in ((3e-8, []), (1e-3, ["end"])):
+        assert significant(graph, X, {"end": np.array([[size]])}, "float32") == beyond
+
+
+@pytest.mark.parametrize(("levels", "most"), [(16, 4.0), (1, 16.0), (4, 8.0)])
+def test_sums_of_what_is_rounded_to_different_numbers_grow_by_the_root_of_these(levels, most):
+    """Of 16 entries that err by 1 each: 4 in all on as many numbers, 16 on one, 4 times 2 on four."""
+    recorded = np.repeat(np.arange(levels), 16 // levels)[:, None].astype(float)
+    ones = np.ones((16, 1))
+    allowance = Allowance(np.full((16, 1), 1e-12), ones, 5.0)
+    assert allowance.times_in_sum(ones, ones, recorded, 1) == pytest.approx(16.0 / most)
+    assert Allowance(ones, 0.0 * ones, 5.0).times_in_sum(ones, ones, recorded, 1) == pytest.approx(1.0)

@@ -15,7 +15,7 @@ from sheafcli.config import load_sweep
 from sheafcli.errors import InputError
 from sheafcli.records.sweep import SweepRecord, by_parameters, read_index
 from sheafcli.render import sweep_progress
-from sheafcli.render.sweep import sweep_table
+from sheafcli.render.sweep import best_words, sweep_table
 from sheafcli.render.sweep_progress import SweepView
 from sheafcli.runs.job import Outcome
 from sheafcli.runs.sweep import SweepDirectory
@@ -418,3 +418,18 @@ class TestProgress:
         whole, *others = drawn(view)
         assert "1/8 runs" in whole
         assert [line[:3] for line in others] == [f"{i:03d}" for i in range(2, 9)]
+
+
+def test_the_best_is_told_with_its_own_values_and_its_runs():
+    index = index_of(
+        [
+            ({"task.n_train": n, "seed": seed}, "finished", 1.0, n + 0.5 * seed)
+            for n in (300, 100)
+            for seed in (0, 1)
+        ]
+    )
+    assert best_words(SweepRecord("short", Path("results/short"), index)) == [
+        "Best: n_train 100",
+        "Test loss 100.25, the median of 2 seeds (100 to 100)",
+        "Its runs: results/short/003, 004",
+    ]

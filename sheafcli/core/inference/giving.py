@@ -120,7 +120,8 @@ class Given:
 def give_way(aim: Aim, kappa: float, mean: Array, root: Array, w: Array) -> Given:
     """Return the equilibrium nearest to w, samples x rank, of inner edges of stiffness 1 / kappa."""
     network, scale = aim.network, np.sqrt(kappa)
-    larger = _with_prior(aim, root / scale)
+    # Where nothing is free any more, the network stands alone.
+    larger = _with_prior(aim, root / scale) if root.shape[1] else network
     names = dict(zip((v.index for v in network.graph.heads), network.stalks, strict=True))
     at = (mean + w @ root.T).reshape(-1, *network.graph.input_shape)
     passed = forward(network.graph, at)
@@ -136,10 +137,10 @@ def give_way(aim: Aim, kappa: float, mean: Array, root: Array, w: Array) -> Give
         )
     else:
         target, stiffness = aim.y, kappa * aim.stiffness
-    relaxed = relax(
-        larger, mean, target=target, stiffness=stiffness, pins=pins, start={PRIOR: scale * w, **begin}
-    )
-    w = relaxed.stalks[PRIOR] / scale
+    if root.shape[1]:
+        begin[PRIOR] = scale * w
+    relaxed = relax(larger, mean, target=target, stiffness=stiffness, pins=pins, start=begin)
+    w = relaxed.stalks[PRIOR] / scale if root.shape[1] else w
     return Given(mean + w @ root.T, w, relaxed.energy / kappa, relaxed)
 
 

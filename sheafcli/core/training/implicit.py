@@ -28,10 +28,13 @@ most likely for
 
     decay = s^2 gamma / |w|^2,   s^2 = |y - f|^2 / (N - gamma) for the identity, 1 for classes,
 
-gamma the number of weights that the N rows determine (`LeastSquares.occam`). So decay is made at the end of
-each cycle, and of all ends the network is kept for which the evidence (Laplace's approximation) is largest,
+gamma the number of weights that the N rows determine (`LeastSquares.determined`). So decay is made at the
+end of each cycle, and of all ends the network is kept whose evidence (Laplace's approximation) is largest,
 
     -log p = (potential + decay |w|^2 / 2) / s^2 + log det((J^T J + decay) / decay) / 2 + N / 2 log s^2.
+
+Of a regression nobody knows s^2 before. Its first three cycles all begin at the start, with s^2 the mean
+square of its errors, a tenth and a hundredth of that; the most evident end goes on.
 
 A kink stops every method that follows slopes. So training goes in cycles: activations are softened
 (`sheafcli.core.averaged`) by a share of their input's root mean square that falls to nearly nothing, then
@@ -69,9 +72,9 @@ FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 0.01, 1e-250, 1e250
 # A step is kept if at least this share of the promised gain came true; so many are tried, ever shorter.
 LEAST_GAIN, TRIES = 1e-4, 5
 FIRST_GROWTH, MOST_GROWTH = 2.0, 1e9
-# What the errors' variance is taken for at first, as a share of the start's misfit; and the decay of biases,
-# as a share of that of weights, where the evidence is weighed.
-FIRST_SPREAD, OF_BIASES = 1e-2, 1e-6
+# What the errors' variance of a regression is taken for at first, as shares of the start's misfit, in a cycle
+# each; and the decay of biases, as a share of that of weights, where the evidence is weighed.
+FIRST_SPREADS, OF_BIASES = (1.0, 0.1, 0.01), 1e-6
 # So many weights are always determined, and so large a share of the rows is left to tell the errors.
 LEAST_DETERMINED, LEAST_LEFT = 0.01, 0.1
 # Bytes: the largest work array that glibc's allocator can be made to keep for the next step.
@@ -183,11 +186,11 @@ class ImplicitSession:
         # The penalty in units of the summed potential, as the energy is.
         summed = len(X) / network.output.loss_scale(network.n_outputs)
         self._decay = method.weight_decay * summed * self._model.weighs
+        self._start, self._best = self._model.flat.copy(), self._model.flat.copy()
+        # The decay that the evidence chooses at the best weights.
+        self._best_decay, self._least = 0.0, np.inf
         if method.regularise is not None:
-            weights = float(np.sum(self._model.weighs))
-            self._believe(FIRST_SPREAD * self._spread(self._model.forward().f, weights), weights)
-        self._best = self._model.flat.copy()
-        self._least = np.inf
+            self._begin_trial(0)
         # The forward pass with the kinks as they are, where it is at hand.
         self._hard: Passed | None = None
         self._damping, self._growth = 0.0, FIRST_GROWTH
@@ -263,7 +266,8 @@ class ImplicitSession:
             "seconds": np.array(self._seconds),
             "parameters": self._model.flat.copy(),
             "best": self._best.copy(),
-            "figures": np.array([self._damping, self._growth, self._least, np.max(self._decay)]),
+            "figures": np.array([self._damping, self._growth, self._least]),
+            "decay": np.array([np.max(self._decay), self._best_decay]),
         }
 
     def restore(self, state: dict[str, Array]) -> None:
@@ -272,7 +276,8 @@ class ImplicitSession:
         shapes = {state[name].shape for name in ("parameters", "best")}
         if samples != len(self._y) or shapes != {self._best.shape}:
             raise ValueError(f"the state is not of {len(self._y)} samples and {self._best.size} weights")
-        self._damping, self._growth, self._least, decay = (float(value) for value in state["figures"])
+        self._damping, self._growth, self._least = (float(value) for value in state["figures"])
+        decay, self._best_decay = (float(value) for value in state["decay"])
         self._decay = decay * self._model.weighs
         self._model.flat[:], self._best[:], self._hard = state["parameters"], state["best"], None
         self.step, self._stopped, self._seconds = int(step), bool(stopped), float(state["seconds"])
@@ -281,6 +286,8 @@ class ImplicitSession:
         """Take a step, or none where all that were tried would raise the energy."""
         place, model = self.step % CYCLE, self._model
         if place == 0:
+            if self.method.regularise is not None and self.step > 0:
+                self._begin_trial(self.step // CYCLE)
             model.prepare()
             self._damping, self._growth, self._hard = 0.0, FIRST_GROWTH, None
         # Where numbers overflow, the energy is not finite, and the step is not taken.
@@ -324,23 +331,33 @@ class ImplicitSession:
             self._best[:] = self._model.flat
             self._stopped |= value == 0.0
 
+    def _begin_trial(self, trial: int) -> None:
+        """Begin at the start again with another s^2, or go on, after the last, from the most evident end."""
+        spreads = (1.0,) if self._output.classifies else FIRST_SPREADS
+        if trial < len(spreads):
+            self._model.flat[:] = self._start
+            weights = float(np.sum(self._model.weighs))
+            self._believe(spreads[trial] * self._spread(self._model.forward().f, weights), weights)
+        elif trial == len(spreads):
+            self._model.flat[:] = self._best
+            self._decay = self._best_decay * self._model.weighs
+
     def _weigh_evidence(self) -> None:
-        """Keep the weights if their evidence is the largest, and choose the weight decay anew."""
-        model, decay = self._model, float(np.max(self._decay))
-        here, of_biases = self._hard or model.forward(), OF_BIASES * decay
+        """Choose the weight decay anew, and keep the weights if with that their evidence is the largest."""
+        model = self._model
+        here = self._hard or model.forward()
         problem = model.problem(here, *Envelope(self._output, self._y).root(here.f), self._decay)
-        determined, log_determinant = problem.occam(of_biases)
+        determined = problem.determined(OF_BIASES * float(np.max(self._decay)))
         spread = self._spread(here.f, determined)
-        # Flat in the biases: what they have of a decay cancels.
-        biases = model.flat.size - np.count_nonzero(model.weighs)
-        energy = float(np.sum(self._output.potential(here.f, self._y))) + self._penalty()
-        improbability = energy / spread + 0.5 * (log_determinant + biases * np.log(of_biases / spread))
+        self._believe(spread, determined)
+        decay = float(np.max(self._decay))
+        potential = float(np.sum(self._output.potential(here.f, self._y)))
+        improbability = (potential + self._penalty()) / spread + 0.5 * problem.log_determinant(decay)
         if not self._output.classifies:
             improbability += 0.5 * here.f.size * np.log(spread)
         if improbability < self._least or self.step < CYCLE:
-            self._least = improbability
+            self._least, self._best_decay = improbability, decay
             self._best[:] = model.flat
-        self._believe(spread, determined)
 
     def _spread(self, f: Array, determined: float) -> float:
         """Return s^2 if so many weights are determined."""

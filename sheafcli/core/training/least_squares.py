@@ -7,22 +7,11 @@ and J = R^T M has a row a sample and column of R, R R^T the curvature at the out
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
 
 import numpy as np
 
 from sheafcli.core.curvature import cholesky
 from sheafcli.core.types import Array
-
-
-class Occam(NamedTuple):
-    """How much of the weights the rows settle: over those that decay tr J^T J (J^T J + D)^-1; log det.
-
-    `log_determinant` is that of (J^T J + D) D^-1.
-    """
-
-    determined: float
-    log_determinant: float
 
 
 class LeastSquares(ABC):
@@ -63,27 +52,32 @@ class LeastSquares(ABC):
     def over_rows(self, ratio: Array) -> Array:
         """Return J diag(ratio) J^T, ratio as `decay`, but 1 for what is no weight."""
 
-    def occam(self, mu: float) -> Occam:
-        """Return how much of the weights the rows settle, all of it NaN where `solution` has none.
+    def determined(self, mu: float) -> float:
+        """Return how many of the unknowns that decay the rows determine; NaN where `solution` has none.
 
-        The trace is that of J_w D^-1 J_w^T (J D^-1 J^T + I)^-1, too, and the determinant that of its second
-        factor, inverted: whichever side is smaller.
+        That is the trace over these of J^T J (J^T J + D)^-1, or tr J_w D_w^-1 J_w^T (J D^-1 J^T + I)^-1.
         """
         decays = self._decay > 0.0
-        D = mu + self._decay
-        rows = self._rho.size < len(self.slope)
-        A = self.over_rows(mu / D) if rows else self.over_unknowns()
-        if not rows:
-            A = np.triu(A) + np.triu(A, 1).T
-        ridged = A + np.diag(np.full(len(A), mu) if rows else D)
-        solved, (_, logarithm) = cholesky(ridged, 0.0), np.linalg.slogdet(ridged)
+        if self._rho.size < len(self.slope):
+            A = self.over_rows(mu / (mu + self._decay))
+            solved = cholesky(A, mu)
+            part = A - self.over_rows(np.where(decays, 0.0, 1.0))
+            return np.nan if solved is None else float(np.trace(solved(part)))
+        solved = cholesky(self.over_unknowns() + np.diag(self._decay), mu)
         if solved is None:
-            return Occam(np.nan, np.nan)
-        if rows:
-            gamma = float(np.trace(solved(A - self.over_rows(np.where(decays, 0.0, 1.0)))))
-            return Occam(gamma, float(logarithm) - len(A) * np.log(mu))
-        left = D * np.diag(solved(np.eye(len(A))))
-        return Occam(float(np.sum(1.0 - left[decays])), float(logarithm - np.sum(np.log(D))))
+            return np.nan
+        left = (mu + self._decay) * np.diag(solved(np.eye(len(self.slope))))
+        return float(np.sum(1.0 - left[decays]))
+
+    def log_determinant(self, decay: float) -> float:
+        """Return log det(I + J^T J / decay)."""
+        if self._rho.size < len(self.slope):
+            A = self.over_rows(np.ones_like(self._decay))
+        else:
+            A = np.triu(self.over_unknowns())
+            A += np.triu(A, 1).T
+        A.flat[:: len(A) + 1] += decay
+        return float(np.linalg.slogdet(A).logabsdet - len(A) * np.log(decay))
 
     def solution(self, mu: float) -> Array | None:
         """Return dw; None where rounding has made the matrix indefinite, or it is not finite."""

@@ -48,7 +48,7 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
         f"repaired alone it takes the loss from {row['loss']:.3g} to {row['repaired_loss']:.3g}.",
         _advice(layer)
         if broken
-        else "With so small a loss nothing is broken: train further, this layer has most to gain.",
+        else "The loss is so small that nothing is broken: train further, this layer has most to gain.",
     )
 
 

@@ -99,7 +99,7 @@ def always_active(examined: Examined) -> Iterator[Finding]:
             "above zero.",
             "The layer is linear on these data: leave it out, or train it with smaller biases."
             if whole
-            else f"Nothing is the matter: these {unit}s add a linear part to the network.",
+            else f"Nothing is wrong: these {unit}s add a linear part to the network.",
         )
 
 

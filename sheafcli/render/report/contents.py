@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from sheafcli.config.document import DocumentError, parse
+from sheafcli.config.load import FILE_KEYS
 from sheafcli.core.network import GraphNetwork
 from sheafcli.errors import InputError
 from sheafcli.render.palette import OPERATION_COLOURS
@@ -51,6 +54,13 @@ SOURCES: Final[Mapping[str, Source]] = {
         may_have=("target", "predicted", "line", "row"),
     ),
     "classes": Source(DIAGNOSE, ("samples", *STATISTICS, "loss", "accuracy"), ("class",)),
+    "metrics": Source(
+        "sheaf train",
+        (),
+        may_have=("target", "class"),
+        of_parts=False,
+    ),
+    "confusion": Source("sheaf train", ("samples",), ("true", "predicted"), of_parts=False),
     "findings": Source(
         DIAGNOSE,
         ("layer",),
@@ -116,6 +126,35 @@ class Contents:
     def name(self) -> str:
         """The run's name."""
         return str(self.manifest.get("name", "run"))
+
+    @property
+    def task(self) -> str:
+        """What the run is about: the kind of its task, or the name of the file that its data is from."""
+        path = self._paths.get("task.path")
+        return str(self.manifest.get("task") or "") if path is None else path.name
+
+    @property
+    def _paths(self) -> dict[str, Path]:
+        """The paths of files in the configuration, by key."""
+        try:
+            value = parse(self.configuration).value
+        except DocumentError:
+            return {}
+        held = {
+            f"{section}.{key}": (value.get(section) or {}).get(key) if isinstance(value, dict) else None
+            for section, key in FILE_KEYS
+        }
+        return {
+            key: Path(path) for key, path in held.items() if isinstance(path, str) and os.path.isabs(path)
+        }
+
+    def to_pass_on(self, text: str) -> str:
+        """Return a text in which files stand without their folders: those are nobody else's business."""
+        sources = (self.manifest.get("source") or {}).values()
+        told = [Path(path) for path in sources if isinstance(path, str) and os.path.isabs(path)]
+        for path in sorted({*self._paths.values(), *told}, key=lambda p: -len(str(p))):
+            text = text.replace(str(path), path.name).replace(f"{path.parent}{os.sep}", "")
+        return text
 
     @property
     def is_imported(self) -> bool:

@@ -24,19 +24,21 @@ from sheafcli.render.report.figure import Figure
 from sheafcli.render.report.graph import graph_figure
 from sheafcli.render.report.network import path_figure
 from sheafcli.render.report.parts import SEVERITIES, Finding, Section, Text, Tile
+from sheafcli.render.report.predictions import confusion_figure
 from sheafcli.render.report.spectrum import eigenvalue_figure, eigenvector_figure
-from sheafcli.render.report.tables import Table, table_of
+from sheafcli.render.report.tables import Table, are_numbers, table_of
 from sheafcli.render.report.training import accuracy_figure, discord_figure, heat_map, loss_figure
 
 ROWS = 20
 # A finding names at most so many neurons.
 MOST_NEURONS = 20
 STATISTICS = ("discord", "std", "median", "max")
-LAYER_COLUMNS = (
-    *("layer", "blame", "evidence", "part", "explainable", "loss", "fitted_loss", "repaired_loss"),
-    *("discord", "share", "resistance", "excess"),
-)
+BLAME_COLUMNS = ("layer", "blame", "evidence", "part", "explainable", "loss", "fitted_loss", "repaired_loss")
+LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")
+# In these the training stalks are at rest: inner edges agree, and the output edge has all of the discord.
+AT_REST = ("equilibrium", "implicit", "backprop")
 SAMPLE_COLUMNS = ("sample", "line", "row", "target", "predicted", "loss", "discord", "share", "worst_edge")
+METRICS = ("target", "class", "samples", "precision", "recall", "f1", "auc", "r2", "rmse", "mae")
 LAYER_AT_FAULT: Final = "layer-at-fault"
 
 
@@ -47,6 +49,7 @@ def sections(contents: Contents) -> list[Section]:
         _findings,
         _network,
         _training,
+        _predictions,
         _diagnosis,
         _neurons,
         _samples,
@@ -61,7 +64,7 @@ def sections(contents: Contents) -> list[Section]:
 def subtitle(contents: Contents) -> list[str]:
     """Return what stands below the name: the task, the method, the network, when it was."""
     manifest = contents.manifest
-    parts = [str(manifest[key]) for key in ("task", "method") if manifest.get(key)]
+    parts = [str(part) for part in (contents.task, manifest.get("method")) if part]
     if contents.network is not None:
         parts.append(f"a graph of {contents.network.graph.output_edge.layer} layers")
     elif contents.widths is not None:
@@ -92,7 +95,7 @@ def _summary(contents: Contents) -> Section:
         samples = manifest.get("n_train")
         note = f"{samples:,} training samples" if type(samples) is int else ""
         tiles.append(Tile("Parameters", f"{manifest['parameters']:,}", note))
-    lead = f"{manifest['message']}." if manifest.get("message") else ""
+    lead = contents.to_pass_on(f"{manifest['message']}.") if manifest.get("message") else ""
     missing = []
     if not final and not contents.is_imported:
         missing.append("No final figures: the run has not ended; `sheaf train --resume` continues it.")
@@ -109,9 +112,14 @@ def _diagnosed(contents: Contents) -> list[Tile]:
         lead = grave.iloc[0] if len(grave) else None
         told = ("None", "nothing above info") if lead is None else (lead["rule"], lead["severity"])
         tiles.append(Tile("First cause", *told))
-        blamed = grave[grave["rule"] == LAYER_AT_FAULT]["layer"]
-        told = _blame(contents, blamed.iloc[0]) if len(blamed) else ("None", "no layer stands out")
-        tiles.append(Tile("Layer at fault", *told))
+        # What the findings say of a layer, the summary says, too.
+        blamed = found[found["rule"] == LAYER_AT_FAULT]
+        if len(blamed) and blamed["severity"].iloc[0] == "info":
+            tiles.append(Tile("Most to gain", *_blame(contents, blamed["layer"].iloc[0])))
+        elif len(blamed):
+            tiles.append(Tile("Layer at fault", *_blame(contents, blamed["layer"].iloc[0])))
+        else:
+            tiles.append(Tile("Layer at fault", "None", "no layer stands out"))
     if edges is not None:
         worst = edges.iloc[edges["share"].argmax()]
         tiles.append(
@@ -169,6 +177,12 @@ def _network(contents: Contents) -> Section:
         lead = "Input and true output pinned, and the stalks between them settled."
         return Section("network", title, lead, figures=[_drawn(contents, pinned, pinned=True)])
     missing = [_missing("diagnosis", "pinned discord")]
+    if contents.manifest.get("method") in AT_REST:
+        lead = (
+            "In this training the inner edges agree at every step, and the output edge has all of the "
+            "discord. Where the error sits shows once the true output is pinned."
+        )
+        return Section("network", title, lead, missing=missing)
     if (logged := contents.table("discord")) is not None:
         last = logged[logged["step"] == logged["step"].max()].reset_index(drop=True)
         lead = f"The training stalks as they were at step {last['step'].iloc[0]:,}."
@@ -215,11 +229,13 @@ def _diagnosis(contents: Contents) -> Section:
         if {"part", "evidence"} <= set(layers):
             # Where there is no evidence, nothing is likeliest.
             layers = layers.assign(part=layers["part"].where(layers["evidence"] >= 1.0, MISSING))
+        if "blame" in layers:
+            tables.append(table_of(layers, BLAME_COLUMNS, "What each layer alone would explain"))
         tables.append(table_of(layers, LAYER_COLUMNS, "By layer"))
         if {"blame", "explainable"} <= set(layers):
             lead = (
-                "Blame is the probability that a fault sits in this layer, if there is one; what is missing "
-                "to 100% says that there is none. Evidence is in nats, against none, for the layer's "
+                "Blame is the probability that a fault sits in this layer; none is the probability "
+                "that no layer is at fault. Evidence is in nats, against none, for the layer's "
                 "likeliest part. Explainable is the share of the affine residual that is linear in what "
                 "enters the layer; the losses are those after a local least-squares fit, and after a "
                 "full repair, of this layer alone, on the training samples where they are known."
@@ -252,7 +268,11 @@ def _samples(contents: Contents) -> Section:
     if samples is None:
         return Section("samples", "Samples", missing=[_missing("samples")])
     shown = samples.assign(
-        **{column: samples[column].map(short) for column in ("target", "predicted") if column in samples}
+        **{
+            column: samples[column].map(short)
+            for column in ("target", "predicted")
+            if column in samples and not are_numbers(samples[column])
+        }
     )
     tables = [_leaders(shown, SAMPLE_COLUMNS, "Samples")]
     if classes is not None:
@@ -260,6 +280,19 @@ def _samples(contents: Contents) -> Section:
         tables.insert(0, table_of(classes, columns, "By class"))
     drawn = sample_figure(samples, classified=classes is not None and "target" in samples)
     return Section("samples", "Samples", figures=[drawn], tables=tables)
+
+
+def _predictions(contents: Contents) -> Section | None:
+    """Return how good the predictions are, in the target's terms; older runs have no such section."""
+    metrics, confusion = contents.table("metrics"), contents.table("confusion")
+    if metrics is None:
+        return None
+    caption = "By class" if "class" in metrics else "In the target's units"
+    drawn = None if confusion is None else confusion_figure(confusion)
+    figures = [] if drawn is None else [drawn]
+    return Section(
+        "predictions", "Predictions", figures=figures, tables=[table_of(metrics, METRICS, caption)]
+    )
 
 
 def _spectrum(contents: Contents) -> Section:
@@ -285,25 +318,23 @@ def _difference(contents: Contents) -> Section | None:
     shown = rows.assign(
         vertex=rows["operation"],
         local_rms=rows["mean_square"] ** 0.5,
-        largest_difference=rows["largest"],
         size=rows["share"].abs(),
     ).sort_values(["significant", "size"], ascending=False, kind="stable")
-    columns = (
-        *("vertex", "local_rms", "largest_difference", "times_rounding", "share", "reversed_share"),
-        *("kind_says", "segment"),
-    )
+    columns = ["vertex", "local_rms", "times_rounding", "share", "kind_says"]
+    if "segment" in rows and (rows["segment"] != rows["operation"]).any():
+        columns.append("segment")
     caption = f"Operations by their share ({min(ROWS, len(rows)):,} of {len(rows):,}), beyond rounding first"
     table = table_of(shown.head(ROWS), columns, caption)
     return Section("difference", "Another run", lead, figures=[difference_figure(rows)], tables=[table])
 
 
 def _configuration(contents: Contents) -> Section:
-    texts = [Text("config.yaml", contents.configuration)]
+    texts = [Text("config.yaml", contents.to_pass_on(contents.configuration))]
     if notes := contents.manifest.get("notes"):
-        texts.append(Text("Notes", "\n".join(notes)))
+        texts.append(Text("Notes", contents.to_pass_on("\n".join(notes))))
     for key, title in (("source", "Where the network comes from"), ("versions", "Versions")):
         if entries := contents.manifest.get(key):
-            texts.append(Text(title, "\n".join(_lines(entries))))
+            texts.append(Text(title, contents.to_pass_on("\n".join(_lines(entries)))))
     return Section("configuration", "Configuration", texts=texts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def _summary(sweep: SweepRecord) -> Section:
     return Section("summary", "The best", lead, tiles=tiles)
 
 
-def _spread(sweep: SweepRecord, row: pd.Series[Any]) -> str:
+def _spread(sweep: SweepRecord, row: Mapping[str, Any]) -> str:
     if row["runs"] < 2 or "test_least" not in row:
         return ""
     return f"{row['test_least']:.3g} to {row['test_largest']:.3g} over {row['runs']} seeds"

@@ -336,3 +336,22 @@ def test_kinks_and_all_the_least_change_is_the_best_over_all_linear_regions(seed
         if solved.success and (sides * (A @ solved.x + offset) >= -1e-7).all():
             best = min(best, float(np.linalg.norm(solved.x)))
     assert found.distance[0] == pytest.approx(best, rel=1e-5)
+
+
+def test_choices_alone_can_be_asked_of_inner_edges_that_give_way():
+    rng, X = drawn(2, 14)
+    X = np.column_stack([X, np.eye(2)[rng.integers(0, 2, len(X))]])
+    network = Network.he([4, 5, 1], seed=14)
+    free = np.array([[False, False, True, True]])
+    ask = question(
+        network, [[0.3]], Gaussian.of(X), stiffness=4.0, kappa=1.0, choices=(Levels((2, 3), np.eye(2)),)
+    )
+    found = infer_inputs(ask, X[:1], free)
+    base = Gaussian.of(X).given(~free[0], X[:1])
+    around = Gaussian(base.mean[0], base.root)
+    costs = []
+    for level in np.eye(2):
+        x = np.concatenate([X[0, :2], level])[None]
+        settled = relax(network, x, target=np.array([[0.3]]), stiffness=4.0)
+        costs.append(settled.energy[0] + 0.5 * around.given(np.ones(4, dtype=bool), x).distance[0])
+    np.testing.assert_array_equal(found.X[0, 2:], np.eye(2)[int(np.argmin(costs))])

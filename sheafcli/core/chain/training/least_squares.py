@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations_with_replacement
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.blocks import blocks
@@ -136,6 +138,8 @@ class ChainLeastSquares(LeastSquares):
 
 def _product_of_pairs(m: Array, other: Array, b: Array, beside: Array) -> Array:
     """Return sum_i (sum_c m_ic m'_ic^T) x (b_i b'_i^T), each Kronecker product laid out as [W, b] are."""
+    if m is other:
+        return _product_of_own_pairs(m, b)
     of_m = m[:, np.newaxis, 0] * other[:, 0]
     for c in range(1, m.shape[1]):
         of_m += m[:, np.newaxis, c] * other[:, c]
@@ -143,3 +147,24 @@ def _product_of_pairs(m: Array, other: Array, b: Array, beside: Array) -> Array:
     product = of_m.reshape(-1, b.shape[1]) @ of_b.reshape(-1, b.shape[1]).T
     apart = product.reshape(len(m), len(other), len(b), len(beside))
     return apart.transpose(0, 2, 1, 3).reshape(len(m) * len(b), -1)
+
+
+def _product_of_own_pairs(m: Array, b: Array) -> Array:
+    """Return that of a layer with itself: of j, k and k, j one is enough."""
+    (j, k), (p, q) = _pairs(len(m)), _pairs(len(b))
+    of_m = m[j, 0] * m[k, 0]
+    for c in range(1, m.shape[1]):
+        of_m += m[j, c] * m[k, c]
+    product = of_m @ (b[p] * b[q]).T
+    half = np.empty((len(product), len(b), len(b)))
+    half[:, p, q] = half[:, q, p] = product
+    whole = np.empty((len(m), len(b), len(m), len(b)))
+    whole[j, :, k] = whole[k, :, j] = half
+    return whole.reshape(len(m) * len(b), -1)
+
+
+@lru_cache
+def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all j <= k below n."""
+    first, second = np.triu_indices(n)
+    return first, second
