@@ -262,10 +262,10 @@ def summary(row: Row, looks: list[Look], goal: float, *, ours: bool) -> dict[str
         "to_goal": float(seconds[least <= goal][0]) if least[-1] <= goal else np.inf,
         "stopped_at": seconds[best], "stopped_test": losses["large_test"][best],
         "stopped_test_1": losses["large_test"][early],
-        "last_test": losses["large_test"][within[-1] if ours and len(within) else -1],
     }  # fmt: skip
     for mark in MARKS:
         found[f"train_{mark:g}"] = least[max(int(np.searchsorted(seconds, mark, side="right")) - 1, 0)]
+    found["last_test"] = losses["large_test"][within[-1] if ours and len(within) else -1]
     return found
 
 

@@ -13,9 +13,9 @@ in standard deviations. Where a class is known the prior is that of the class.
 
 Penguins and cars are among the tables if the packages palmerpenguins and vega_datasets are there.
 
-    python benchmarks/infer.py [--rows 100] [--restarts 100] [--seeds 5] [--part changes|cells]
+    python benchmarks/infer.py [--rows 100] [--restarts 100] [--seeds 5] [--part changes|cells|picture]
 
-Writes benchmarks/results/infer_changes.csv and infer_cells.csv.
+Writes benchmarks/results/infer_changes.csv and infer_cells.csv; the picture is docs/images/infer.png.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 from rich.console import Console
 from scipy.optimize import minimize
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
@@ -40,6 +41,7 @@ import sheafcli as sc
 from sheafcli.core.inference.gaussian import Gaussian
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.types import Array
+from sheafcli.render.style import INK, add_legend, new_figure, save_figure
 from sheafcli.render.tables import frame_table
 
 RESULTS = Path(__file__).parent / "results"
@@ -212,6 +214,43 @@ def cells(seeds: int) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def picture() -> None:
+    """Draw the least change of two inputs: where the network gives the target, and the prior around a row."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(300, 2)) @ np.array([[1.0, 0.55], [0.0, 0.75]])
+    y = (X[:, :1] ** 2 + X[:, 1:] ** 2) / 2.0
+    network = sc.train(sc.Network.he([2, 12, 1], seed=4), X, y, sc.Implicit(steps=100)).network
+    x, target = np.array([[-0.4, -0.3]]), 1.6
+    found = sc.infer(network, x, target=np.array([[target]]), prior=X)
+    figure, (axes,) = new_figure("The least change that gives the target", n_panels=1, size=(6.8, 5.4))
+    axis = np.linspace(-3.2, 3.2, 321)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    f = network.predict(grid).reshape(len(axis), -1)
+    shown = axes.contourf(axis, axis, f, levels=16, cmap="Greys", alpha=0.45)
+    axes.contour(axis, axis, f, levels=[target], colors="#b03a2e", linewidths=2.0)
+    off = np.linalg.solve(np.linalg.cholesky(np.cov(X.T)), (grid - x).T)
+    distance = np.linalg.norm(off, axis=0).reshape(len(axis), -1)
+    reached = float(found.inferred.distance[0])
+    axes.contour(
+        axis, axis, distance, levels=[reached / 3, 2 * reached / 3, reached], colors="#00629b", linewidths=1.0
+    )
+    axes.plot(*X.T, ".", color="#7a8794", markersize=3, alpha=0.6)
+    axes.annotate("", found.X[0], x[0], arrowprops={"arrowstyle": "->", "linewidth": 1.8, "color": INK})
+    axes.plot(*x[0], "o", color=INK)
+    axes.plot(*found.X[0], "o", color="#b03a2e")
+    handles = [
+        Line2D([], [], color="#b03a2e", linewidth=2.0, label=f"network gives {target}"),
+        Line2D([], [], color="#00629b", label="equally far"),
+        Line2D([], [], color="#7a8794", marker=".", linestyle="", label="training inputs"),
+    ]
+    add_legend(axes, handles, "below")
+    axes.set_xlabel("first input")
+    axes.set_ylabel("second input")
+    axes.set_aspect("equal")
+    figure.colorbar(shown, ax=axes, label="what the network gives", shrink=0.8, ticks=range(0, 10, 2))
+    save_figure(figure, RESULTS.parents[1] / "docs" / "images" / "infer.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -219,9 +258,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--restarts", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--part", choices=["changes", "cells"])
+    parser.add_argument("--part", choices=["changes", "cells", "picture"])
     given = parser.parse_args()
     console = Console(width=110)
+    if given.part in (None, "picture"):
+        picture()
     if given.part in (None, "cells"):
         frame = cells(given.seeds)
         frame.to_csv(RESULTS / "infer_cells.csv", index=False)

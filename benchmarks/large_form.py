@@ -219,14 +219,8 @@ def drawn(net: Net, batches: Batches, mu: float, share: Callable[[], float]) -> 
         yield
 
 
-def damped_inverse(A: np.ndarray) -> np.ndarray:
-    """Return the inverse of a factor plus a share of its mean eigenvalue: 0.3 in the product of two."""
-    mean = np.trace(A) / len(A)
-    return np.linalg.inv(A + np.float32(np.sqrt(0.3) * mean + 1e-12) * np.eye(len(A), dtype=np.float32))
-
-
 def kronecker(net: Net, batches: Batches, rate: float, share: Callable[[], float]) -> Iterator[None]:
-    """Take steps by Kronecker factors, with momentum."""
+    """Take steps by Kronecker factors, damped by 0.003 split between the two, with momentum."""
     rng, velocity = np.random.default_rng(1), np.zeros_like(net.flat)
     A = [np.eye(columns, dtype=np.float32) for _, columns in net.shapes]
     B = [np.eye(rows, dtype=np.float32) for rows, _ in net.shapes]
@@ -238,9 +232,14 @@ def kronecker(net: Net, batches: Batches, rate: float, share: Callable[[], float
             A[i] = keep * A[i] + (1 - keep) * (a.T @ a) / rows.n
             B[i] = keep * B[i] + (1 - keep) * (g.T @ g) / rows.n
         if step % 10 == 0:
-            inverses = [(damped_inverse(f), damped_inverse(g)) for f, g in zip(A, B, strict=True)]
-            # The first layer by its residuals alone: many inputs hardly vary.
-            inverses[0] = (np.eye(len(A[0]), dtype=np.float32) * len(A[0]) / np.trace(A[0]), inverses[0][1])
+            inverses = []
+            for f, g in zip(A, B, strict=True):
+                root = np.sqrt(0.3 * 0.01)
+                pi = np.sqrt((np.trace(f) / len(f)) / max(np.trace(g) / len(g), 1e-20))
+                inverses.append((
+                    np.linalg.inv(f + root * pi * np.eye(len(f), dtype=np.float32)).astype(np.float32),
+                    np.linalg.inv(g + root / pi * np.eye(len(g), dtype=np.float32)).astype(np.float32),
+                ))  # fmt: skip
         parts = zip(net.split(rows.gradient), inverses, strict=True)
         dw = np.concatenate([(g_inverse @ G @ a_inverse).ravel() for G, (a_inverse, g_inverse) in parts])
         velocity = MOMENTUM * velocity + bounded(dw, rows.gradient, rate * share())

@@ -284,9 +284,10 @@ def implicit_steps() -> list[str]:
         "",
         "Written by `make bench-train`: the same data, starts and thread, in seconds of CPU. The goal is",
         "the training loss where our own back-propagation ends after ten seconds, by Adam at the best of",
-        "three learning rates. trf is SciPy's least_squares, for regressions; L-BFGS is SciPy's, which scikit-learn",
-        "uses; JAX is Adam in one compiled loop, at the better of two learning rates; PyTorch is Adam, eager,",
-        f"at the best of three. Compilation is not counted{_compiling(compiling)}. Medians over so many",
+        "three learning rates. trf is SciPy's least_squares, for regressions; L-BFGS is SciPy's, which",
+        "scikit-learn uses; JAX is Adam in one compiled loop, at the better of two rates; PyTorch is Adam,",
+        f"eager, at the best of three. Compilation is not counted{_compiling(compiling)}.",
+        "Blobs were timed on a busy machine, where a step took half as long again. Medians over so many",
         f"starts: {counts}, PyTorch 5.",
         "",
         *table(
@@ -320,7 +321,7 @@ def implicit_steps() -> list[str]:
 def _compiling(seconds: pd.Series) -> str:
     """Say how long JAX compiled, if it was measured."""
     taken = seconds.get("jax_adam", np.nan)
-    return f" ({taken:.1f} s)" if np.isfinite(taken) else ""
+    return f" ({taken:.1f} s for JAX, where it was measured)" if np.isfinite(taken) else ""
 
 
 def implicit_tables() -> list[str]:

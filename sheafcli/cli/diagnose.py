@@ -14,18 +14,22 @@ from sheafcli.cli.options import FiguresOption, FormatOption, RunArgument
 from sheafcli.core.pinned import Pinned
 from sheafcli.diagnostics.examination import Examination, examine_run, parts
 from sheafcli.diagnostics.findings.finding import SEVERITIES
+from sheafcli.diagnostics.metrics import metrics_table, run_metrics, write_metrics
 from sheafcli.render.console import print_notes, say, stdout, write_out
 from sheafcli.render.examination import examination_tables, headlines
+from sheafcli.render.metrics import metrics_tables
 from sheafcli.render.progress import working
 from sheafcli.render.tables import json_records, show_frame
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.data_files import changed_data
 from sheafcli.runs.files import write_text
-from sheafcli.runs.samples import Samples
+from sheafcli.runs.samples import PARTS, Samples
+from sheafcli.tasks.metrics import Metrics
 
 MOST_NEURONS, MOST_SAMPLES = 10, 5
 FIGURES = ("neurons", "edges", "network", "resistance", "tension")
 FAILED_ON = 3
+METRICS = ("metrics", "confusion")
 
 
 def diagnose(
@@ -63,13 +67,14 @@ def diagnose(
     drawn = wants_figures(directory, FIGURES, asked=figures)
     with working(parts(network) + drawn) as advance:
         found = examine_run(directory, network, samples, advance)
-        unwritten = attempt(lambda: _write(directory, found, advance if drawn else None))
+        metrics = run_metrics(directory, network, found.samples.X, found.samples.y)
+        unwritten = attempt(lambda: _write(directory, found, metrics, advance if drawn else None))
     if format_ == "csv":
         show_frame(found.diagnosis.edges, "csv")
     elif format_ == "json":
-        _print_json(directory, found)
+        _print_json(directory, found, metrics)
     else:
-        _print_tables(found)
+        _print_tables(found, metrics)
         if unwritten is None:
             _say_written(directory, found, drawn=drawn)
     if unwritten is not None:
@@ -83,13 +88,20 @@ def _at_least(severity: str, threshold: str) -> bool:
     return order.index(severity) <= order.index(threshold)
 
 
-def _write(directory: RunDirectory, found: Examination, advance: Callable[[str], object] | None) -> None:
+def _write(
+    directory: RunDirectory,
+    found: Examination,
+    metrics: Metrics | None,
+    advance: Callable[[str], object] | None,
+) -> None:
     """Write the tables, and with `advance` draw pictures; an older classes.csv goes where no classes are."""
     tables = found.tables()
     for name, table in tables.items():
         write_text(directory / f"{name}.csv", table.to_csv(index=False))
     if "classes" not in tables:
         (directory / "classes.csv").unlink(missing_ok=True)
+    if metrics is not None:
+        write_metrics(directory, metrics)
     if advance is None:
         return
     advance("pictures")
@@ -99,7 +111,7 @@ def _write(directory: RunDirectory, found: Examination, advance: Callable[[str],
     save_figures(found, directory.path.resolve().name, directory.figures)
 
 
-def _print_json(directory: RunDirectory, found: Examination) -> None:
+def _print_json(directory: RunDirectory, found: Examination, metrics: Metrics | None) -> None:
     tables, equilibrium = found.tables(), found.diagnosis.equilibrium
     neurons, samples = (
         tables[name].sort_values("discord", ascending=False, kind="stable").head(most)
@@ -113,6 +125,7 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
         "layers": json_records(tables["layers"]),
         "operations": json_records(tables["operations"]),
         "classes": json_records(tables["classes"]) if "classes" in tables else None,
+        "metrics": None if metrics is None else json_records(metrics_table(metrics)),
         "worst_neurons": json_records(neurons),
         "worst_samples": json_records(samples),
         "findings": [
@@ -125,18 +138,25 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
     write_out(json.dumps(told, indent=2, allow_nan=False) + "\n")
 
 
-def _print_tables(found: Examination) -> None:
+def _print_tables(found: Examination, metrics: Metrics | None) -> None:
     console = stdout()
     for line in headlines(found):
         say(line)
-    for table in examination_tables(found, MOST_NEURONS, MOST_SAMPLES):
+    told = [] if metrics is None else metrics_tables(metrics, _part(found))
+    for table in (*told, *examination_tables(found, MOST_NEURONS, MOST_SAMPLES)):
         console.print()
         console.print(table)
     if not found.findings:
         say("\nNo findings.")
 
 
+def _part(found: Examination) -> str:
+    part = found.samples.part
+    return f"{part} part" if part in PARTS else part
+
+
 def _say_written(directory: RunDirectory, found: Examination, *, drawn: bool) -> None:
-    written = ", ".join([*(f"{name}.csv" for name in found.tables()), *(["figures/"] if drawn else [])])
+    tables = [*found.tables(), *(name for name in METRICS if (directory / f"{name}.csv").exists())]
+    written = ", ".join([*(f"{name}.csv" for name in tables), *(["figures/"] if drawn else [])])
     say(f"\nWritten into {directory.path}:")
     say(fill(written, 80, initial_indent="  ", subsequent_indent="  "))

@@ -197,4 +197,7 @@ def _changes(
                     "changed": bool(unknown[i] or not same),
                 }
             )
-    return pd.DataFrame(changes).sort_values("row", kind="stable", ignore_index=True)
+    # Column by column as they were made; a row's cells belong together, rows in their order.
+    order = pd.Series(range(len(rows.labels)), index=pd.Index(rows.labels))
+    frame = pd.DataFrame(changes)
+    return frame.sort_values("row", key=lambda row: row.map(order), kind="stable", ignore_index=True)

@@ -57,11 +57,11 @@ def at_shared_ends(graph: Graph, X: Array, recorded: Values, others: Values) -> 
             left = float(np.sum((value - array) ** 2))
             if left < distance and left <= (1.0 - FITS) * float(np.sum(array**2)):
                 best, distance = behind, left
-        following = after.get(vertex.name, vertex.name)
+        following = after.get(vertex.name, "")
         if best is not vertex:
             moved[best.name] = vertex.name
             values[best.name] = values.pop(vertex.name)
-        elif isinstance(vertex.operation, Designed) and others.get(following, array[:0]).size == own.size:
+        elif isinstance(vertex.operation, Designed) and np.size(others.get(following, ())) == own.size:
             other = np.asarray(others[following], dtype=np.float64).reshape(own.shape)
             if float(np.sum((other - own) ** 2)) < distance and rounded_value(following) is None:
                 moved[vertex.name] = following

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sheafcli.config import Config
+from sheafcli.core.network import AnyNetwork
 from sheafcli.core.spectrum import spectrum
 from sheafcli.core.training.fit import (
     Data,
@@ -30,6 +31,8 @@ from sheafcli.runs.manifest import now, sizes, versions
 from sheafcli.runs.observer import Observer
 from sheafcli.runs.terminable import terminable
 from sheafcli.runs.under_way import share_at
+from sheafcli.tasks import TaskData
+from sheafcli.tasks.metrics import metrics_of
 
 Rows = Callable[[Session, Data], Iterable[Mapping[str, object]]]
 
@@ -101,11 +104,12 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class _End:
-    """The end of a phase: its last record, its seconds, what ended it early, and whether it may go on."""
+    """The end of a phase: its last record, seconds, what ended it, its network, and whether it may go on."""
 
     last: Record
     seconds: float
     ending: str | None
+    network: AnyNetwork
     stopped: bool = False
 
 
@@ -150,7 +154,7 @@ def conduct(
                 if checkpoint is not None and checkpoint.phase != phase.name:
                     continue
                 end = _conduct_phase(phase, experiment, directory, observer, checkpoint, until)
-                manifest.phase_done(phase.name, end.last, end.seconds)
+                manifest.phase_done(phase.name, end, experiment.task)
                 if end.stopped:
                     return manifest.end("stopped", f"stopped at step {end.last.step}; --resume continues it")
                 if end.ending is not None:
@@ -231,16 +235,17 @@ def _train(
                 _save(phase, session, clock.seconds, directory, stopping)
                 saved = time.monotonic()
             if stopped:
-                return _End(last, clock.seconds, None, stopped=True)
+                return _End(last, clock.seconds, None, session.network(), stopped=True)
     except Diverged:
         _save(phase, session, clock.seconds, directory, stopping)
         raise
-    final, ending = last or record(session, data), session.ending
+    final, ending, network = last or record(session, data), session.ending, session.network()
     if stopping is not None and stopping.best is not None and stopping.best.step < session.step:
-        final = stopping.best
+        final, network = stopping.best, stopping.network or network
         since = f"in {stopping.waited} rows of history" if stopping.over else "after that"
         ending = f"no lower validation loss {since}; the network of step {final.step} is kept"
-    return _End(final, clock.seconds, None if ending is None else f"ended at step {session.step}: {ending}")
+    said = None if ending is None else f"ended at step {session.step}: {ending}"
+    return _End(final, clock.seconds, said, network)
 
 
 def _take_up(tables: Iterable[GrowingTable], step: int) -> None:
@@ -354,15 +359,19 @@ class _Manifest:
             "versions": versions(),
             "final": before.get("final"),
             "baseline": before.get("baseline"),
+            "metrics": before.get("metrics") or {},
         }
         directory.write_manifest(self._content)
 
-    def phase_done(self, phase: str, last: Record, seconds: float) -> None:
+    def phase_done(self, phase: str, end: _End, task: TaskData) -> None:
         key = "final" if phase == "training" else "baseline"
-        figures = asdict(last)
-        if last.validation_loss is None:
+        figures = asdict(end.last)
+        if end.last.validation_loss is None:
             del figures["validation_loss"]
-        self._content[key] = figures | {"seconds": seconds}
+        self._content[key] = figures | {"seconds": end.seconds}
+        metrics = metrics_of(task.preprocessing.target, end.network.predict(task.X_test), task.y_test)
+        told = {name: value for name, value in metrics.figures.items() if np.isfinite(value)}
+        self._content["metrics"] = self._content["metrics"] | {key: told}
         self._directory.write_manifest(self._content)
 
     def end(self, status: str, message: str | None = None) -> dict[str, Any]:

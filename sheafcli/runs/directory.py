@@ -35,6 +35,8 @@ RESULTS = (
     "neurons.csv",
     "samples.csv",
     "classes.csv",
+    "metrics.csv",
+    "confusion.csv",
     "findings.csv",
     "findings_history.csv",
     "spectrum.csv",
@@ -47,7 +49,17 @@ RESULTS = (
     *(
         f"figures/{name}.png"
         for name in (
-            *("loss", "discord", "learned", "heat_map", "neurons", "edges", "resistance", "tension"),
+            *(
+                "loss",
+                "discord",
+                "learned",
+                "heat_map",
+                "confusion",
+                "neurons",
+                "edges",
+                "resistance",
+                "tension",
+            ),
             *("spectrum", "diffusion_energy", "diffusion_output", "diffusion_phase", "diff"),
         )
     ),

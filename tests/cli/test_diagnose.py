@@ -117,7 +117,7 @@ def test_json_is_one_object_that_holds_what_the_files_do(sheaf, any_run):
     told = json.loads(sheaf("diagnose", any_run, "--format", "json", "--limit", 12).out)
     assert list(told) == [
         *("run", "data", "samples", "edges", "layers", "operations", "classes"),
-        *("worst_neurons", "worst_samples", "findings"),
+        *("metrics", "worst_neurons", "worst_samples", "findings"),
     ]
     assert (told["run"], told["data"], told["samples"]) == (str(any_run), "test", 12)
     samples, neurons = (pd.read_csv(any_run / f"{name}.csv") for name in ("samples", "neurons"))

@@ -61,6 +61,19 @@ def test_a_layer_at_fault_is_not_taken_for_what_follows_it():
     assert at_shared_ends(graph, X, recorded, recorded)[1] == {}
 
 
+def test_what_is_read_rounded_is_not_taken_for_what_it_was_before():
+    """The file has both under one name; the value before rounding is nearer to what the network computes."""
+    graph = network(np.random.default_rng(2))
+    X = np.random.default_rng(3).normal(size=(5, 1, 3, 3))
+    own = values_of(graph, X)
+    recorded = own | {"conv": np.rint(4.0 * own["conv"]) / 4.0}
+    values, moved = at_shared_ends(
+        graph, X, recorded, own | {"conv_DequantizeLinear_Output": recorded["conv"]}
+    )
+    assert moved == {}
+    assert values["conv"] is recorded["conv"]
+
+
 def test_a_normalisation_that_the_network_has_folded_in_is_found_behind_its_layer():
     rng = np.random.default_rng(1)
     graph = network(rng)

@@ -77,7 +77,7 @@ class LeastSquares(ABC):
             A = np.triu(self.over_unknowns())
             A += np.triu(A, 1).T
         A.flat[:: len(A) + 1] += decay
-        return float(np.linalg.slogdet(A).logabsdet) - len(A) * np.log(decay)
+        return float(np.linalg.slogdet(A).logabsdet - len(A) * np.log(decay))
 
     def solution(self, mu: float) -> Array | None:
         """Return dw; None where rounding has made the matrix indefinite, or it is not finite."""

@@ -54,6 +54,13 @@ SOURCES: Final[Mapping[str, Source]] = {
         may_have=("target", "predicted", "line", "row"),
     ),
     "classes": Source(DIAGNOSE, ("samples", *STATISTICS, "loss", "accuracy"), ("class",)),
+    "metrics": Source(
+        "sheaf train",
+        (),
+        may_have=("target", "class"),
+        of_parts=False,
+    ),
+    "confusion": Source("sheaf train", ("samples",), ("true", "predicted"), of_parts=False),
     "findings": Source(
         DIAGNOSE,
         ("layer",),

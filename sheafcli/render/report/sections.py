@@ -24,6 +24,7 @@ from sheafcli.render.report.figure import Figure
 from sheafcli.render.report.graph import graph_figure
 from sheafcli.render.report.network import path_figure
 from sheafcli.render.report.parts import SEVERITIES, Finding, Section, Text, Tile
+from sheafcli.render.report.predictions import confusion_figure
 from sheafcli.render.report.spectrum import eigenvalue_figure, eigenvector_figure
 from sheafcli.render.report.tables import Table, are_numbers, table_of
 from sheafcli.render.report.training import accuracy_figure, discord_figure, heat_map, loss_figure
@@ -37,6 +38,7 @@ LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")
 # In these the training stalks are at rest: inner edges agree, and the output edge has all of the discord.
 AT_REST = ("equilibrium", "implicit", "backprop")
 SAMPLE_COLUMNS = ("sample", "line", "row", "target", "predicted", "loss", "discord", "share", "worst_edge")
+METRICS = ("target", "class", "samples", "precision", "recall", "f1", "auc", "r2", "rmse", "mae")
 LAYER_AT_FAULT: Final = "layer-at-fault"
 
 
@@ -47,6 +49,7 @@ def sections(contents: Contents) -> list[Section]:
         _findings,
         _network,
         _training,
+        _predictions,
         _diagnosis,
         _neurons,
         _samples,
@@ -277,6 +280,19 @@ def _samples(contents: Contents) -> Section:
         tables.insert(0, table_of(classes, columns, "By class"))
     drawn = sample_figure(samples, classified=classes is not None and "target" in samples)
     return Section("samples", "Samples", figures=[drawn], tables=tables)
+
+
+def _predictions(contents: Contents) -> Section | None:
+    """Return how good the predictions are, in the target's terms; older runs have no such section."""
+    metrics, confusion = contents.table("metrics"), contents.table("confusion")
+    if metrics is None:
+        return None
+    caption = "By class" if "class" in metrics else "In the target's units"
+    drawn = None if confusion is None else confusion_figure(confusion)
+    figures = [] if drawn is None else [drawn]
+    return Section(
+        "predictions", "Predictions", figures=figures, tables=[table_of(metrics, METRICS, caption)]
+    )
 
 
 def _spectrum(contents: Contents) -> Section:
