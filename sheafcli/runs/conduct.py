@@ -221,7 +221,7 @@ def _train(
     saved = time.monotonic()
     last: Record | None = None
     if checkpoint is not None and _is_stopped(phase, session, config, until):
-        return _End(record(session, data), seconds, None, stopped=True)
+        return _End(record(session, data), seconds, None, session.network(), stopped=True)
     try:
         for last in records(session, data, phase.log_every, observer.progressed, stopping):
             history.append([{"seconds": clock.seconds} | asdict(last)])
