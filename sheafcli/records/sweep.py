@@ -18,6 +18,7 @@ SEED = "seed"
 REPEATS = (SEED, "task.fold")
 """The keys that vary to repeat a run, not to change it."""
 FIRST_LINE = 1024
+LOSSES = ("validation_loss", "test_loss", "train_loss")
 PLANNED = ("finished", "stopped")
 """The statuses of runs that went as planned."""
 
@@ -60,8 +61,8 @@ class SweepRecord:
 
     @property
     def loss(self) -> str:
-        """The loss by which combinations are judged: that on the test samples where there are any."""
-        return "test_loss" if self.index["test_loss"].notna().any() else "train_loss"
+        """The loss by which combinations are judged; see `judged_by`."""
+        return judged_by(self.index)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -111,19 +112,26 @@ def read_index(directory: SweepDirectory) -> pd.DataFrame:
     return index
 
 
+def judged_by(table: pd.DataFrame) -> str:
+    """Return the first of validation_loss, test_loss and train_loss that a table has figures of."""
+    known = (name for name in LOSSES if name in table and table[name].notna().any())
+    return next(known, LOSSES[-1])
+
+
 def by_parameters(index: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return a row for every combination of the keys but seed and fold, the best first.
 
     Columns: the keys; `runs`, how many there are; `finished`; `steps`, the median of the last steps; and,
-    over those that finished or were stopped early, the median of train_loss, test_loss and test_accuracy,
-    with the least and the largest test_loss. Those of which any run has finished come first, then those that
-    came furthest; among these the least test loss is best, or train loss where nothing is tested. NaN stands
-    where there is no figure. Columns without any figure are left out.
+    over those that finished or were stopped early, the median of the losses and of test_accuracy, with
+    the least and the largest test_loss. Those of which any run has finished come first, then those that
+    came furthest; among these the least loss of `judged_by` is best. NaN stands where there is no figure.
+    Columns without any figure are left out.
     """
     keys = [key for key in keys if key not in REPEATS]
     finished = index["status"] == "finished"
     figures = index.assign(finished=finished)
-    for name in ("train_loss", "test_loss", "test_accuracy"):
+    figures = figures.assign(validation_loss=figures.get("validation_loss", float("nan")))
+    for name in (*LOSSES, "test_accuracy"):
         figures[name] = figures[name].where(finished | (index["status"] == "stopped"))
     groups = figures.groupby(keys, sort=False, dropna=False) if keys else figures.groupby(lambda _: 0)
     table = groups.agg(
@@ -131,6 +139,7 @@ def by_parameters(index: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         finished=("finished", "sum"),
         steps=("step", "median"),
         train_loss=("train_loss", "median"),
+        validation_loss=("validation_loss", "median"),
         test_loss=("test_loss", "median"),
         test_least=("test_loss", "min"),
         test_largest=("test_loss", "max"),
@@ -138,7 +147,7 @@ def by_parameters(index: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     ).reset_index(drop=not keys)
     if not len(table):
         return table
-    loss = "test_loss" if table["test_loss"].notna().any() else "train_loss"
+    loss = judged_by(table)
     reached = table["steps"].astype(float).where(table["finished"] == 0).fillna(float("inf"))
     unheard = table[loss].isna()
     order = pd.DataFrame({"unheard": unheard, "reached": -reached.where(~unheard, 0.0), "loss": table[loss]})

@@ -16,6 +16,7 @@ from sheafcli.render.numbers import aligned, percent
 
 LONGEST_TABLE = 24
 WIDEST_PARAMETER = 16
+COLUMNS = {"train_loss": "train\nloss", "validation_loss": "validation\nloss", "test_loss": "test\nloss"}
 # What goes first where a terminal is narrow, before anything from the right.
 SPARE = ("steps", "to", "from", "train loss", "test accuracy")
 
@@ -43,7 +44,7 @@ def sweep_table(sweep: SweepRecord) -> Table:
         columns["finished"] = ["" if f == n else f"{f} of {n}" for f, n in _pairs(shown)]
     if stopped:
         columns["steps"] = ["-" if pd.isna(step) else f"{step:,.0f}" for step in shown["steps"]]
-    for column, header in (("train_loss", "train\nloss"), ("test_loss", "test\nloss")):
+    for column, header in COLUMNS.items():
         if column in shown:
             columns[header] = aligned(shown[column].tolist(), 5)
             if starred and column == sweep.loss:

@@ -216,14 +216,12 @@ def _train(
         if session.step > 0 and checkpoint.stopping is not None:
             stopping = checkpoint.stopping
             stopping.network = directory.network()  # of a baseline nobody asks for it
-    for table in tables:
-        if session.step == 0:  # also at a checkpoint of the start, which is recorded again
-            table.begin()
-        else:
-            table.keep_until(session.step)
+    _take_up(tables, session.step)
     clock = _Stopwatch(seconds)
     saved = time.monotonic()
     last: Record | None = None
+    if checkpoint is not None and _is_stopped(phase, session, config, until):
+        return _End(record(session, data), seconds, None, session.network(), stopped=True)
     try:
         for last in records(session, data, phase.log_every, observer.progressed, stopping):
             history.append([{"seconds": clock.seconds} | asdict(last)])
@@ -248,6 +246,15 @@ def _train(
         ending = f"no lower validation loss {since}; the network of step {final.step} is kept"
     said = None if ending is None else f"ended at step {session.step}: {ending}"
     return _End(final, clock.seconds, said, network)
+
+
+def _take_up(tables: Iterable[GrowingTable], step: int) -> None:
+    """Leave of every table the rows up to a step; none at the start, which is recorded again."""
+    for table in tables:
+        if step == 0:
+            table.begin()
+        else:
+            table.keep_until(step)
 
 
 def _is_stopped(phase: Phase, session: Session, config: Config, until: float) -> bool:

@@ -22,14 +22,14 @@ from sheafcli.runs.under_way import share_at
 def loss_at(run: RunDirectory, spec: HeatSpec | DescentSpec | ImplicitSpec, share: float) -> float | None:
     """Return the loss of a run at the first row of its history at which a share of the training is done.
 
-    The loss is the test loss where there is one. None if the run has not come so far; a training that reached
-    its end before counts with its last row.
+    The loss is that on the validation part where there is one, else on the test part, else in training.
+    None if the run has not come so far; a training that reached its end before counts with its last row.
     """
     last = None
     try:
         with (run / HISTORY["training"]).open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                last = float(row["test_loss"] or row["train_loss"])
+                last = float(row.get("validation_loss") or row["test_loss"] or row["train_loss"])
                 done = share_at(spec, float(row["step"]), float(row["time"]))
                 if done >= share * (1.0 - ROUNDING):
                     return last

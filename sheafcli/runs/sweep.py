@@ -230,9 +230,14 @@ def conduct_sweep(
 
 def _is_to_do(run: SweepRun, directory: SweepDirectory, index: Index, until: float) -> bool:
     """Say whether a run has neither ended nor come to the share at which it is to stop."""
-    if index.status(run.number) in DONE:
+    status = index.status(run.number)
+    if status in DONE:
         return False
-    return until >= 1.0 or loss_at(directory.run(run.number), run.config.training, until) is None
+    return (
+        until >= 1.0
+        or status != "stopped"
+        or loss_at(directory.run(run.number), run.config.training, until) is None
+    )
 
 
 def _holds(file: Path, text: str) -> bool:

@@ -433,3 +433,11 @@ def test_the_best_is_told_with_its_own_values_and_its_runs():
         "Test loss 100.25, the median of 2 seeds (100 to 100)",
         "Its runs: results/short/003, 004",
     ]
+
+
+def test_a_validation_part_chooses_where_there_is_one():
+    rows = [({"a": a}, "finished", 1.0, test) for a, test in ((1, 0.1), (2, 0.2))]
+    sweep = SweepRecord("short", Path("s"), index_of(rows, validation_loss=[0.4, 0.3]))
+    assert sweep.loss == "validation_loss"
+    assert sweep.best["a"] == 2
+    assert best_words(sweep)[1] == "Validation loss 0.3"

@@ -100,6 +100,21 @@ class TestRungs:
             row["run"] for row in rows_of(directory.path / "sweep.csv") if row["status"] == "finished"
         ] == rungs[90]
 
+    def test_a_loser_that_was_killed_as_it_stopped_is_stopped_again_and_no_further(self, tmp_path):
+        sweep = sweep_in(tmp_path, HALVING)
+        directory = begun(tmp_path, sweep)
+        counts = conduct(sweep, directory)
+        (number, *_) = [
+            row["run"] for row in rows_of(directory.path / "sweep.csv") if row["status"] == "stopped"
+        ]
+        run = directory.run(number)
+        before = (run / "history.csv").read_bytes()
+        run.write_manifest(run.manifest() | {"status": "running"})
+        again = Noted()
+        assert conduct(sweep, directory, observer=again) == counts
+        assert again.rungs[1 / 9] == [number]
+        assert (run / "history.csv").read_bytes() == before
+
     def test_the_winners_have_the_networks_that_they_have_alone(self, tmp_path):
         text = HALVING.replace("[0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 100]", "[0.01]").replace(
             "seeds: 2\n", ""

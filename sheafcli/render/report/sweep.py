@@ -83,6 +83,7 @@ def _combinations(sweep: SweepRecord) -> Section:
     ]
     for key, header, write in (
         ("train_loss", "train loss", number_cells),
+        ("validation_loss", "validation loss", number_cells),
         ("test_loss", "test loss", number_cells),
         ("test_least", "least", number_cells),
         ("test_largest", "largest", number_cells),
