@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sheafcli.core.chain.tail import Sweep, Tail
 from sheafcli.core.curvature import Curvature, Repeated
@@ -196,7 +197,9 @@ class Input:
         return largest if len(sample) == G.shape[0] * G.shape[1] else replace(largest, product=product)
 
 
-def _matter(G: Array, squares: Array, negligible: float, entries: int) -> tuple[Array, Array]:
+def _matter(
+    G: Array, squares: Array, negligible: float, entries: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return samples and outputs of the rows of J that are not negligible, and are not too many.
 
     `squares` are those of what every sample's rows of G, samples x outputs x n_l, are multiplied by. If
