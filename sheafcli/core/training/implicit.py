@@ -18,9 +18,9 @@ after which every edge moves by its own residual and its own input alone,
 On any graph K_ij is the sum of D_{v,i} D_{v,j}^T over the operations with parameters, D_v the derivative of
 the output in those of vertex v: the gradient of its residual against its own input.
 
-For kappa = 0 that is the step of Levenberg and Marquardt with damping mu = 1 / eta in its dual form. It is
-solved in samples or in weights, whichever are fewer (`least_squares.py`). mu follows from
-how much of the promised gain came true (Nielsen 1999); a step that would raise the energy is not taken.
+For kappa = 0 that is the step of Levenberg and Marquardt with damping mu = 1 / eta, solved in samples or in
+weights, whichever are fewer (`least_squares.py`). mu follows from how much of the promised gain came true
+(Nielsen 1999); a step that would raise the energy is not taken.
 
 Weight decay may be left to the evidence (MacKay 1992): as half of |J dw - rho|^2 + decay |w|^2 is minus a
 logarithm of likelihood times prior, with a variance s^2 of the errors and one of the weights, these two are
@@ -345,15 +345,14 @@ class ImplicitSession:
 
     def _weigh_evidence(self) -> None:
         """Choose the weight decay anew, and keep the weights if with that their evidence is the largest."""
-        model = self._model
-        here = self._hard or model.forward()
+        model, here = self._model, self._hard or self._model.forward()
         problem = model.problem(here, *Envelope(self._output, self._y).root(here.f), self._decay)
         determined = problem.determined(OF_BIASES * float(np.max(self._decay)))
         spread = self._spread(here.f, determined)
         self._believe(spread, determined)
         decay = float(np.max(self._decay))
-        potential = float(np.sum(self._output.potential(here.f, self._y)))
-        improbability = (potential + self._penalty()) / spread + 0.5 * problem.log_determinant(decay)
+        energy = float(np.sum(self._output.potential(here.f, self._y))) + self._penalty()
+        improbability = energy / spread + 0.5 * problem.log_determinant(decay)
         if not self._output.classifies:
             improbability += 0.5 * here.f.size * np.log(spread)
         if improbability < self._least or self.step < CYCLE:
