@@ -39,9 +39,8 @@ def write_metrics(run: RunDirectory, metrics: Metrics) -> None:
 def metrics_table(metrics: Metrics) -> pd.DataFrame:
     """Return a row a target, r2, rmse and mae in its units; or a row a class, the mean over all last."""
     if metrics.quantities:
-        return pd.DataFrame([asdict(quantity) for quantity in metrics.quantities]).rename(
-            columns={"name": "target"}
-        )
+        rows = [asdict(quantity) | {"samples": metrics.samples} for quantity in metrics.quantities]
+        return pd.DataFrame(rows).rename(columns={"name": "target"})
     table = pd.DataFrame([asdict(score) for score in metrics.classes]).rename(columns={"name": "class"})
     means = {name: [table[name].mean()] for name in ("precision", "recall", "f1", "auc")}
     last = pd.DataFrame({"class": [MEAN], "samples": [metrics.samples]} | means)

@@ -54,12 +54,7 @@ SOURCES: Final[Mapping[str, Source]] = {
         may_have=("target", "predicted", "line", "row"),
     ),
     "classes": Source(DIAGNOSE, ("samples", *STATISTICS, "loss", "accuracy"), ("class",)),
-    "metrics": Source(
-        "sheaf train",
-        (),
-        may_have=("target", "class"),
-        of_parts=False,
-    ),
+    "metrics": Source("sheaf train", ("samples",), may_have=("target", "class"), of_parts=False),
     "confusion": Source("sheaf train", ("samples",), ("true", "predicted"), of_parts=False),
     "findings": Source(
         DIAGNOSE,

@@ -299,7 +299,7 @@ def _predictions(contents: Contents) -> Section | None:
     metrics, confusion = contents.table("metrics"), contents.table("confusion")
     if metrics is None:
         return None
-    caption = "By class" if "class" in metrics else "In the target's units"
+    caption = "Scores by class" if "class" in metrics else "In the target's units"
     drawn = None if confusion is None else confusion_figure(confusion)
     figures = [] if drawn is None else [drawn]
     return Section(

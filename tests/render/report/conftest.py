@@ -15,9 +15,12 @@ from sheafcli.core.chain.network import Network
 from sheafcli.core.difference import values_of
 from sheafcli.core.spectrum import spectrum
 from sheafcli.diagnostics.difference import compare
+from sheafcli.diagnostics.metrics import confusion_table, metrics_table
 from sheafcli.diagnostics.pinned import diagnose
 from sheafcli.diagnostics.spectrum import spectrum_table
 from sheafcli.runs import RunDirectory
+from sheafcli.tasks.metrics import metrics_of
+from sheafcli.tasks.target_column import TargetColumn
 
 NAME = "<b>bold</b> & co"
 CLASSES = ("<script>alert(1)</script>", "NA", "a & b", "<i>%{x}</i>")
@@ -42,6 +45,9 @@ def write_run(path: Path) -> RunDirectory:
         "spectrum": spectrum_table(spectrum(network, X)),
         "diff": compared.operations,
     }
+    target = TargetColumn(names=("kind",), output="softmax", classes=CLASSES)
+    metrics = metrics_of(target, network.predict(X), y)
+    tables |= {"metrics": metrics_table(metrics), "confusion": confusion_table(metrics)}
     decay = np.exp(-np.arange(len(STEPS)) / 10)
     history = {"step": STEPS, "seconds": 0.1, "train_loss": decay, "test_loss": 0.1 + decay, "energy": decay}
     accuracies = {"train_accuracy": 1 - decay / 2, "test_accuracy": 0.9 - decay / 2}

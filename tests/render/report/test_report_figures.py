@@ -86,7 +86,7 @@ def test_every_figure_is_one_that_plotly_knows(run, theme):
 
 def test_figures_are_json_and_have_keys_of_their_own(run):
     figures = [figure for section in sections(Contents.read(run)) for figure in section.figures]
-    assert len({figure.key for figure in figures}) == len(figures) == 12
+    assert len({figure.key for figure in figures}) == len(figures) == 13
     for figure in figures:
         json.dumps([figure.data, figure.layout], allow_nan=False)
 

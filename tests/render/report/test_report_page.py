@@ -71,6 +71,7 @@ def test_the_page_has_its_sections_in_order(run):
         "Findings",
         "Network",
         "Training",
+        "Predictions",
         "Where the discord sits",
         "Neurons",
         "Samples",
