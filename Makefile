@@ -9,7 +9,7 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures docs transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise bench-blame bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures docs transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -72,7 +72,7 @@ compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
 	$(if $(RUNS),,$(error give run directories: make compare RUNS="results/a results/b"))
 	$(SHEAF) compare $(RUNS)
 
-bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside PyTorch, into docs/results.md (80 minutes on two cores)
+bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside their peers, into docs/results.md (80 minutes on two cores)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/implicit.py
 	$(BIN)/python benchmarks/implicit_tables.py
@@ -83,6 +83,10 @@ bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside Py
 bench-localise: $(VENV)/.datasets  ## plant 3,000 faults and see which score finds them, into docs/results.md (an hour)
 	$(BIN)/python benchmarks/localise.py
 	$(BIN)/python benchmarks/results_page.py
+
+bench-blame: $(VENV)/.datasets  ## plant faults in a thousand networks and fit how sure blame may be (20 minutes)
+	$(BIN)/python benchmarks/blame.py
+	$(BIN)/python benchmarks/blame_fit.py
 
 bench-causes: $(VENV)/.datasets  ## plant nine causes and see whether the leading finding names them (20 minutes)
 	$(BIN)/python benchmarks/planted_causes.py

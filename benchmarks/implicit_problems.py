@@ -91,7 +91,7 @@ def main() -> None:
         if told is not None:
             failed += 1
             print(f"seed {seed}: {told}", flush=True)
-        if (seed + 1) % 500 == 0:
+        if (seed + 1) % 100 == 0:
             print(f"{seed + 1 - options.first} ran, {failed} failed", flush=True)
     print(f"{options.problems} ran, {failed} failed")
     sys.exit(failed > 0)

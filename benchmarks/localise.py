@@ -1,7 +1,7 @@
 """Does a diagnosis pinpoint? Faults planted in trained networks, and which layer every score says it was.
 
 Networks: regression (paraboloid) with 2 and with 4 hidden layers, digits with 4; four of each, from
-different seeds. Kinds of fault, 200 seeded ones a kind and network:
+different seeds. Kinds of fault, so many seeded ones a kind and network:
 
 - noise: Gaussian noise of half the layer's norm on the weights of any layer;
 - scrambled: the weights into one hidden neuron drawn anew, with their norm kept;
@@ -9,12 +9,14 @@ different seeds. Kinds of fault, 200 seeded ones a kind and network:
 - saturated: the bias of one output raised by ten times the spread of the outputs;
 - shuffled: the weights out of one input permuted.
 
-Scores: those of the tables of `sheaf diagnose`, and the usual ones: the norm of the loss's gradient in W_l,
-alone and against that of W_l; how far the weights' norm is from a He draw's; how much the activations grow or
-shrink from layer to layer; the share of neurons that are never active. Each names a layer; ties are
+Scores: those of the tables of `sheaf diagnose`, of which blame is fitted to all others and more
+(`benchmarks/blame.py`, on other networks and, but for the paraboloid, other tasks); and the usual ones: the
+norm of the loss's gradient in W_l, alone and against that of W_l; how far the weights' norm is from a He
+draw's; how much the activations grow or shrink from layer to layer; the share of neurons that are never
+active. Each names a layer; ties are
 broken at random. All see the same 300 training samples and nothing of the network before the fault.
 
-    python benchmarks/localise.py [--jobs 2]
+    python benchmarks/localise.py [--jobs 2] [--faults 200]
 
 Writes benchmarks/results/localise.csv, a row a fault; what is in it is not repeated.
 """
@@ -50,7 +52,7 @@ from sheafcli.tasks.bundled import Digits
 from sheafcli.tasks.synthetic import Paraboloid
 
 FAULTS = Path(__file__).parent / "results" / "localise.csv"
-N_FAULTS, N_NETWORKS, N_SAMPLES = 200, 4, 300
+N_NETWORKS, N_SAMPLES = 4, 300
 WIDTHS = {
     "regression, 2 hidden layers": (2, 20, 20, 1),
     "regression, 4 hidden layers": (2, 20, 20, 20, 20, 1),
@@ -59,6 +61,7 @@ WIDTHS = {
 KINDS = ("noise", "scrambled", "killed", "saturated", "shuffled")
 SCORES = (
     "blame",
+    "evidence",
     "repaired_loss",
     "fitted_loss",
     "explainable",
@@ -165,7 +168,8 @@ def scores(network: Network, X: Array, y: Array) -> dict[str, Array]:
     sizes = [np.sqrt(np.mean(a * a)) for a in (X, *(np.maximum(z, 0.0) for z in stalks[:-1]), stalks[-1])]
     tiny = np.finfo(np.float64).tiny
     return {
-        "blame": fault["evidence"].to_numpy(),
+        "blame": fault["blame"].to_numpy(),
+        "evidence": fault["evidence"].to_numpy(),
         "repaired_loss": -fault["repaired_loss"].to_numpy(),
         "fitted_loss": -fault["fitted_loss"].to_numpy(),
         "explainable": fault["explainable"].fillna(0.0).to_numpy(),
@@ -196,13 +200,15 @@ def examine(name: str, kind: str, number: int) -> dict[str, object]:
     return row | {"loss_before": before, "loss_after": after} | told
 
 
-def missing() -> Iterator[tuple[str, str, int]]:
+def missing(faults: int) -> Iterator[tuple[str, str, int]]:
     """Yield the faults that are not in the table yet, the kinds and networks in turn."""
     done = set()
     if FAULTS.exists():
         seen = pd.read_csv(FAULTS)
+        if not set(SCORES) <= set(seen):
+            raise SystemExit(f"{FAULTS} does not have all scores: move it away, and plant all faults anew")
         done = set(zip(seen["network"], seen["kind"], seen["number"], strict=True))
-    for number in range(N_FAULTS):
+    for number in range(faults):
         for name in WIDTHS:
             for kind in KINDS:
                 if (name, kind, number) not in done:
@@ -215,9 +221,12 @@ def main() -> None:
     parser.add_argument(
         "--jobs", type=int, default=2, metavar="N", help="how many processes work (default 2)"
     )
-    jobs = parser.parse_args().jobs
-    with ProcessPoolExecutor(jobs) as pool:
-        tasks = [pool.submit(examine, *fault) for fault in missing()]
+    parser.add_argument(
+        "--faults", type=int, default=200, metavar="N", help="how many of a kind and network (default 200)"
+    )
+    options = parser.parse_args()
+    with ProcessPoolExecutor(options.jobs) as pool:
+        tasks = [pool.submit(examine, *fault) for fault in missing(options.faults)]
         for task in track(as_completed(tasks), "planting faults", total=len(tasks)):
             row = task.result()
             begun = FAULTS.exists()
@@ -231,8 +240,9 @@ def main() -> None:
 
 def accuracies(faults: pd.DataFrame) -> pd.DataFrame:
     """Return how often each score names the right layer, a row a network and kind; chance is 1 / layers."""
-    right = faults[["network", "kind"]].assign(**{name: faults[name] == faults["layer"] for name in SCORES})
-    table = right.groupby(["network", "kind"], sort=False)[list(SCORES)].mean()
+    there = [name for name in SCORES if name in faults]
+    right = faults[["network", "kind"]].assign(**{name: faults[name] == faults["layer"] for name in there})
+    table = right.groupby(["network", "kind"], sort=False)[there].mean()
     layers = [len(WIDTHS[name]) - 1 for name, _ in table.index]
     return table.assign(chance=1.0 / np.array(layers))
 

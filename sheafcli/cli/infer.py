@@ -215,7 +215,8 @@ def _print(answer: Answer, rows: Rows, output: Path | None, *, is_wanted: bool) 
         say(f"and {hidden:,} more inferred inputs")
     say()
     stdout().print(certificates)
-    if (hidden := len(answer.rows) - MOST_ROWS) > 0:
+    listed = len(answer.rows) if answer.is_change else int((answer.rows["changed"] > 0).sum())
+    if (hidden := listed - MOST_ROWS) > 0:
         say(f"and {hidden:,} more rows")
     if len(answer.rows) > 1 and is_wanted:
         reached = int(answer.rows["reached"].sum())

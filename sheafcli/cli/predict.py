@@ -63,7 +63,8 @@ def predict(
         raise InputError("the file exists; replace it with --overwrite, or choose another name", path=output)
     with ExitStack() as stack:
         source = open_source(directory, data, stack, sys.stdin.buffer, budget=budget, limit=limit)
-        frames = _counted(source.frames, stack.enter_context(counting("rows")))
+        shown = output is not None or not sys.stdout.isatty()
+        frames = _counted(source.frames, stack.enter_context(counting("rows", shown=shown)))
         parts = _as_csv(frames) if format_ == "csv" else _as_json(frames)
         if output is None:
             for part in parts:

@@ -16,11 +16,16 @@ from sheafcli.core.chain.tail import MOST_CLASSES
 from sheafcli.core.fault import evidence
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.types import Array
+from sheafcli.diagnostics.calibration import UNCERTAIN, Circumstances, calibration
+from sheafcli.diagnostics.constant import relative_loss
 from sheafcli.diagnostics.pinned import affordable
+from sheafcli.diagnostics.scores import layer_scores
 
 FAULT_COLUMNS = [
     "samples",
     "blame",
+    "kind",
+    "kind_blame",
     "evidence",
     "part",
     "explainable",
@@ -28,9 +33,10 @@ FAULT_COLUMNS = [
     "fitted_loss",
     "repaired_loss",
 ]
-# A layer is at fault where that is ten times as likely as all else, by odds that no noise gives (e^10), and
-# where repairing it alone at least halves the loss.
-BLAMED, NATS, HALVED = 0.9, 10.0, 0.5
+# Of what is as likely as this we are sure.
+SURE = 0.9
+# Evidence says one layer rather than another by odds that no noise gives (e^10).
+NATS = 10.0
 # To first order evidence is known worse: of a network of five convolutions, layers whose kernels had changed
 # signs or places had up to a tenth less than another layer.
 LINEARISED = 0.1
@@ -49,17 +55,20 @@ def fault_table(
     Columns, all measured on some of the samples, `samples_tried` of them:
 
     - samples: how many these are;
-    - blame: the probability that the fault is in this layer, as `posterior` has it, where no fault at all and
-      a fault in each layer were equally likely before: what is missing to 1 is that of no fault;
+    - blame: the probability that the fault is in this layer alone, which `sheafcli.diagnostics.calibration`
+      has from the scores of all layers; what is missing to 1 is that of no such fault;
+    - kind, kind_blame: the likeliest kind of a fault there, and its probability if the fault is there;
     - evidence: the log evidence, in nats, for a fault in the layer's likeliest part against none;
     - part: that part: `layer`, `neuron 3` or `input 5`;
     - explainable: the share of the affine edge's residual that is linear in what enters the layer;
     - loss, fitted_loss, repaired_loss: the loss as it is, after this layer alone is moved by local least
       squares, and after it alone is repaired as a whole.
 
-    Of a network that is not a plain chain the part is the layer's likeliest edge, by its name, `explainable`
-    and `fitted_loss` are NaN, and `repaired_loss` is that of the network linearised in the edge's
-    parameters; layers without parameters have no row. `advance` is called after every layer.
+    Of a network that is not a plain chain blame follows from the evidence alone, as `posterior` has it, if
+    no fault and a fault in each layer were equally likely before. The part is the layer's likeliest edge, by
+    its name, `kind` is None, `kind_blame`, `explainable` and `fitted_loss` are NaN, and `repaired_loss` is
+    that of the network linearised in the edge's parameters; layers without parameters have no row. `advance`
+    is called after every layer.
     """
     if not isinstance(network, Network):
         return layers_of(edge_faults(network, X, y, advance))
@@ -67,24 +76,28 @@ def fault_table(
     X, y = X[some], y[some]
     settled = extend(network, X, target=y).cochain
     loss = network.output.loss(network.logits(X), y)
-    rows = []
-    for tried, fit in zip(repairs(network, X, y), local_fits(network, X, y, settled), strict=True):
-        likeliest = likeliest_of(tried)
-        rows.append(
-            {
-                "layer": fit.layer,
-                "samples": len(X),
-                "evidence": likeliest.evidence,
-                "part": part_name(likeliest),
-                "explainable": fit.explainable,
-                "loss": loss,
-                "fitted_loss": fit.loss,
-                "repaired_loss": min(tried[0].loss, loss),
-            }
-        )
+    tried, fits = [], local_fits(network, X, y, settled)
+    for repaired in repairs(network, X, y):
+        tried.append(repaired)
         advance()
-    table = pd.DataFrame(rows)
-    return table.assign(blame=evidence.posterior(table["evidence"].to_numpy()))[["layer", *FAULT_COLUMNS]]
+    about = Circumstances(network.output.name, relative_loss(network.output, network.logits(X), y))
+    blame = calibration()(layer_scores(network, X, y, tried, fits, settled), about)
+    likeliest = [likeliest_of(repaired) for repaired in tried]
+    return pd.DataFrame(
+        {
+            "layer": [fit.layer for fit in fits],
+            "samples": len(X),
+            "blame": blame.layers,
+            "kind": np.array(calibration().kinds)[blame.kinds.argmax(axis=1)],
+            "kind_blame": blame.kinds.max(axis=1),
+            "evidence": [repair.evidence for repair in likeliest],
+            "part": [part_name(repair) for repair in likeliest],
+            "explainable": [fit.explainable for fit in fits],
+            "loss": loss,
+            "fitted_loss": [fit.loss for fit in fits],
+            "repaired_loss": [min(repaired[0].loss, loss) for repaired in tried],
+        }
+    )
 
 
 def edge_faults(
@@ -115,7 +128,9 @@ def edge_faults(
 def layers_of(edges: pd.DataFrame) -> pd.DataFrame:
     """Return the likeliest edge of every layer as its row, with the blame of the layer among layers."""
     likeliest = edges.loc[edges.groupby("layer")["evidence"].idxmax()].reset_index(drop=True)
-    table = likeliest.rename(columns={"edge": "part"}).assign(explainable=np.nan, fitted_loss=np.nan)
+    table = likeliest.rename(columns={"edge": "part"}).assign(
+        kind=None, kind_blame=np.nan, explainable=np.nan, fitted_loss=np.nan
+    )
     blame = evidence.posterior(table["evidence"].to_numpy(), LINEARISED)
     return table.assign(blame=blame)[["layer", *FAULT_COLUMNS]]
 
@@ -146,17 +161,20 @@ def samples_tried(network: Network, available: int) -> int:
 
 
 def suspected(fault: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the layers at fault, the likeliest first: those that have nine tenths of the blame.
+    """Return the row of the layer at fault, or of two if it is not sure which; none without a sure fault.
 
-    None where no layer is: the likeliest has little evidence, or repairing it does little. Nor if that needs
-    all layers, since then they are not told apart.
+    A layer is sure by its blame, unless evidence clearly says another: then that is the second.
     """
     ranked = fault.sort_values("blame", ascending=False, kind="stable")
-    count = int(np.searchsorted(ranked["blame"].cumsum().to_numpy(), BLAMED)) + 1
-    worst = ranked.iloc[0]
-    told = worst["evidence"] >= NATS and worst["repaired_loss"] <= HALVED * worst["loss"]
-    alone = count == 1 or count < len(fault)
-    return ranked.iloc[: count if told and alone and count <= len(fault) else 0]
+    if ranked["blame"].sum() < SURE:
+        return ranked.iloc[:0]
+    first, rival = ranked.iloc[0], ranked["evidence"].idxmax()
+    highest = float(ranked["evidence"].max())
+    if first["blame"] < SURE:
+        return ranked.iloc[:2]
+    if highest - first["evidence"] <= max(NATS, UNCERTAIN * highest):
+        return ranked.iloc[:1]
+    return ranked.loc[[ranked.index[0], rival]]
 
 
 def part_name(repair: Repair) -> str:

@@ -25,8 +25,8 @@ from sheafcli.runs.data_files import changed_data, check_data_is_there
 from sheafcli.runs.experiment import check_parts, load_data
 from sheafcli.tasks.cells import shown
 from sheafcli.tasks.csv_file import BLOCK
-from sheafcli.tasks.csv_rows import Written
-from sheafcli.tasks.frames import PARQUET, read_parquet, text_cells
+from sheafcli.tasks.csv_rows import PARQUET, Written
+from sheafcli.tasks.frames import read_parquet, text_cells
 from sheafcli.tasks.new_rows import NewRows, check_usable, find, read_new_rows
 from sheafcli.tasks.preprocessing import Encoded, Preprocessing
 from sheafcli.tasks.table import CsvTable

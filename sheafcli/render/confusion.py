@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from sheafcli.render.metrics import short
 from sheafcli.render.style import INK, new_figure
 from sheafcli.tasks.metrics import Metrics
 
-MOST_DRAWN = 30
+MOST_DRAWN, LONGEST = 30, 16
 
 
 def confusion_figure(metrics: Metrics, title: str) -> Figure | None:
@@ -18,7 +17,7 @@ def confusion_figure(metrics: Metrics, title: str) -> Figure | None:
         return None
     counts = metrics.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [short(score.name) for score in metrics.classes]
+    names = [_short(score.name) for score in metrics.classes]
     side = max(3.4, 0.45 * len(names) + 1.8)
     figure, (axes,) = new_figure(title, n_panels=1, size=(side + 1.0, side))
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
@@ -35,3 +34,7 @@ def confusion_figure(metrics: Metrics, title: str) -> Figure | None:
             axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"

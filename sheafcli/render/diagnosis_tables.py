@@ -17,6 +17,8 @@ from sheafcli.render.share_bar import ShareBar
 SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 BLAME_STYLE = "red"
 MOST_NEURONS = 12
+# A kind is shown of layers with so much blame, where it is as likely as all others together.
+LEAST_BLAME, LIKELY = 0.1, 0.5
 
 
 def blame_title(layers: pd.DataFrame) -> str:
@@ -24,6 +26,11 @@ def blame_title(layers: pd.DataFrame) -> str:
     if layers["fitted_loss"].isna().all():
         return "What a change of one layer alone explains, to first order"
     return "Which single layer, if any, is at fault"
+
+
+def kind_name(kind: str) -> str:
+    """Return the name of a kind in words."""
+    return kind.replace("_", " ")
 
 
 def blame_table(layers: pd.DataFrame, part: str) -> Table:
@@ -35,31 +42,39 @@ def blame_table(layers: pd.DataFrame, part: str) -> Table:
     layers = layers[layers["evidence"].notna()]  # layers without parameters have none
     samples = int(layers["samples"].iloc[0])
     table = house_table(f"{blame_title(layers)} (on {samples} {part} samples)")
+    known = layers["kind"].notna().any()
     table.add_column("layer", no_wrap=True)
-    for header in ("blame", "evidence"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("blame", justify="right", no_wrap=True)
+    if known:
+        table.add_column("likeliest kind", no_wrap=True)
+    table.add_column("evidence", justify="right", no_wrap=True)
     table.add_column("likeliest part", no_wrap=True)
-    for header in ("explainable", "loss repaired"):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("loss repaired", justify="right", no_wrap=True)
+    if not known:  # a kind takes the room of the bars
+        table.add_column("")
     none = max(0.0, 1.0 - float(layers["blame"].sum()))
     longest = max(none, float(layers["blame"].max()))
     # Where there is no evidence, nothing is likeliest.
     likeliest = (layers["part"], layers["evidence"])
+    bars = [
+        *(ShareBar(((blame, BLAME_STYLE),), longest) for blame in layers["blame"]),
+        ShareBar(((none, "green"),), longest),
+    ]
+    kinds = [
+        kind_name(kind) if blame >= LEAST_BLAME and sure >= LIKELY else MISSING
+        for kind, blame, sure in zip(layers["kind"], layers["blame"], layers["kind_blame"], strict=True)
+    ]
     columns = (
         [*layers["layer"].astype(str), "none"],
         [percent(blame) for blame in (*layers["blame"], none)],
+        *([[*kinds, MISSING]] if known else []),
         [*(f"{round(nats, 1) + 0.0:,.1f}" for nats in layers["evidence"]), "0.0"],
         [
             *(part if nats >= 1.0 else MISSING for part, nats in zip(*likeliest, strict=True)),
             MISSING,
         ],
-        [*(percent(share) for share in layers["explainable"]), MISSING],
         aligned([*layers["repaired_loss"], float(layers["loss"].iloc[0])], 4),
-        [
-            *(ShareBar(((blame, BLAME_STYLE),), longest) for blame in layers["blame"]),
-            ShareBar(((none, "green"),), longest),
-        ],
+        *([] if known else [bars]),
     )
     for row in zip(*columns, strict=True):
         table.add_row(*row)

@@ -24,7 +24,9 @@ def inference_tables(answer: Answer, word: str) -> tuple[Table, Table]:
     """
     single = len(answer.rows) == 1
     cells = _cells(answer.changes, word, single=single, is_change=answer.is_change)
-    return cells, _certificates(answer.rows, word, single=single, is_quantity=answer.is_quantity)
+    # Of a file with missing values, rows that lack none are of no interest.
+    rows = answer.rows if answer.is_change else answer.rows[answer.rows["changed"] > 0]
+    return cells, _certificates(rows, word, single=single, is_quantity=answer.is_quantity)
 
 
 def _cells(changes: pd.DataFrame, word: str, *, single: bool, is_change: bool) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -12,7 +13,7 @@ from sheafcli.render.numbers import MISSING, aligned, percent
 from sheafcli.tasks.metrics import Metrics
 
 MOST_CLASSES = 10
-LONGEST = 12
+LONGEST = 8
 
 
 def metrics_tables(metrics: Metrics, part: str) -> list[Table]:
@@ -55,11 +56,17 @@ def _classes(metrics: Metrics, part: str) -> Table:
 
 def _confusion(metrics: Metrics) -> Table:
     assert metrics.confusion is not None
-    names = [short(score.name) for score in metrics.classes]
+    names = [score.name for score in metrics.classes]
+    # Long names stand before the rows alone, with the numbers that are above the columns.
+    if max(map(cell_len, names)) > LONGEST:
+        heads = [str(number) for number in range(1, len(names) + 1)]
+        names = [f"{number} {name}" for number, name in zip(heads, names, strict=True)]
+    else:
+        heads = names
     table = house_table("Confusion: true classes below one another, predicted ones beside one another")
-    table.add_column("true", no_wrap=True)
-    for name in names:
-        table.add_column(Text(name), justify="right", no_wrap=True)
+    table.add_column("true", overflow="fold")
+    for head in heads:
+        table.add_column(Text(head), justify="right", no_wrap=True)
     for code, (name, counts) in enumerate(zip(names, metrics.confusion, strict=True)):
         cells = [
             Text(f"{count:,}" if count else ".", "bold" if column == code else "")
@@ -71,8 +78,3 @@ def _confusion(metrics: Metrics) -> Table:
 
 def _figure(value: float) -> str:
     return MISSING if np.isnan(value) else f"{value:.4f}"
-
-
-def short(name: str) -> str:
-    """Return the name of a class, cut where it is long."""
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -184,15 +183,15 @@ def working(total: int) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int], None]]:
-    """Show on standard error how many there are so far of what nobody has counted.
+def counting(what: str, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show on standard error how many there are so far of what nobody counted, if it is a terminal.
 
-    Yields a function to call with how many more there are. Where standard output is the terminal, its lines
-    tell.
+    Yields a function to call with how many more there are. `shown` is False where they are printed
+    themselves.
     """
     console = stderr()
     columns = (TextColumn(f"{{task.completed:,.0f}} {what}"), TimeElapsedColumn())
-    hidden = not console.file.isatty() or sys.stdout.isatty()
+    hidden = not (shown and console.file.isatty())
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task("", total=None)
         yield lambda more: bar.update(task, advance=more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from sheafcli.tasks import TASKS, TaskData
 FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".npz": "npz"}
 TARGETS = ("target", "y", "label", "class", "outcome", "response")
 """Columns of such a name are taken for the target; else it is the last one."""
+
+DATE = re.compile(r"set task\.dates: \{(.+?): (.+?)\}")
+NAMES = re.compile(r"texts in '(.+)' stand there once")
+"""What the errors of a table advise, where a configuration can follow it."""
 
 LEAST_WIDTH, MOST_WIDTH = 8, 64
 SECONDS = 30.0
@@ -58,17 +63,17 @@ def suggest(data: Path, config: Path, target: str | None, method: str | None) ->
         raise InputError(f"unknown suffix {data.suffix!r}; --data takes {', '.join(FORMATS)}", path=data)
     if not data.is_file():
         raise InputError("no such file", path=data)
-    path = os.path.relpath(data, config.parent)
+    section: dict[str, Any] = {"path": data}
     if kind == "npz":
         if target is not None:
             raise InputError(
                 "--target names a column of a table, and arrays have none; leave it out", path=data
             )
-        task, told = _load(kind, {"path": data}), []
-        section: dict[str, Any] = {"path": path}
+        told: list[str] = []
+        task = _load(kind, section)
     else:
-        task, chosen, why = _with_target(data, target)
-        section, told = {"path": path, "target": chosen}, [f"target: {chosen}{why}"]
+        task, section, told = _with_target(data, target)
+    section["path"] = os.path.relpath(data, config.parent)
     width = _width(task)
     network = Network.he([task.n_features, width, task.n_outputs], output=task.output)
     chosen_method, training = _training(network, task, method)
@@ -96,23 +101,55 @@ def _load(kind: str, values: Mapping[str, Any]) -> TaskData:
     return TASKS[kind].model_validate(values).load(seed, None)
 
 
-def _with_target(data: Path, target: str | None) -> tuple[TaskData, str | int, str]:
-    """Return the task of a table, its target, and how that was found where it was guessed."""
+def _table(values: dict[str, Any], told: list[str]) -> TaskData:
+    """Return the task of a table; what its cells ask for joins the values, and is told.
+
+    Dates get their format, columns of names or free text are left out, missing values are filled in: as the
+    errors of reading the table advise. What they do not advise stays an error.
+    """
+    while True:
+        try:
+            return _load("csv", values)
+        except InputError as error:
+            known, gone = values.get("dates", {}), values.get("exclude", ())
+            found = ((name, form.strip("'")) for name, form in DATE.findall(error.message))
+            dates = {name: form for name, form in found if name not in known}
+            names = tuple(name for name in NAMES.findall(error.message) if name not in gone)
+            missing = "set task.missing" in error.message and "missing" not in values
+            if not (dates or names or missing):
+                raise
+        if dates:
+            values["dates"] = {**known, **dates}
+            told.append(f"dates: {', '.join(f'{name} as {form}' for name, form in dates.items())}")
+        if names:
+            values["exclude"] = (*gone, *names)
+            told.append(f"left out, since most of its texts stand there once: {', '.join(names)}")
+        if missing:
+            values["missing"] = "impute"
+            told.append("missing values: filled in and marked (missing: impute)")
+
+
+def _with_target(data: Path, target: str | None) -> tuple[TaskData, dict[str, Any], list[str]]:
+    """Return the task of a table, the keys that make it, and what was found and guessed."""
     if target is not None:
         column: str | int = int(target) if target.removeprefix("-").isdecimal() else target
-        return _load("csv", {"path": data, "target": column}), column, ""
-    task = _load("csv", {"path": data, "target": -1})
+        return _told(data, column, "")
+    task, values, told = _told(data, -1, ", the last column; --target COLUMN chooses another")
     if not task.named:
-        return task, -1, ", the last column; --target COLUMN chooses another"
-    by_name = {name.lower(): name for name in (*task.features, *task.targets)}
+        return task, values, told
+    columns = (*(column.name for column in task.preprocessing.columns), *task.targets)
+    by_name = {name.lower(): name for name in columns}
     name = next((by_name[name] for name in TARGETS if name in by_name), task.targets[0])
     if name == task.targets[0]:
-        return task, name, ", the last column; --target COLUMN chooses another"
-    return (
-        _load("csv", {"path": data, "target": name}),
-        name,
-        ", by its name; --target COLUMN chooses another",
-    )
+        told[0] = told[0].replace("target: -1", f"target: {name}")
+        return task, values | {"target": name}, told
+    return _told(data, name, ", by its name; --target COLUMN chooses another")
+
+
+def _told(data: Path, target: str | int, why: str) -> tuple[TaskData, dict[str, Any], list[str]]:
+    values: dict[str, Any] = {"path": data, "target": target}
+    told = [f"target: {target}{why}"]
+    return _table(values, told), values, told
 
 
 def _width(task: TaskData) -> int:

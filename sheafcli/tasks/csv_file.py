@@ -17,9 +17,8 @@ from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded
 from sheafcli.tasks.cells import is_number, shown, with_point
 from sheafcli.tasks.columns import ISO
-from sheafcli.tasks.csv_rows import CsvRows, Row, Written, csv_rows
+from sheafcli.tasks.csv_rows import PARQUET, CsvRows, Row, Written, csv_rows
 from sheafcli.tasks.faults import POINT, Faults
-from sheafcli.tasks.frames import PARQUET, read_parquet, text_cells, times_of
 from sheafcli.tasks.gathering import Gathered
 from sheafcli.tasks.separators import CHARACTERS, Separators
 
@@ -124,6 +123,9 @@ def read_table(path: Path, roles: Roles, written: Written, faults: Faults) -> Ta
 
 def parquet_rows(path: Path) -> CsvRows:
     """Return the rows of a .parquet file as those of a CSV file: numbered from 0, times as `iso` dates."""
+    # pandas takes half a second to import, and a CSV file needs none of it.
+    from sheafcli.tasks.frames import read_parquet, text_cells, times_of  # noqa: PLC0415
+
     frame = read_parquet(path)
     names = tuple(map(str, frame.columns))
     columns = [text_cells(frame.iloc[:, at]) for at in range(len(names))]

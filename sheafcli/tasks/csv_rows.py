@@ -27,6 +27,9 @@ Encoding: TypeAlias = Literal["utf-8", "latin-1", "windows-1252"]
 
 _CONTROLS = re.compile("[\x80-\x9f]")
 
+PARQUET = ".parquet"
+"""What the name of a table ends with that is read by pandas."""
+
 Row: TypeAlias = tuple[int, list[str]]
 """The line that a row starts on, from 1, and its cells, stripped of blanks."""
 

@@ -8,8 +8,6 @@ import pandas as pd
 
 from sheafcli.errors import InputError
 
-PARQUET = ".parquet"
-
 
 def times_of(frame: pd.DataFrame) -> frozenset[str]:
     """Return the names of the columns that hold dates or times."""

@@ -24,11 +24,10 @@ from sheafcli.tasks.cells import is_missing, means_nothing, shown
 from sheafcli.tasks.columns import OTHER, CategoryColumn
 from sheafcli.tasks.columns import Column as Fitted
 from sheafcli.tasks.csv_file import Column, Roles, Table, read_table
-from sheafcli.tasks.csv_rows import Encoding, Written
+from sheafcli.tasks.csv_rows import PARQUET, Encoding, Written
 from sheafcli.tasks.data import Rows, TaskData
 from sheafcli.tasks.faults import MISSING, Faults
 from sheafcli.tasks.fitting import SMALLEST_RANGE, Standardize, fitted, inputs_of, target_column
-from sheafcli.tasks.frames import PARQUET
 from sheafcli.tasks.kinds import Parsed, settle
 from sheafcli.tasks.partition import (
     Cut,

@@ -81,6 +81,29 @@ def test_the_target_may_be_named(sheaf, table):
     assert load_config("config.yaml").task.target == "b"
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("penguins", "missing values: filled in and marked"),
+        ("cars", "left out, since most of its texts stand there once: name"),
+        ("weather", "dates: date as %Y/%m/%d"),
+        ("loans", "target: approved"),
+        ("diabetes", "target: progression"),
+    ],
+)
+def test_real_tables_are_taken_as_they_are(sheaf, folder, name, told):
+    table = Path(__file__).resolve().parents[2] / "experiments" / "data" / f"{name}.csv"
+    outcome = sheaf("init", "--data", table)
+    assert outcome.code == 0, outcome
+    assert told in outcome.out
+    assert sheaf("validate", "config.yaml").code == 0
+
+
+def test_what_no_configuration_can_mend_stays_an_error(refused, table):
+    table(names=("a", "b", "b", "d"))
+    refused("init", "--data", "data/t.csv", words="data/t.csv")
+
+
 def test_what_is_written_learns(sheaf, table):
     sheaf("init", "own.yaml", "--data", table())
     assert sheaf("train", "own.yaml", "--quiet").code == 0

@@ -491,3 +491,15 @@ def test_a_resistance_beyond_range_is_no_number_and_no_error():
         T, rho = envelope.root(np.zeros_like(y))
     assert np.isnan(T).all()
     assert np.isnan(rho).all()
+
+
+def test_a_gain_beyond_all_promises_is_taken(monkeypatch):
+    """Where kinks are crossed the energy may fall by more than any number of times what was promised."""
+    network, X, y = problem()
+    session = Implicit(steps=3).start(network, X, y)
+    monkeypatch.setattr(
+        Envelope, "value", lambda self, f, seen=[]: seen.append(f) or 1e250 / 1e100 ** len(seen)
+    )
+    session.advance(1)
+    assert session._damping > 0.0
+    assert np.isfinite(session._damping)

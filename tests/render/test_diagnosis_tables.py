@@ -45,6 +45,8 @@ def layers(n, largest=1e7):
             "layer": np.arange(1, n + 1),
             "samples": 300,
             "blame": np.append(np.zeros(n - 1), 1.0),
+            "kind": ["missing_activation", "noise", "stale_normalisation"][n % 3],
+            "kind_blame": 0.75,
             "evidence": evidence,
             "part": ["neuron 12345", "input 54321", "layer"][n % 3],
             "explainable": np.append(np.linspace(0.0, 0.8, n - 1), np.nan),
@@ -65,18 +67,24 @@ def test_every_layer_and_none_has_a_row(n, encoding):
     rows = [re.split(r"  +", line.strip()) for line in lines[3:]]
     assert [row[0] for row in rows] == [*frame["layer"].astype(str), "none"]
     likely = frame["evidence"] >= 1.0
-    assert [row[3] for row in rows[:-1]] == frame["part"].where(likely, "-").tolist()
-    assert [float(row[2].replace(",", "")) for row in rows] == pytest.approx(
+    kinds = frame["kind"].str.replace("_", " ").where(frame["blame"] >= 0.1, "-")
+    assert [row[2] for row in rows] == [*kinds, "-"]
+    assert [row[4] for row in rows[:-1]] == frame["part"].where(likely, "-").tolist()
+    assert [float(row[3].replace(",", "")) for row in rows] == pytest.approx(
         [*frame["evidence"], 0.0], abs=0.051
     )
     losses = [float(row[5]) for row in rows]
     assert losses == pytest.approx([*frame["repaired_loss"], 1.25], rel=1e-3)
-    assert rows[-1][3:5] == ["-", "-"]
-    assert rows[n - 1][4] == "-"
+    assert rows[-1][4] == "-"
+
+
+def test_a_kind_that_is_not_likely_is_not_shown():
+    frame = layers(2).assign(kind_blame=0.3)
+    assert "missing" not in "".join(printed(blame_table(frame.assign(kind="missing_activation"), "train")))
 
 
 def test_what_no_layer_is_blamed_for_is_nobodys_fault():
-    frame = layers(2, 0.0).assign(blame=[0.125, 0.25])
+    frame = layers(2, 0.0).assign(blame=[0.125, 0.25], kind=None, kind_blame=np.nan)
     rows = [line.split() for line in printed(blame_table(frame, "test"))[3:]]
     assert [row[1] for row in rows] == ["12.5%", "25.0%", "62.5%"]
     bars = [len(re.findall("[█▏▎▍▌▋▊▉]", "".join(row))) for row in rows]
@@ -222,5 +230,9 @@ def test_colours_say_how_grave_and_which_operation():
 def test_evidence_of_first_order_is_called_so():
     frame = layers(3)
     assert printed(blame_table(frame, "train"))[0].startswith("Which layer is at fault")
-    lines = printed(blame_table(frame.assign(fitted_loss=np.nan, explainable=np.nan), "train"))
+    lines = printed(
+        blame_table(
+            frame.assign(kind=None, kind_blame=np.nan, fitted_loss=np.nan, explainable=np.nan), "train"
+        )
+    )
     assert lines[0].startswith("What a change of one layer alone explains, to first order")

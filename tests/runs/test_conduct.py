@@ -366,6 +366,11 @@ def test_the_manifest_of_a_finished_run_says_what_it_was(prepare, begin):
         assert set(final) == set(row)
         assert final.pop("seconds") >= float(row["seconds"])
         assert {name: str(value) for name, value in final.items()} == {name: row[name] for name in final}
+    for key, figures in manifest.pop("metrics").items():
+        loss = float((last if key == "final" else last_baseline)["test_loss"])
+        assert figures["rmse"] ** 2 == pytest.approx(loss)
+        variance = float(np.var(experiment.task.y_test))
+        assert figures["r2"] == pytest.approx(1.0 - loss / variance)
     assert manifest.pop("started") <= manifest.pop("ended")
     assert manifest.pop("versions").keys() == {"sheafcli", "python", "numpy", "scipy"}
     assert manifest == {

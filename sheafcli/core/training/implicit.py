@@ -310,7 +310,8 @@ class ImplicitSession:
                 promised = 0.5 * float(dw @ problem.slope + self._damping * (dw @ dw))
                 gain = (energy - there) / promised if promised > 0.0 else gain
             if gain > LEAST_GAIN:
-                self._damping = self._within(self._damping * max(1.0 / 3.0, 1.0 - (2.0 * gain - 1.0) ** 3))
+                shorter = 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3
+                self._damping = self._within(self._damping * max(1.0 / 3.0, shorter))
                 self._growth = FIRST_GROWTH
                 return
             model.flat[:] = before

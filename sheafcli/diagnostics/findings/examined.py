@@ -16,10 +16,10 @@ from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.graph import Graph, Vertex
 from sheafcli.core.network import AnyNetwork, as_inputs
-from sheafcli.core.outputs import Output
 from sheafcli.core.resistance import resistance_traces
 from sheafcli.core.spectrum import Spectrum, spectrum
 from sheafcli.core.types import Array
+from sheafcli.diagnostics.constant import relative_loss
 from sheafcli.diagnostics.discord import squared_residuals
 from sheafcli.diagnostics.findings.finding import listed
 from sheafcli.diagnostics.findings.reference import Reference, missed, reference
@@ -329,17 +329,3 @@ class Examined:
         settled = extend(self.network, X, target=y)
         squared = squared_residuals(residuals(self.network, X, settled.cochain))
         return np.asarray(np.sum([*squared.values()], axis=0)[settled.converged])
-
-
-def relative_loss(output: Output, z: Array, y: Array) -> float:
-    """Return the loss of predictions phi(z) over that of the best constant one, the mean of the targets."""
-    return output.loss(z, y) / max(loss_of_constant(output, y), np.finfo(np.float64).tiny)
-
-
-def loss_of_constant(output: Output, y: Array) -> float:
-    """Return the loss of the best constant prediction, the mean of the targets."""
-    best = y.mean(axis=0)
-    if output.classifies:
-        chance = np.clip(best, 1e-12, 1.0 - 1e-12)
-        best = np.log(chance) - (np.log1p(-chance) if output.name == "sigmoid" else 0.0)
-    return output.loss(np.broadcast_to(best, y.shape), y)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from sheafcli.core.types import Array
-from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined, loss_of_constant
+from sheafcli.diagnostics.constant import loss_of_constant
+from sheafcli.diagnostics.findings.examined import FEWEST_SAMPLES, Examined
 from sheafcli.diagnostics.findings.finding import Finding, Severity, count_of, graded, listed, verb
 from sheafcli.diagnostics.findings.reading import outgoing
 from sheafcli.diagnostics.findings.shift import Shift

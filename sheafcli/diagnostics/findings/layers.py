@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
-from sheafcli.diagnostics.fault import suspected
+from sheafcli.diagnostics.calibration import KINDS
+from sheafcli.diagnostics.fault import NATS, SURE, suspected
 from sheafcli.diagnostics.findings.examined import Examined
-from sheafcli.diagnostics.findings.finding import Finding, listed
+from sheafcli.diagnostics.findings.finding import Finding
 
 # In trained networks the gains of all layers lie within a factor of 40 of each other, and of 1. At a thousand
 # times less, a layer stands still while the others learn; at a thousand times more it alone limits the step.
@@ -19,10 +21,11 @@ MISSED = 0.1
 
 
 def layer_at_fault(examined: Examined) -> Iterator[Finding]:
-    """Find the layer that alone explains the error, and by whose repair alone most of it goes.
+    """Find the layer that alone is at fault, and the kind of the fault, each where that is sure.
 
-    Where two or more explain it about as well, but not all, these are told. Not of graphs: there evidence is
-    of first order, and what later layers could mend often outweighs what an earlier one has broken.
+    Where it is sure that one layer is at fault, but not which one, the two likeliest are told. Not of graphs:
+    there evidence is of first order, and what later layers could mend often outweighs what an earlier one has
+    broken.
     """
     if examined.fault is None or examined.chain is None:
         return
@@ -31,25 +34,35 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
         return
     row = suspects.iloc[0]
     layer = int(row["layer"])
-    kind, _, index = str(row["part"]).partition(" ")
     broken = examined.relative_loss >= MISSED
-    others = sorted(suspects["layer"].iloc[1:].tolist())
-    where = "as a whole" if kind == "layer" else f"most likely at its {kind} {index}"
-    rivals = [0.0, *examined.fault.loc[~examined.fault["layer"].isin(suspects["layer"]), "evidence"]]
-    beside = f", or in layer {listed(others, 8)}," if others else ","
     yield Finding(
         "warning" if broken else "info",
         "layer-at-fault",
         layer,
         "affine",
-        (int(index),) if kind == "neuron" else (),
-        f"A fault in this layer, {where}{beside} explains the error by {row['evidence']:.0f} nats better "
-        f"than none, and by {row['evidence'] - max(rivals):.0f} better than the next best layer; "
-        f"repaired alone it takes the loss from {row['loss']:.3g} to {row['repaired_loss']:.3g}.",
-        _advice(layer)
-        if broken
-        else "The loss is so small that nothing is broken: train further, this layer has most to gain.",
+        _neurons(row),
+        f"{_told(suspects)} Repaired alone, layer {layer} takes the loss from {row['loss']:.3g} to "
+        f"{row['repaired_loss']:.3g}; its evidence is {row['evidence']:.0f} nats.",
+        _advice(layer) if broken else "The loss is small all the same: look at it if that is a surprise.",
     )
+
+
+def _told(suspects: pd.DataFrame) -> str:
+    """Return what is sure: the layer with the kind of its fault, the layer alone, or neither."""
+    first = suspects.iloc[0]
+    if len(suspects) > 1:
+        both = ", ".join(f"layer {row.layer} ({row.blame:.1%})" for row in suspects.itertuples())
+        return f"One layer is at fault, but which one cannot be told: most likely {both}."
+    where = f"Layer {first['layer']} is at fault ({first['blame']:.1%})"
+    if first["blame"] * first["kind_blame"] >= SURE:
+        return f"{where}: {KINDS[str(first['kind'])]}."
+    return f"{where}; of what kind the fault is cannot be told."
+
+
+def _neurons(row: pd.Series) -> tuple[int, ...]:
+    """Return the neuron that evidence names, if it names one."""
+    kind, _, index = str(row["part"]).partition(" ")
+    return (int(index),) if kind == "neuron" and row["evidence"] >= NATS else ()
 
 
 def _advice(layer: int) -> str:

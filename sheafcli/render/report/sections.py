@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from sheafcli.render.diagnosis_tables import kind_name
 from sheafcli.render.numbers import MISSING, duration, percent
 from sheafcli.render.panels import thinned
 from sheafcli.render.report.contents import SOURCES, Contents
@@ -33,7 +34,10 @@ ROWS = 20
 # A finding names at most so many neurons.
 MOST_NEURONS = 20
 STATISTICS = ("discord", "std", "median", "max")
-BLAME_COLUMNS = ("layer", "blame", "evidence", "part", "explainable", "loss", "fitted_loss", "repaired_loss")
+BLAME_COLUMNS = (
+    *("layer", "blame", "kind", "kind_blame", "evidence", "part", "explainable"),
+    *("loss", "fitted_loss", "repaired_loss"),
+)
 LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")
 # In these the training stalks are at rest: inner edges agree, and the output edge has all of the discord.
 AT_REST = ("equilibrium", "implicit", "backprop")
@@ -229,16 +233,24 @@ def _diagnosis(contents: Contents) -> Section:
         if {"part", "evidence"} <= set(layers):
             # Where there is no evidence, nothing is likeliest.
             layers = layers.assign(part=layers["part"].where(layers["evidence"] >= 1.0, MISSING))
+        if "kind" in layers:
+            known = layers["kind"].notna()
+            layers = (
+                layers.assign(kind=[kind_name(str(kind)) for kind in layers["kind"]])
+                if known.all()
+                else (layers.drop(columns=["kind", "kind_blame"]))
+            )
         if "blame" in layers:
             tables.append(table_of(layers, BLAME_COLUMNS, "What each layer alone would explain"))
         tables.append(table_of(layers, LAYER_COLUMNS, "By layer"))
         if {"blame", "explainable"} <= set(layers):
             lead = (
-                "Blame is the probability that a fault sits in this layer; none is the probability "
-                "that no layer is at fault. Evidence is in nats, against none, for the layer's "
-                "likeliest part. Explainable is the share of the affine residual that is linear in what "
-                "enters the layer; the losses are those after a local least-squares fit, and after a "
-                "full repair, of this layer alone, on the training samples where they are known."
+                "Blame is the probability that this layer alone is at fault; what is missing to 100% says "
+                "that none is. Kind is what such a fault most likely is, with its probability. Evidence is "
+                "in nats, against none, for the layer's likeliest part. Explainable is the share of the "
+                "affine residual that is linear in what enters the layer; the losses are those after a local "
+                "least-squares fit, and after a full repair, of this layer alone, on the training samples "
+                "where they are known."
             )
     if edges is not None:
         figures.append(resistance_figure(edges))

@@ -109,6 +109,8 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "max": ("max", number_cells),
     "resistance": ("resistance share", percent_cells),
     "excess": ("excess", factor_cells),
+    "kind": ("likeliest kind", text_cells),
+    "kind_blame": ("if here", percent_cells),
     "evidence": ("evidence, nats", number_cells),
     "part": ("likeliest part", text_cells),
     "explainable": ("explainable", percent_cells),

@@ -29,6 +29,25 @@ def logits_after(network, layer, z):
     return z
 
 
+class Given:
+    """A tail with the sensitivities G, samples x outputs x n_l."""
+
+    is_free = False
+
+    def __init__(self, G):
+        self.G = G
+
+    def sensitivities(self, _):
+        return self.G, self.G
+
+    def sensitivity(self, _, j):
+        return self.G[:, :, j]
+
+
+def curvature_of(part, G, negligible=0.0):
+    return part.curvature(Given(G), None, negligible)
+
+
 def parts_of(layer):
     return [WholeLayer.of(layer), Neuron(layer, 1), Input(layer, 0)]
 
@@ -100,7 +119,7 @@ def test_the_curvature_is_that_of_finite_differences(output, samples, layer):
         J = jacobian(outputs, part.entries, 1e-6)
         expected = J.T @ J
         size = np.linalg.norm(expected, 2) or 1.0
-        curvature = part.curvature(G, 0.0)
+        curvature = curvature_of(part, G)
         found = np.linalg.eigvalsh(curvature.gram)[::-1]
         values = np.linalg.eigvalsh(expected)[::-1][: len(found)]
         np.testing.assert_allclose(found, values, rtol=0, atol=1e-6 * size, err_msg=part.kind)
@@ -122,18 +141,18 @@ def test_of_too_many_rows_the_largest_are_kept(monkeypatch):
     G = np.random.default_rng(0).normal(size=(20, 2, 4))
     sizes = np.sort((np.sum(G**2, axis=2) * np.sum(taken.inputs**2, axis=1)[:, None]).ravel())[::-1]
     whole = WholeLayer.of(taken)
-    everything = np.linalg.eigvalsh(whole.curvature(G, 0.0).gram)[::-1]
+    everything = np.linalg.eigvalsh(curvature_of(whole, G).gram)[::-1]
     assert np.sum(everything) == pytest.approx(np.sum(sizes))
-    few = np.linalg.eigvalsh(whole.curvature(G, sizes[9]).gram)[::-1]
+    few = np.linalg.eigvalsh(curvature_of(whole, G, sizes[9]).gram)[::-1]
     assert np.sum(few) == pytest.approx(np.sum(sizes[:9])), "and none that is negligible"
     monkeypatch.setattr(parts, "MOST_ROWS", 7)
-    kept = np.linalg.eigvalsh(whole.curvature(G, 0.0).gram)[::-1]
+    kept = np.linalg.eigvalsh(curvature_of(whole, G).gram)[::-1]
     assert np.sum(kept) == pytest.approx(np.sum(sizes[:7]))
     assert (kept <= everything[:7] * (1 + 1e-12)).all()
     J = (G[:, :, :, None] * taken.inputs[:, None, None, :]).reshape(40, -1)
     g = np.random.default_rng(1).normal(size=J.shape[1])
     expected = np.linalg.solve(0.01 * J.T @ J + np.eye(len(g)), g)
-    solved = whole.curvature(G, 0.0).inverse(0.01, 1.0)(g)
+    solved = curvature_of(whole, G).inverse(0.01, 1.0)(g)
     left = 0.01 * J.T @ (J @ solved) + solved - g
     assert np.linalg.norm(left) <= 0.011 * np.linalg.norm(g), "by all rows, however few are kept"
     assert solved == pytest.approx(expected, abs=0.02 * np.linalg.norm(g))
@@ -142,7 +161,32 @@ def test_of_too_many_rows_the_largest_are_kept(monkeypatch):
 def test_a_layer_without_influence_has_no_curvature():
     _, _, taken = case("identity", 20, 2)
     for part in parts_of(taken):
-        curvature = part.curvature(np.zeros((20, 2, 4)), 0.0)
+        curvature = curvature_of(part, np.zeros((20, 2, 4)))
         assert curvature.log_determinant(1.0) == 0.0
         g = np.ones(len(part.entries))
         np.testing.assert_allclose(curvature.inverse(1.0, 2.0)(g), 0.5 * g, rtol=1e-14)
+
+
+@pytest.mark.parametrize("samples", [20, 3])
+def test_before_free_outputs_the_curvature_is_that_of_each(samples):
+    """With the identity behind it a layer's J is I x [a, 1]; an input's is I x a_i."""
+    _, _, taken = case("identity", samples, 3)
+
+    class Free:
+        is_free = True
+
+    n = taken.z.shape[1]
+    a = taken.inputs
+    for part, J in (
+        (WholeLayer.of(taken), np.kron(np.eye(n), WholeLayer.of(taken).inside)),
+        (Input(taken, 0), np.kron(np.eye(n), a[:, :1])),
+    ):
+        curvature = part.curvature(Free(), None, 0.0)
+        expected = 0.7 * J.T @ J
+        g = np.random.default_rng(0).normal(size=len(part.entries))
+        np.testing.assert_allclose(
+            curvature.inverse(0.7, 0.3)(g), np.linalg.solve(expected + 0.3 * np.eye(len(g)), g), rtol=1e-9
+        )
+        assert curvature.log_determinant(0.7) == pytest.approx(
+            np.linalg.slogdet(np.eye(len(g)) + expected)[1]
+        )

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from oracles import jacobian, problem
 
 from sheafcli.core.averaged import rectified, slope_of
-from sheafcli.core.chain.tail import Tail
+from sheafcli.core.chain.network import Network
+from sheafcli.core.chain.tail import MOST_CLASSES, Tail
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 softness = st.floats(1e-3, 10.0)
@@ -71,3 +72,38 @@ def test_what_acts_on_a_neuron_acts_on_its_stalk_where_it_is_active(output):
     for on_z, on_a in (tail.pulls(tail.sweep(z)), tail.sensitivities(tail.sweep(z))):
         active = np.expand_dims(z >= 0.0, tuple(range(1, on_z.ndim - 1)))
         np.testing.assert_array_equal(on_z, on_a * active)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_the_sensitivity_to_a_coordinate_is_its_column(output, share):
+    network, X, y = problem(output, (5, 4), samples=20)
+    z = network.pre_activations(X)[0]
+    tail = Tail.of(network, 1, y).softened(share, z)
+    sweep = tail.sweep(z)
+    on_z, _ = tail.sensitivities(sweep)
+    for j in range(z.shape[1]):
+        alone = tail.sensitivity(sweep, j)
+        # A root is unique up to a rotation: what counts is its Gram matrix.
+        np.testing.assert_allclose(
+            np.sum(alone * alone, axis=1), np.sum(on_z[:, :, j] ** 2, axis=1), rtol=1e-9, atol=1e-15
+        )
+
+
+@pytest.mark.parametrize(("output", "missed"), [("identity", 1e-12), ("softmax", 1e-3)])
+def test_of_many_outputs_few_rows_say_what_all_say(output, missed):
+    """Where 16 of 40 classes have all but the whole chance, J_phi is theirs but for what the others have."""
+    rng = np.random.default_rng(0)
+    network = Network.he((4, 6, 40), output, rng)
+    biases = (network.biases[0], np.where(np.arange(40) < 12, 6.0, -6.0))
+    network = Network(network.weights, biases, network.output)
+    X = rng.standard_normal((10, 4))
+    z = network.pre_activations(X)[0]
+    tail = Tail.of(network, 1, network.predict(X))
+    sweep = tail.sweep(z)
+    on_z, _ = tail.sensitivities(sweep)
+    assert on_z.shape[1] <= MOST_CLASSES
+    J_phi = network.output.jacobian(sweep.stalks[-1])
+    G = network.weights[1] * (z >= 0.0)[:, None, :]
+    whole = np.swapaxes(G, 1, 2) @ J_phi @ G
+    assert np.abs(np.swapaxes(on_z, 1, 2) @ on_z - whole).max() <= missed * np.abs(whole).max()
