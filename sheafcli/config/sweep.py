@@ -176,16 +176,15 @@ class Sweep:
         if self.search is None or self.search.runs is None:
             yield from itertools.product(*(axis.steps for axis in self.axes if isinstance(axis, Axis)))
             return
-        seeds = next((a for a in self.axes if isinstance(a, Axis) and REPEATS.issuperset(a.keys)), None)
-        repeats = ((),) if seeds is None else seeds.steps
-        n = self.search.runs // len(repeats)
+        repeated = [a for a in self.axes if isinstance(a, Axis) and REPEATS.issuperset(a.keys)]
+        n = self.search.runs // math.prod(len(axis.steps) for axis in repeated)
         seed = self.base.value.get("seed", 0)
         known = isinstance(seed, int) and seed >= 0  # if not, validation says so
         # The first three children of a run's seed are the run's own.
         rng = np.random.default_rng(np.random.SeedSequence(seed if known else 0, spawn_key=(3,)))
         drawn: dict[str, tuple[tuple[Choice, ...], ...]] = {}
         for _ in range(DRAWS * n):
-            steps = tuple(() if axis is seeds else axis.draw(rng) for axis in self.axes)
+            steps = tuple(() if axis in repeated else axis.draw(rng) for axis in self.axes)
             drawn.setdefault(repr([[choice.given for choice in step] for step in steps]), steps)
             if len(drawn) == n:
                 break
@@ -194,10 +193,11 @@ class Sweep:
                 f"given {self.search.runs}; there are only {len(drawn):,} different combinations to draw"
             )
             raise input_error([Problem(f"search.runs: {message}")], self.path)
-        for steps, repeat in itertools.product(drawn.values(), repeats):
-            yield tuple(
-                repeat if axis is seeds else step for axis, step in zip(self.axes, steps, strict=True)
-            )
+        for steps, again in itertools.product(
+            drawn.values(), itertools.product(*(a.steps for a in repeated))
+        ):
+            own = iter(again)
+            yield tuple(step or next(own) for step in steps)
 
     def _late_row(self, document: Document, row: float) -> Problem:
         """Say that the first rung ends before there is a row of history to judge a run by."""

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from sheafcli.config import SweepRun
-from sheafcli.config.sweep import ROUNDING
+from sheafcli.config.document import dotted
+from sheafcli.config.sweep import REPEATS, ROUNDING
 from sheafcli.config.training import DescentSpec, HeatSpec, ImplicitSpec
 from sheafcli.runs.directory import HISTORY, RunDirectory
 from sheafcli.runs.under_way import share_at
@@ -39,14 +40,16 @@ def loss_at(run: RunDirectory, spec: HeatSpec | DescentSpec | ImplicitSpec, shar
 
 
 def survivors(runs: Sequence[SweepRun], losses: Mapping[str, float | None], factor: int) -> list[SweepRun]:
-    """Return the runs of the best combinations, one in `factor`, rounded up, by the median loss over seeds.
+    """Return the runs of the best combinations, one in `factor`, rounded up, by the median loss.
 
-    A run without a finite loss counts as infinite, and no combination with an infinite median goes on. The
-    runs keep their order, and of combinations that are as good the first come first.
+    Medians are over seeds and folds. A run without a finite loss counts as infinite, and no combination with
+    an infinite median goes on. The runs keep their order, and of combinations that are as good the first
+    come first.
     """
+    repeats = {dotted(key) for key in REPEATS}
     combinations: dict[str, list[SweepRun]] = {}
     for run in runs:
-        own = {key: value for key, value in run.parameters.items() if key not in ("seed", "task.fold")}
+        own = {key: value for key, value in run.parameters.items() if key not in repeats}
         combinations.setdefault(repr(own), []).append(run)
 
     def middle(name: str) -> float:

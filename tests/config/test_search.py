@@ -194,3 +194,13 @@ def test_a_first_rung_without_a_row_of_history_is_refused(sweep_of, training, fi
             InputError, match=r"training\.log_every: the first row of history is written after"
         ):
             sweep.runs()
+
+
+def test_each_combination_that_is_drawn_has_all_folds(sweep_of):
+    text = (
+        "cross: {training.learning_rate: {from: 0.001, to: 0.1, scale: log}}\n"
+        "folds: 3\nsearch: {method: random, runs: 6}\n"
+    )
+    runs = sweep_of(text, "task={kind: diabetes}").runs()
+    assert [run.parameters["task.fold"] for run in runs] == ["1/3", "2/3", "3/3"] * 2
+    assert len({run.parameters["training.learning_rate"] for run in runs}) == 2
