@@ -9,14 +9,14 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-blame bench-causes bench-diff train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures transcripts clean
+.PHONY: help run test lint format bench bench-train bench-localise bench-blame bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures docs transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 run: $(VENV)/.run  ## install, train experiments/paraboloid.yaml, diagnose it
 	$(SHEAF) train experiments/paraboloid.yaml --resume
-	$(SHEAF) diagnose results/paraboloid
+	$(SHEAF) diagnose results/paraboloid --figures
 	@echo "The run is in results/paraboloid: tables as CSV, pictures in figures/, network.npz."
 
 test: lint $(VENV)/.browser  ## run all checks and tests
@@ -72,9 +72,10 @@ compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
 	$(if $(RUNS),,$(error give run directories: make compare RUNS="results/a results/b"))
 	$(SHEAF) compare $(RUNS)
 
-bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside PyTorch, into docs/results.md (80 minutes on two cores)
+bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside their peers, into docs/results.md (80 minutes on two cores)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/implicit.py
+	$(BIN)/python benchmarks/implicit_tables.py
 	$(BIN)/python benchmarks/variants.py
 	$(BIN)/python benchmarks/real_data.py
 	$(BIN)/python benchmarks/results_page.py
@@ -90,11 +91,16 @@ bench-blame: $(VENV)/.datasets  ## plant faults in a thousand networks and fit h
 bench-causes: $(VENV)/.datasets  ## plant nine causes and see whether the leading finding names them (20 minutes)
 	$(BIN)/python benchmarks/planted_causes.py
 
-bench-diff: $(VENV)/.dev  ## plant 360 differences between runs and see which method names the operation (20 seconds)
+bench-diff: $(VENV)/.dev  ## plant 600 differences between runs and see which method names the operation (4 minutes)
 	$(BIN)/python benchmarks/diff.py
+	$(BIN)/python benchmarks/diff_rounding.py
 
 bench-sweep: $(VENV)/.dev  ## time a sweep by one job and by two, into docs/results.md
 	$(BIN)/python benchmarks/sweep_jobs.py
+	$(BIN)/python benchmarks/results_page.py
+
+bench-startup: $(VENV)/.run  ## measure what short commands cost beside `import numpy`, into docs/results.md
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/results_page.py
 
 report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
@@ -103,8 +109,9 @@ report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
 	$(SHEAF) spectrum $(RUN)
 	$(SHEAF) report $(RUN)
 
-zoo: $(VENV)/.zoo  ## read eighteen known architectures from ONNX and check the theorems on each (15 minutes)
+zoo: $(VENV)/.zoo  ## read eighteen known architectures from ONNX and check the theorems on each (20 minutes)
 	$(BIN)/python benchmarks/zoo.py --write
+	$(BIN)/python benchmarks/diff_zoo.py
 
 imported: $(VENV)/.dev  ## networks of PyTorch, ONNX, safetensors and scikit-learn: import, diagnose, report
 	$(BIN)/python benchmarks/imported_models.py results/models
@@ -130,16 +137,21 @@ pictures: $(VENV)/.run  ## draw the images of docs/ anew
 	$(SHEAF) train experiments/paraboloid.yaml --output $$folder/paraboloid --quiet && \
 	$(SHEAF) train experiments/saddle.yaml --output $$folder/saddle --quiet && \
 	$(SHEAF) diffuse $$folder/saddle --samples 3 --format csv >/dev/null && \
-	$(SHEAF) spectrum $$folder/saddle --format csv >/dev/null && \
+	$(SHEAF) spectrum $$folder/saddle --figures --format csv >/dev/null && \
 	$(BIN)/python benchmarks/residual_block.py docs/images/residual_block.png && \
+	$(BIN)/python benchmarks/concept_figures.py docs/images && \
 	cp $$folder/paraboloid/figures/learned.png $$folder/paraboloid/figures/discord.png docs/images/ && \
 	cp $$folder/saddle/figures/diffusion_*.png $$folder/saddle/figures/spectrum.png docs/images/ && \
 	$(SHEAF) import experiments/data/sick_digits.npz --data digits --output $$folder/sick >/dev/null && \
-	$(SHEAF) diagnose $$folder/sick --format csv >/dev/null && \
+	$(SHEAF) diagnose $$folder/sick --figures --format csv >/dev/null && \
 	cp $$folder/sick/figures/edges.png $$folder/sick/figures/resistance.png docs/images/ && \
 	$(SHEAF) sweep experiments/sweeps/beta.yaml --output $$folder/beta --quiet && \
 	cp $$folder/beta/figures/sweep.png docs/images/ && \
 	rm -rf $$folder
+
+docs: $(VENV)/.docs  ## build the site of docs/ into build/site/, and check its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	@echo "Open build/site/index.html."
 
 transcripts: $(VENV)/.dev  ## run the transcripts of README.md and docs/ anew
 	$(BIN)/python tests/docs/transcripts.py
@@ -166,6 +178,10 @@ $(VENV)/.datasets: $(VENV)/.run
 
 $(VENV)/.dev: $(VENV)/.run
 	$(PIP) -e '.[datasets,models,cluster,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 # The report is tested in a real browser, from Debian's packages where none is installed.

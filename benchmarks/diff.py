@@ -1,21 +1,26 @@
 """Does `sheaf diff` name the operation in which a difference was planted? Beside what is done without it.
 
-Networks (an MLP with batch normalisation, a LeNet, a small residual network) have random weights. A copy in
-which one operation is changed is run by ONNX Runtime in float32; its values at all vertices are compared with
-the network. Kinds of change:
+Networks (an MLP with batch normalisation, a LeNet, a ResNet-20 and a MobileNetV2 of few channels) have
+random weights. A copy in which one operation is changed is run by ONNX Runtime, and its values are compared
+with the network, in double precision. It runs in float32 and float16, and in 8 bits by ONNX Runtime's own
+quantisation: static, of the graph with its normalisations folded in, and dynamic. Kinds of change:
 
 - transposed, permuted: the weights of a layer (rows of a layer that is not square are permuted instead);
 - missing: an activation gives its input;
 - bias: 0.1 is added to the bias of a layer, or to that of one output of it;
 - flipped: one weight has the other sign;
 - epsilon: a batch normalisation has 1e-3 for 1e-5;
-- int8, float16: the weights of a layer are rounded.
+- int8, float16: the weights of a layer are rounded;
+- one layer: ONNX Runtime quantises that layer alone. (In float32 and float16 alone, as int8 and float16 are.)
 
-Counted is whether the operation named first is the one that was changed, and whether it exceeds rounding at
-all; beside it the vertex with the largest difference of values, the lowest cosine, and the first that is not
-np.allclose (rtol 1e-3, atol 1e-5). Of healthy pairs none may have a significant operation.
+Counted is whether the operation named first (of those beyond rounding, where there are any) is the one that
+was changed, and whether it exceeds rounding at all; beside it the vertex with the largest difference of
+values, the lowest cosine, and the first that is not np.allclose (rtol 1e-3, atol 1e-5). Where operations are
+fused, or some were not recorded, the operation is all that the recorded value stands for. Of healthy pairs in
+float32, by two exporters (ours and PyTorch's) and two runtimes (ONNX Runtime and PyTorch), none may have a
+significant operation.
 
-    python benchmarks/diff.py [--seeds 15]
+    python benchmarks/diff.py [--seeds 9]
 
 Writes benchmarks/results/diff.csv, a row a planted difference.
 """
@@ -23,129 +28,98 @@ Writes benchmarks/results/diff.csv, a row a planted difference.
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from diff_networks import NETWORKS, Draw, module
+from numpy.typing import NDArray
 from rich.console import Console
 
 from sheafcli.core.difference import values_of
-from sheafcli.core.graph import Graph, Node
-from sheafcli.core.network import GraphNetwork
+from sheafcli.core.graph import Graph
+from sheafcli.core.network import AnyNetwork, GraphNetwork
 from sheafcli.core.operation import Operation
-from sheafcli.core.operations import (
-    Add,
-    BatchNormalization,
-    Convolution,
-    Dense,
-    Flatten,
-    Identity,
-    MaxPooling,
-    Mean,
-    ReLU,
-)
+from sheafcli.core.operations import BatchNormalization, Clip, Convolution, Dense, Identity, ReLU
 from sheafcli.core.outputs import Identity as NoFunction
 from sheafcli.diagnostics.difference import Comparison, compare
+from sheafcli.interop.models import read_model
 from sheafcli.interop.onnx_export import graph_bytes
-from sheafcli.interop.recording import record_onnx
+from sheafcli.interop.recorded import recorded_of
+from sheafcli.interop.recording import record, record_onnx
+from sheafcli.interop.shared_ends import at_shared_ends
+from sheafcli.render.progress import working
 from sheafcli.render.tables import frame_table
 
 RESULTS = Path(__file__).parent / "results" / "diff.csv"
-KINDS = ("transposed", "permuted", "missing", "bias", "flipped", "epsilon", "int8", "float16")
-SAMPLES, HEALTHY = 32, 17
+SAME = ("transposed", "permuted", "missing", "bias", "flipped", "epsilon")
+KINDS = {
+    "float32": (*SAME, "int8", "float16", "one layer"),
+    "float16": SAME,
+    "static int8": SAME,
+    "dynamic int8": SAME,
+}
+PRECISION = {"static int8": "int8", "dynamic int8": "int8"}
+METHODS = ("diff", "largest difference", "lowest cosine", "first above tolerance")
+SHORT = dict(zip(METHODS[1:], ("largest", "cosine", "first"), strict=True))
+SAMPLES, HEALTHY = 16, 4
+Values = Mapping[str, NDArray[Any]]
 
 
-class Draw:
-    """Operations with random weights, all from one seed."""
+class Folder(NamedTuple):
+    """Where files are written; what they are called does not matter."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    path: Path
 
-    def dense(self, inputs: int, outputs: int) -> Dense:
-        """Return a dense layer."""
-        W = self.rng.normal(size=(outputs, inputs)) * np.sqrt(2.0 / inputs)
-        return Dense(W, 0.1 * self.rng.normal(size=outputs))
+    def exported(self, graph: Graph, dtype: type = np.float32) -> Path:
+        """Write a graph as ONNX."""
+        path = self.path / "network.onnx"
+        path.write_bytes(graph_bytes(GraphNetwork(graph, NoFunction()), np.dtype(dtype)))
+        return path
 
-    def conv(self, channels: int, outputs: int, kernel: int = 3, padding: int = 1) -> Convolution:
-        """Return a convolution."""
-        size = (outputs, channels, kernel, kernel)
-        W = self.rng.normal(size=size) * np.sqrt(2.0 / (channels * kernel**2))
-        return Convolution(W, 0.1 * self.rng.normal(size=outputs), 1, padding)
+    def quantised(self, graph: Graph, X: NDArray[Any], form: str, only: str | None = None) -> Path:
+        """Write a graph as ONNX Runtime quantises it, whole or one node alone."""
+        from onnxruntime import quantization  # noqa: PLC0415
+        from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
-    def norm(self, channels: int) -> BatchNormalization:
-        """Return a batch normalisation with variances from 0.05 to 2."""
-        factor, offset, mean = 0.2 * self.rng.normal(size=(3, channels))
-        return BatchNormalization(1.0 + factor, offset, mean, np.exp(self.rng.uniform(-3.0, 0.7, channels)))
+        class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+            def __init__(self) -> None:
+                self.batches: Iterator[dict[str, Any]] = iter([{"input": X}])
 
+            def get_next(self) -> dict[str, Any] | None:
+                return next(self.batches, None)
 
-def mlp(draw: Draw) -> Graph:
-    """Return an MLP of four layers of 32."""
-    path: dict[str, Operation] = {}
-    for i in range(1, 5):
-        path |= {f"fc{i}": draw.dense(32, 32), f"norm{i}": draw.norm(32), f"relu{i}": ReLU()}
-    return Graph.path((32,), path | {"fc5": draw.dense(32, 10)})
-
-
-def lenet(draw: Draw) -> Graph:
-    """Return a LeNet for images of 16 x 16, with batch normalisation."""
-    path: dict[str, Operation] = {
-        "conv1": draw.conv(1, 6, 5, 2),
-        "norm1": draw.norm(6),
-        "relu1": ReLU(),
-        "pool1": MaxPooling((2, 2)),
-        "conv2": draw.conv(6, 16, 5, 0),
-        "norm2": draw.norm(16),
-        "relu2": ReLU(),
-        "pool2": MaxPooling((2, 2)),
-        "flatten": Flatten(),
-        "fc1": draw.dense(64, 48),
-        "relu3": ReLU(),
-        "fc2": draw.dense(48, 32),
-        "relu4": ReLU(),
-        "fc3": draw.dense(32, 10),
-    }
-    return Graph.path((1, 16, 16), path)
-
-
-def residual(draw: Draw) -> Graph:
-    """Return a network of three residual blocks of 8 channels, for images of 8 x 8."""
-    nodes, last = [Node("stem", draw.conv(3, 8), ("x",)), Node("relu", ReLU(), ("stem",))], "relu"
-    for i in range(1, 4):
-        made: dict[str, Operation] = {
-            "conv1": draw.conv(8, 8),
-            "norm1": draw.norm(8),
-            "relu1": ReLU(),
-            "conv2": draw.conv(8, 8),
-            "norm2": draw.norm(8),
-        }
-        parent = last
-        for name, operation in made.items():
-            nodes.append(Node(f"block{i}.{name}", operation, (parent,)))
-            parent = f"block{i}.{name}"
-        nodes.append(Node(f"block{i}.add", Add(), (last, parent)))
-        nodes.append(Node(f"block{i}.relu2", ReLU(), (f"block{i}.add",)))
-        last = f"block{i}.relu2"
-    nodes += [Node("pool", Mean((-1, -2)), (last,)), Node("flatten", Flatten(), ("pool",))]
-    nodes.append(Node("fc", draw.dense(8, 10), ("flatten",)))
-    return Graph((3, 8, 8), tuple(nodes))
-
-
-NETWORKS: dict[str, Callable[[Draw], Graph]] = {"MLP": mlp, "LeNet": lenet, "residual": residual}
+        plain, path = self.exported(graph), self.path / "quantised.onnx"
+        if form == "dynamic int8":
+            quantization.quantize_dynamic(str(plain), str(path))
+            return path
+        folded = plain
+        if only is None:
+            folded = self.path / "folded.onnx"
+            quant_pre_process(str(plain), str(folded), skip_symbolic_shape=True)
+        nodes = {} if only is None else {"nodes_to_quantize": [only]}
+        quantization.quantize_static(str(folded), str(path), Reader(), **nodes)
+        return path
 
 
 def planted(graph: Graph, kind: str, rng: np.random.Generator) -> tuple[Graph, str]:
     """Return the graph with a change of this kind in one operation, and which one it is."""
-    wanted = {"missing": ReLU, "epsilon": BatchNormalization}.get(kind, Dense | Convolution)
+    wanted = {"missing": ReLU | Clip, "epsilon": BatchNormalization}.get(kind, Dense | Convolution)
     places = [i for i, node in enumerate(graph.nodes) if isinstance(node.operation, wanted)]
     if kind == "transposed":
         square = [i for i in places if len(set(graph.nodes[i].operation.weight.shape[:2])) == 1]  # type: ignore[union-attr]
         places = square or places
     place = int(rng.choice(places))
     node = graph.nodes[place]
+    if kind == "one layer":
+        return graph, node.name
     other = replace(node, operation=_changed(node.operation, kind, rng))
     return Graph(graph.input_shape, (*graph.nodes[:place], other, *graph.nodes[place + 1 :])), node.name
 
@@ -178,15 +152,18 @@ def _changed(operation: object, kind: str, rng: np.random.Generator) -> Operatio
     return replace(operation, weight=W)
 
 
-def run(graph: Graph, X: np.ndarray, folder: Path) -> dict[str, np.ndarray]:
-    """Return what ONNX Runtime computes in float32, by vertex."""
-    path = folder / "network.onnx"
-    path.write_bytes(graph_bytes(GraphNetwork(graph, NoFunction()), np.dtype(np.float32)))
-    names = {vertex.name for vertex in graph.vertices[1:]}
-    return {name: value for name, value in record_onnx(path, X).items() if name in names}
+def compared(
+    network: AnyNetwork, arrays: Values, tensors: Mapping[str, str], precision: str | None = None
+) -> Comparison:
+    """Compare a network with what was recorded, on the input that was."""
+    graph = network.graph
+    found = recorded_of(arrays, graph, tensors, Path("recorded"))
+    assert found.input is not None
+    values, _ = at_shared_ends(graph, found.input, found.values, arrays)
+    return compare(network, found.input, values, precision)
 
 
-def by_values(found: Comparison, own: dict[str, np.ndarray]) -> dict[str, str]:
+def by_values(found: Comparison, own: Values) -> dict[str, str]:
     """Return which operation is named by the values alone: their difference, cosine, and tolerance."""
     largest, cosine, first = {}, {}, ""
     for local in found.difference.operations:
@@ -203,61 +180,124 @@ def by_values(found: Comparison, own: dict[str, np.ndarray]) -> dict[str, str]:
     }
 
 
+def measured(
+    network: GraphNetwork, X: NDArray[Any], form: str, kind: str, seed: int, folder: Folder
+) -> dict[str, Any]:
+    """Return a row: a difference of this kind, run in this form."""
+    graph, last = network.graph, network.graph.output.name
+    rng = np.random.default_rng([seed, *map(ord, kind)])
+    other, place = planted(graph, kind, rng)
+    if kind == "one layer":
+        path = folder.quantised(other, X, "static int8", place)
+    elif form in PRECISION:
+        path = folder.quantised(other, X, form)
+    else:
+        path = folder.exported(other, np.float16 if form == "float16" else np.float32)
+    found = compared(network, record_onnx(path, X), {"input": "x", "output": last}, PRECISION.get(form))
+    rows = found.operations
+    segments = dict(zip(rows["operation"], rows["segment"].str.split(), strict=True))
+    first = (found.leading if found.significant.empty else found.significant).iloc[0]
+    own = values_of(graph, X.astype(np.float64)) | {"x": X.astype(np.float64)}
+    named = {"diff": first["operation"], **by_values(found, own)}
+    its = rows[[place in segments[name] for name in rows["operation"]]]
+    return {
+        "planted": place,
+        "exceeds": bool(its["significant"].any()),
+        "significant": int(rows["significant"].sum()),
+        "told": first["kind"] if first["significant"] else "",
+        "shares off by": abs(float(rows["share"].sum()) - 1.0),
+        **{f"{method} names": name for method, name in named.items()},
+        **{method: bool(name) and place in segments[name] for method, name in named.items()},
+    }
+
+
+def healthy_pairs(graph: Graph, X: NDArray[Any], folder: Folder) -> Iterator[tuple[str, Comparison]]:
+    """Yield comparisons of a network with itself in float32, by both exporters and both runtimes."""
+    import torch  # noqa: PLC0415
+
+    network, named = GraphNetwork(graph, NoFunction()), {"input": "x", "output": graph.output.name}
+    yield "ours, ONNX Runtime", compared(network, record_onnx(folder.exported(graph), X), named)
+    walk = module(graph)
+    hooks = record(walk, X)
+    dotted = {vertex.name.replace(".", "_"): vertex.name for vertex in graph.vertices}
+    yield "ours, PyTorch", compared(network, {dotted[name]: value for name, value in hooks.items()}, {})
+    for way in ("PRESERVE", "EVAL"):
+        path = folder.path / "torch.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                walk,
+                (torch.tensor(X),),
+                str(path),
+                input_names=["input"],
+                dynamic_axes={"input": {0: "samples"}},
+                training=getattr(torch.onnx.TrainingMode, way),
+                dynamo=False,
+            )
+        model = read_model(path)
+        if isinstance(model.network, GraphNetwork):
+            recorded = record_onnx(path, X)
+            yield f"PyTorch's {way}, ONNX Runtime", compared(model.network, recorded, model.tensors)
+
+
+def quantised_pairs(graph: Graph, X: NDArray[Any], folder: Folder) -> Iterator[tuple[str, Comparison]]:
+    """Yield comparisons of a network with itself in 16 and 8 bits."""
+    network, named = GraphNetwork(graph, NoFunction()), {"input": "x", "output": graph.output.name}
+    yield "float16", compared(network, record_onnx(folder.exported(graph, np.float16), X), named)
+    for form in PRECISION:
+        yield form, compared(network, record_onnx(folder.quantised(graph, X, form), X), named, "int8")
+
+
 def main() -> None:
     """Plant differences, and count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=15)
+    parser.add_argument("--seeds", type=int, default=9)
     seeds = parser.parse_args().seeds
-    rows, alarms, pairs, began = [], 0, 0, time.process_time()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    logging.disable(logging.WARNING)
+    rows, alarms, began = [], [], time.process_time()
+    few = max(1, seeds // 2)
+    count = len(NETWORKS) * max(seeds, HEALTHY)
+    with tempfile.TemporaryDirectory() as name, working(count) as advance:
+        folder = Folder(Path(name))
         for network_name, build in NETWORKS.items():
             for seed in range(max(seeds, HEALTHY)):
+                advance(f"{network_name} {seed}")
                 rng = np.random.default_rng(seed)
                 graph = build(Draw(rng))
                 network = GraphNetwork(graph, NoFunction())
                 X = rng.normal(size=(SAMPLES, *graph.input_shape)).astype(np.float32)
-                own = values_of(graph, X.astype(np.float64))
                 if seed < HEALTHY:
-                    pairs += 1
-                    alarms += not compare(network, X, run(graph, X, folder)).significant.empty
-                for kind in KINDS if seed < seeds else ():
-                    other, place = planted(graph, kind, rng)
-                    found = compare(network, X, run(other, X, folder))
-                    first = found.leading.iloc[0]
-                    row = found.operations.set_index("operation").loc[place]
-                    shares = float(found.operations["share"].sum())
-                    rows.append(
-                        {
-                            "network": network_name,
-                            "kind": kind,
-                            "seed": seed,
-                            "planted": place,
-                            "exceeds": bool(row["significant"]),
-                            "significant": int(found.operations["significant"].sum()),
-                            "diff": first["operation"] if first["significant"] else "",
-                            "told": first["kind"],
-                            "shares off by": abs(shares - 1.0),
-                            **by_values(found, own),
-                        }
-                    )
+                    for way, found in (*healthy_pairs(graph, X, folder), *quantised_pairs(graph, X, folder)):
+                        alarms.append((way, not found.significant.empty))
+                for form, kinds in KINDS.items():
+                    for kind in kinds if seed < (seeds if form == "float32" else few) else ():
+                        row = {"network": network_name, "run": form, "kind": kind, "seed": seed}
+                        rows.append(row | measured(network, X, form, kind, seed, folder))
     table = pd.DataFrame(rows)
     RESULTS.parent.mkdir(exist_ok=True)
     table.to_csv(RESULTS, index=False)
-    methods = ["diff", "largest difference", "lowest cosine", "first above tolerance"]
-    right = pd.DataFrame({method: table[method] == table["planted"] for method in methods})
-    shown = pd.concat([table[["kind", "exceeds"]], right], axis=1).groupby("kind", sort=False).mean()
-    shown.loc["all"] = pd.concat([table["exceeds"], right], axis=1).mean()
     console = Console()
-    console.print(frame_table(shown.round(3).reset_index()))
-    console.print(pd.crosstab(table["kind"], table["told"]).to_string())
-    exceeding = table["exceeds"]
-    console.print(
-        f"{len(table)} planted; of {int(exceeding.sum())} that exceed rounding "
-        f"{int((right['diff'] & exceeding).sum())} named first; {alarms} of {pairs} healthy pairs have a "
-        f"significant operation; shares sum to 1 within {table['shares off by'].max():.1e}; "
-        f"{time.process_time() - began:.0f} s"
-    )
+    _show(console, table)
+    pairs = pd.DataFrame(alarms, columns=["healthy pair", "significant"]).groupby("healthy pair", sort=False)
+    console.print(frame_table(pairs["significant"].agg(["size", "sum"]).reset_index()))
+    console.print(f"{time.process_time() - began:.0f} s")
+
+
+def _show(console: Console, table: pd.DataFrame) -> None:
+    for form, part in table.groupby("run", sort=False):
+        shown = part.groupby("kind", sort=False)[["exceeds", *METHODS]].mean()
+        shown.loc["all"] = part[["exceeds", *METHODS]].mean()
+        shown = shown.map(lambda share: f"{share:.0%}").rename(columns=SHORT)
+        beyond = part[part["exceeds"]]
+        console.print(
+            f"\n{form}: {len(part)} planted; of {len(beyond)} beyond rounding "
+            f"{int(beyond['diff'].sum())} named first"
+        )
+        console.print(frame_table(shown.reset_index()))
+        wrong = beyond[~beyond["diff"]]
+        if len(wrong):
+            console.print(wrong[["network", "kind", "seed", "planted", "diff names"]].to_string())
+    console.print(f"shares sum to 1 within {table['shares off by'].max():.1e}")
 
 
 if __name__ == "__main__":

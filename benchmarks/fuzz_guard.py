@@ -23,11 +23,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from sheafcli.cli.app import main
+from sheafcli.cli.commands import COMMANDS, function_of
 
 SECONDS = 20
 BYTES = 2**30
 LOADED = (
-    *("sheafcli.cli.app", "sheafcli.render.report", "torch", "onnx", "safetensors.numpy", "skops.io"),
+    *("sheafcli.cli.app", "sheafcli.render.report", "sheafcli.render.diagnosis_figures", "torch"),
+    *("onnx", "safetensors.numpy", "skops.io"),
     *("sklearn.neural_network", "sklearn.datasets", "sklearn.pipeline", "sklearn.preprocessing"),
 )
 TRACEBACK = 70
@@ -83,7 +85,8 @@ def load() -> None:
     """Import all that commands import, so that children need not."""
     for name in LOADED:
         import_module(name)
-    import_module("sheafcli.cli.app").command_line()
+    for name in COMMANDS:
+        function_of(name)
     gc.freeze()  # so that the children do not copy what they only look at
 
 

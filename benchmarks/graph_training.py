@@ -4,6 +4,7 @@ Steps run in one process on one thread, on the same batches, in turns (A B A B .
 works in single precision, which is the rule here for graph networks, double stands beside it. CPU seconds of
 the process; medians over the rounds. Before that, both must agree on the first gradient. Then the LeNet is
 trained on made handwriting (benchmarks/handwriting.py), a small residual network on scikit-learn's digits.
+Last, two networks small enough for implicit steps learn 300 of the digits, beside Adam at two rates.
 
     python benchmarks/graph_training.py HANDWRITING.npz [--write]
 
@@ -33,14 +34,15 @@ from rich.table import Table
 from sheafcli.core.graph import Graph, Node
 from sheafcli.core.network import GraphNetwork
 from sheafcli.core.operation import Operation
-from sheafcli.core.operations import Add, Flatten, Mean, ReLU
+from sheafcli.core.operations import Add, Flatten, MaxPooling, Mean, ReLU
 from sheafcli.core.outputs import Softmax
 from sheafcli.core.training.backprop import Backprop
-from sheafcli.core.training.descent import Descent
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.graph.backprop import BackpropRule
 from sheafcli.core.training.graph.parameters import GraphParameters
+from sheafcli.core.training.implicit import CYCLE, Implicit
 from sheafcli.core.training.optimizers import Adam
+from sheafcli.core.training.protocol import Method
 from sheafcli.tasks import TASKS
 
 torch.set_num_threads(1)
@@ -49,6 +51,8 @@ RESULTS = Path(__file__).parent / "results" / "graph_training.csv"
 # The largest share of PyTorch's time that a step of back-propagation may take, and the least accuracies.
 BAR, ACCURACY = 2.5, {"LeNet": 0.98, "residual": 0.96}
 BATCHES, ROUNDS, SAMPLES, AGREEMENT = (32, 64, 128, 256), 9, 2_000, 1e-4
+# The digits that implicit steps learn from.
+FEW = 300
 
 
 def torch_lenet(graph: Graph) -> torch.nn.Sequential:
@@ -143,7 +147,7 @@ def residual() -> Graph:
     return Graph((1, 8, 8), (*nodes, Node("dense", draw.dense(width, 10), ("flatten",))))
 
 
-def trained(graph: Graph, method: Descent, data: dict[str, np.ndarray]) -> tuple[float, float]:
+def trained(graph: Graph, method: Method, data: dict[str, np.ndarray]) -> tuple[float, float]:
     """Return the test accuracy after training, and the CPU seconds it took."""
     start = time.process_time()
     session = method.start(GraphNetwork(graph, Softmax()), data["X_train"], data["y_train"])
@@ -154,6 +158,33 @@ def trained(graph: Graph, method: Descent, data: dict[str, np.ndarray]) -> tuple
     accuracy = network.output.accuracy(network.logits(data["X_test"]), data["y_test"])
     assert accuracy is not None
     return accuracy, seconds
+
+
+def small_networks() -> dict[str, Graph]:
+    """Return a LeNet and a residual network of a few hundred weights for images of 1 x 8 x 8."""
+    draw = Draw()
+    chain: dict[str, Operation] = {
+        "conv1": draw.convolution(1, 6, 3, 1, 1),
+        "relu1": ReLU(),
+        "pool": MaxPooling((2, 2)),
+        "conv2": draw.convolution(6, 8, 3, 1, 0),
+        "relu2": ReLU(),
+        "flatten": Flatten(),
+        "dense": draw.dense(32, 10),
+    }
+    nodes = (
+        Node("conv", draw.convolution(1, 6, 3, 1, 1), ("x",)),
+        Node("relu", ReLU(), ("conv",)),
+        Node("conv1", draw.convolution(6, 6, 3, 1, 1), ("relu",)),
+        Node("relu1", ReLU(), ("conv1",)),
+        Node("conv2", draw.convolution(6, 6, 3, 1, 1), ("relu1",)),
+        Node("add", Add(), ("conv2", "relu")),
+        Node("relu2", ReLU(), ("add",)),
+        Node("pool", MaxPooling((2, 2)), ("relu2",)),
+        Node("flatten", Flatten(), ("pool",)),
+        Node("dense", draw.dense(96, 10), ("flatten",)),
+    )
+    return {"LeNet": Graph.path((1, 8, 8), chain), "residual": Graph((1, 8, 8), nodes)}
 
 
 def main() -> None:
@@ -211,6 +242,21 @@ def main() -> None:
                 name, method.__name__, f"{mark}{accuracy:.4f}", f"{ACCURACY[name]:.2f}", f"{seconds:.0f}"
             )
             rows.append(["accuracy", f"{name}, {method.__name__.lower()}", "", accuracy, seconds])
+    console.print(table)
+
+    table = Table(title=f"{FEW} digits: test accuracy")
+    for name in ("network", "method", "accuracy", "CPU s"):
+        table.add_column(name, justify="left" if name in ("network", "method") else "right")
+    few = vars(digits) | {part: vars(digits)[part][:FEW] for part in ("X_train", "y_train")}
+    methods = {f"implicit, {steps} steps": Implicit(steps=steps) for steps in (11, CYCLE)} | {
+        f"Adam at {rate}": Backprop(optimizer=Adam(rate), schedule="cosine", batch_size=32, epochs=30)
+        for rate in (0.003, 0.01)
+    }
+    for name, graph in small_networks().items():
+        for method_name, method in methods.items():
+            accuracy, seconds = trained(graph, method, few)
+            table.add_row(name, method_name, f"{accuracy:.4f}", f"{seconds:.1f}")
+            rows.append(["few", f"{name}, {method_name}", "", accuracy, seconds])
     console.print(table)
 
     if given.write:

@@ -38,7 +38,7 @@ from scipy.spatial import cKDTree
 from sheafcli.render.console import stderr
 from sheafcli.render.style import new_figure, save_figure
 from sheafcli.runs.files import write_npz
-from sheafcli.tasks.data import encode_classes
+from sheafcli.tasks.encoding import encode_classes
 
 SIDE = 28
 CENTRE = (SIDE - 1) / 2

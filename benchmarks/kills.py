@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sheafcli.cli.app import command_line, main
+from sheafcli.cli.app import main
+from sheafcli.cli.commands import COMMANDS, function_of
 from sheafcli.render.console import say, stdout
 from sheafcli.render.house_table import house_table
 from sheafcli.runs import conduct
@@ -106,7 +107,8 @@ def run_chains() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    command_line()
+    for name in COMMANDS:
+        function_of(name)
     draw = random.Random(given.seed)
     table = house_table("Killed and resumed")
     for header in ("method", "chains", "kills", "differ"):

@@ -24,7 +24,7 @@ class TorchTraining:
     """Training from the same start as a session of ours, and driven like one.
 
     `steps` is the length of a cosine schedule, or None for a constant rate and no end; `batch_size` None
-    reads all samples at each step.
+    reads all samples at each step. `compiled` has the loss of the model compiled, its gradient with it.
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class TorchTraining:
         steps: int | None,
         batch_size: int | None = None,
         seed: int = 0,
+        *,
+        compiled: bool = False,
     ):
         layers: list[torch.nn.Module] = []
         for W, b in zip(start.weights, start.biases, strict=True):
@@ -47,6 +49,12 @@ class TorchTraining:
         self._rate, self._steps, self._batch_size, self._output = rate, steps, batch_size, start.output
         self._model, self._loss = torch.nn.Sequential(*layers[:-1]), LOSSES[start.output.name]()
         self._X, self._y = torch.tensor(X), torch.tensor(y)
+        model, loss = self._model, self._loss
+
+        def loss_of(X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return loss(model(X), y)
+
+        self._loss_of = torch.compile(loss_of) if compiled else loss_of
         # foreach is the fastest of the implementations on one thread.
         self._rule = OPTIMIZERS[optimizer](self._model.parameters(), lr=rate, foreach=True)
         self._order = torch.Generator().manual_seed(seed)
@@ -66,7 +74,7 @@ class TorchTraining:
                 self._rule.param_groups[0]["lr"] = rate
             X, y = next(self._batches)
             self._rule.zero_grad()
-            self._loss(self._model(X), y).backward()
+            self._loss_of(X, y).backward()
             self._rule.step()
             self.step += 1
 

@@ -16,7 +16,7 @@ def _leave(signum: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line, which takes a second to import."""
+    """Run the command line."""
     before = signal.getsignal(signal.SIGINT)
     heeded = before is signal.default_int_handler  # a shell lets what runs in its background ignore it
     if heeded:

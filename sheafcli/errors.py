@@ -1,4 +1,4 @@
-"""The one error that a user can cause and mend: it names the place, what was given and what to do."""
+"""What a command ends with: an error that the user can mend, or a run that failed."""
 
 from __future__ import annotations
 
@@ -24,3 +24,7 @@ class InputError(Exception):
             return self.message
         place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
         return f"{place}: {self.message}"
+
+
+class RunFailed(Exception):
+    """A run ended early: it diverged, or its files could not be written. The directory says more."""

@@ -7,51 +7,45 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib import import_module
-from importlib.metadata import version
-from keyword import iskeyword
 from typing import Annotated, NoReturn, TextIO
 
 import typer
-from threadpoolctl import threadpool_limits
 
-from sheafcli.errors import InputError
+from sheafcli.cli.commands import COMMANDS, SETTINGS, Commands, described, function_of
+from sheafcli.errors import InputError, RunFailed
 from sheafcli.render.console import print_error, say, silence
-from sheafcli.runs import RunFailed
+from sheafcli.threads import limit_what_is_loaded_later, one_thread
 
 PROGRAM = "sheaf"
 COMPLETION = "_SHEAF_COMPLETE"
-THREADS = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
 
 # What the parser ends with after Ctrl-C; by the house's rule the status is then 1.
 INTERRUPTED = 130
-# -h, too, of the program and of each command.
-SETTINGS = {"help_option_names": ["-h", "--help"]}
-
-# The commands in the order of the help, each a module of this package with a function of its name.
-COMMANDS = (
-    *("init", "validate", "train", "sweep", "diagnose", "diff", "record", "diffuse", "verify", "spectrum"),
-    *("runs", "compare", "report", "import", "export"),
-)
 
 
-def command_line(names: Sequence[str] = COMMANDS) -> typer.Typer:
-    """Return the command line with some of the commands; only what those need is imported."""
+def command_line() -> typer.Typer:
+    """Return the command line; a command is imported when it is called."""
     app = typer.Typer(
+        cls=Commands,
         no_args_is_help=True,
         context_settings=SETTINGS,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
     app.callback()(options)
-    for name in names:
-        own = f"{name}_" if iskeyword(name) else name
-        app.command(name, context_settings=SETTINGS)(getattr(import_module(f"sheafcli.cli.{own}"), own))
+    for name in COMMANDS:
+        app.command(name, help=described(name))(_uncalled)
     return app
+
+
+def _uncalled() -> None:
+    """Stand for a command that is named in a list, and not called."""
 
 
 def _show_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version  # noqa: PLC0415  # for which no other option need wait
+
         say(f"sheafcli {version('sheafcli')}")
         raise typer.Exit
 
@@ -69,12 +63,12 @@ def options(
     """
 
 
-def _asked_for(arguments: Sequence[str]) -> Sequence[str]:
-    """Return the command that is called, or completed; all of them if none is, or one that does not exist."""
+def _asked_for(arguments: Sequence[str]) -> str | None:
+    """Return the command that is called, or completed, if any."""
     if COMPLETION in os.environ:
         line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
         arguments = line.split()[1:]
-    return arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
+    return arguments[0] if arguments and arguments[0] in COMMANDS else None
 
 
 def main() -> None:
@@ -85,17 +79,18 @@ def main() -> None:
 def prepare() -> Callable[[], None]:
     """Import what the command that is called needs; return what runs it, as `main` does."""
     _accept_any_order()
-    app = command_line(_asked_for(sys.argv[1:]))
-    # One BLAS thread unless the user says otherwise: small products gain nothing from more, jobs side by
-    # side lose much, and a run gives the same digits however many processors there are.
-    threads = None if THREADS & set(os.environ) else 1
+    is_alone = "numpy" not in sys.modules
+    if is_alone:
+        limit_what_is_loaded_later()
+    app = command_line()
+    if (asked_for := _asked_for(sys.argv[1:])) is not None:
+        function_of(asked_for)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal's encoding lacks is no error
         sys.stdout.reconfigure(errors="backslashreplace")
 
     def run() -> None:
         try:
-            with threadpool_limits(threads, user_api="blas"):
-                _run(app)
+            _run(app)
         except InputError as error:
             _leave(str(error), 2)
         except RunFailed as error:
@@ -106,7 +101,7 @@ def prepare() -> Callable[[], None]:
         except MemoryError as error:
             _leave(f"out of memory ({error}); use fewer samples or a narrower network", 1)
 
-    return run
+    return run if is_alone else one_thread(run)
 
 
 def _run(app: typer.Typer) -> None:

@@ -10,20 +10,27 @@ import typer
 from sheafcli.cli.options import FormatOption
 from sheafcli.errors import InputError
 from sheafcli.records.comparison import compare as compare_runs
+from sheafcli.records.sweep import SweepRecord, is_sweep
 from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables
 from sheafcli.render.console import remark, say, stdout
+from sheafcli.render.formats import Format
 from sheafcli.render.style import save_figure
+from sheafcli.render.sweep import best_words, sweep_table
+from sheafcli.render.sweep_figure import sweep_figure
 from sheafcli.render.tables import show_frame
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories, such as results/NAME.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Run directories, such as results/NAME, or those of sweeps."),
+    ],
     figure: Annotated[
         Path | None,
         typer.Option(
             "--figure",
             metavar="FILE",
-            help="Draw them into a picture, too: .png, .svg or .pdf by its ending.",
+            help="Also draw a picture: .png, .svg or .pdf by the ending of its name.",
         ),
     ] = None,
     format_: FormatOption = "table",
@@ -31,11 +38,15 @@ def compare(
     """Show runs side by side: losses, accuracy, time, discord.
 
     A run's baseline has a row of its own. Losses over time, and discord by operation, are drawn if
-    --figure asks for them.
+    --figure asks for them. A sweep alone is shown as a table of its combinations, the best first; among
+    others it stands for the best run of its best combination.
     """
     if figure is not None:
         _check_figure(figure)
-    comparison = compare_runs(runs)
+    if len(runs) == 1 and is_sweep(runs[0]):
+        _show_sweep(SweepRecord.read(runs[0]), figure, format_)
+        return
+    comparison = compare_runs([_best_run(run) if is_sweep(run) else run for run in runs])
     if len(comparison.tasks) > 1:
         tasks = "; ".join(comparison.tasks)
         remark(f"warning: the tasks differ, so losses do not compare and none is marked as best: {tasks}")
@@ -51,6 +62,34 @@ def compare(
         console.print(table)
     if figure is not None:
         say(f"\nWritten: {figure}")
+
+
+def _show_sweep(sweep: SweepRecord, figure: Path | None, format_: Format) -> None:
+    drawn = None if figure is None else sweep_figure(sweep.index, sweep.keys, sweep.name)
+    if figure is not None and drawn is None:
+        raise InputError(
+            f"--figure {figure}: the runs of this sweep that finished differ in no number of three values or "
+            "more, so there is nothing to draw a loss against"
+        )
+    if figure is not None and drawn is not None:
+        save_figure(drawn, figure)
+    if format_ != "table":
+        show_frame(sweep.combinations, format_)
+        return
+    stdout().print(sweep_table(sweep))
+    written = [] if figure is None else [f"Written: {figure}"]
+    for line in ("", *best_words(sweep), *written):
+        say(line)
+
+
+def _best_run(path: Path) -> Path:
+    """Return the run that a sweep stands for: that of the least loss in its best combination."""
+    sweep = SweepRecord.read(path)
+    if sweep.best is None:
+        raise InputError("no run of this sweep has finished; call `sheaf sweep` again", path=path)
+    runs = sweep.index[sweep.index["run"].isin(sweep.runs_of(sweep.best))]
+    finished = runs[runs["status"] == "finished"].set_index("run")
+    return path / str(finished[sweep.loss].idxmin())
 
 
 def _check_figure(path: Path) -> None:

@@ -8,33 +8,28 @@ from textwrap import fill
 from typing import Annotated, Literal
 
 import typer
-from matplotlib.figure import Figure
 
-from sheafcli.cli.keeping import attempt, tell_unwritten
-from sheafcli.cli.options import FormatOption, RunArgument
-from sheafcli.core.chain.extension import Extension
-from sheafcli.core.chain.network import Network
-from sheafcli.core.network import GraphNetwork
+from sheafcli.cli.keeping import attempt, tell_unwritten, wants_figures
+from sheafcli.cli.options import FiguresOption, FormatOption, RunArgument
 from sheafcli.core.pinned import Pinned
 from sheafcli.diagnostics.examination import Examination, examine_run, parts
 from sheafcli.diagnostics.findings.finding import SEVERITIES
+from sheafcli.diagnostics.metrics import metrics_table, run_metrics, write_metrics
 from sheafcli.render.console import print_notes, say, stdout, write_out
-from sheafcli.render.diagnosis import neurons_figure, resistance_figure
-from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
-from sheafcli.render.edge_scatter import edges_figure
-from sheafcli.render.graph_figure import graph_figure
-from sheafcli.render.numbers import percent
+from sheafcli.render.examination import examination_tables, headlines
+from sheafcli.render.metrics import metrics_tables
 from sheafcli.render.progress import working
-from sheafcli.render.style import save_figure
-from sheafcli.render.tables import discord_tables, json_records, neurons_table, show_frame
-from sheafcli.render.tension import tension_figure
+from sheafcli.render.tables import json_records, show_frame
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.data_files import changed_data
 from sheafcli.runs.files import write_text
-from sheafcli.runs.samples import Samples
+from sheafcli.runs.samples import PARTS, Samples
+from sheafcli.tasks.metrics import Metrics
 
 MOST_NEURONS, MOST_SAMPLES = 10, 5
+FIGURES = ("neurons", "edges", "network", "resistance", "tension")
 FAILED_ON = 3
+METRICS = ("metrics", "confusion")
 
 
 def diagnose(
@@ -48,19 +43,20 @@ def diagnose(
         ),
     ] = "test",
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Use the first N samples only.")
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N samples.")
     ] = None,
+    figures: FiguresOption = False,
     format_: FormatOption = "table",
     fail_on: Annotated[
         Literal["warning", "error"] | None,
-        typer.Option("--fail-on", help="End with status 3 if a finding is at least so grave."),
+        typer.Option("--fail-on", help="Exit with status 3 if any finding is at least this severe."),
     ] = None,
 ) -> None:
-    """Show where a network falters, and what is wrong with it.
+    """Show where a network goes wrong, and why.
 
     Input and true output are pinned, and the stalks between them solved for; every layer is asked whether
     it is at fault. Writes diagnosis.csv (by
-    edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv, findings.csv and pictures
+    edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv, findings.csv
     into the run directory, where that can be written. csv prints the edges; json prints all but the
     single neurons and samples.
     """
@@ -68,17 +64,19 @@ def diagnose(
     network = directory.network()
     samples = Samples.choose(directory, network, data, limit)
     print_notes(changed_data(directory))
-    with working(parts(network) + 1) as advance:
+    drawn = wants_figures(directory, FIGURES, asked=figures)
+    with working(parts(network) + drawn) as advance:
         found = examine_run(directory, network, samples, advance)
-        unwritten = attempt(lambda: _write(directory, found, advance))
+        metrics = run_metrics(directory, network, found.samples.X, found.samples.y)
+        unwritten = attempt(lambda: _write(directory, found, metrics, advance if drawn else None))
     if format_ == "csv":
         show_frame(found.diagnosis.edges, "csv")
     elif format_ == "json":
-        _print_json(directory, found)
+        _print_json(directory, found, metrics)
     else:
-        _print_tables(found)
+        _print_tables(found, metrics)
         if unwritten is None:
-            _say_written(directory, found)
+            _say_written(directory, found, drawn=drawn)
     if unwritten is not None:
         tell_unwritten(unwritten)
     if fail_on and any(_at_least(finding.severity, fail_on) for finding in found.findings):
@@ -90,36 +88,30 @@ def _at_least(severity: str, threshold: str) -> bool:
     return order.index(severity) <= order.index(threshold)
 
 
-def _write(directory: RunDirectory, found: Examination, advance: Callable[[str], object]) -> None:
-    """Write all tables, and draw the pictures; an older classes.csv goes where there are no classes."""
+def _write(
+    directory: RunDirectory,
+    found: Examination,
+    metrics: Metrics | None,
+    advance: Callable[[str], object] | None,
+) -> None:
+    """Write the tables, and with `advance` draw pictures; an older classes.csv goes where no classes are."""
     tables = found.tables()
     for name, table in tables.items():
         write_text(directory / f"{name}.csv", table.to_csv(index=False))
     if "classes" not in tables:
         (directory / "classes.csv").unlink(missing_ok=True)
+    if metrics is not None:
+        write_metrics(directory, metrics)
+    if advance is None:
+        return
     advance("pictures")
-    diagnosis, title = found.diagnosis, directory.path.resolve().name
-    figures: dict[str, Callable[[], Figure]] = {
-        "neurons": lambda: neurons_figure(diagnosis.neurons, title),
-        **_edge_figures(found, title),
-        "resistance": lambda: resistance_figure(diagnosis.edges, diagnosis.layers, title),
-        "tension": lambda: tension_figure(diagnosis.samples, diagnosis.edges, title),
-    }
+    from sheafcli.render.diagnosis_figures import save_figures  # noqa: PLC0415  # half a second for matplotlib
+
     directory.make_figures()
-    for name, draw in figures.items():
-        save_figure(draw(), directory.figures / f"{name}.png")
+    save_figures(found, directory.path.resolve().name, directory.figures)
 
 
-def _edge_figures(found: Examination, title: str) -> dict[str, Callable[[], Figure]]:
-    """Return what shows the edges: of a plain chain the stalks on both ends, of others the graph."""
-    network, equilibrium = found.network, found.diagnosis.equilibrium
-    if not isinstance(network, Network) or not isinstance(equilibrium, Extension):
-        assert isinstance(network, GraphNetwork)
-        return {"network": lambda: graph_figure(network, found.diagnosis.edges, title)}
-    return {"edges": lambda: edges_figure(network, found.samples.X, equilibrium, title)}
-
-
-def _print_json(directory: RunDirectory, found: Examination) -> None:
+def _print_json(directory: RunDirectory, found: Examination, metrics: Metrics | None) -> None:
     tables, equilibrium = found.tables(), found.diagnosis.equilibrium
     neurons, samples = (
         tables[name].sort_values("discord", ascending=False, kind="stable").head(most)
@@ -133,6 +125,7 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
         "layers": json_records(tables["layers"]),
         "operations": json_records(tables["operations"]),
         "classes": json_records(tables["classes"]) if "classes" in tables else None,
+        "metrics": None if metrics is None else json_records(metrics_table(metrics)),
         "worst_neurons": json_records(neurons),
         "worst_samples": json_records(samples),
         "findings": [
@@ -145,36 +138,25 @@ def _print_json(directory: RunDirectory, found: Examination) -> None:
     write_out(json.dumps(told, indent=2, allow_nan=False) + "\n")
 
 
-def _print_tables(found: Examination) -> None:
-    console, diagnosis = stdout(), found.diagnosis
-    say(
-        f"Pinned discord of {len(found.samples.X)} samples ({found.samples.part}): "
-        "input and true output pinned"
-    )
-    if isinstance(diagnosis.equilibrium, Pinned):
-        leaving = diagnosis.equilibrium.leaving
-        say("on the pattern of the forward pass, so to first order: of the activations")
-        mean, most = percent(float(leaving.mean())), percent(float(leaving.max()))
-        say(f"{mean} would leave it, of a sample's {most} at most")
-    trained_on = found.samples.other_part if found.samples.part == "test" else found.samples.part
-    shown = [blame_table(found.layers, trained_on)]
-    if found.findings:
-        shown.append(findings_table(found.findings))
-    shown += discord_tables(diagnosis.edges)
-    if diagnosis.classes is not None:
-        shown.append(class_table(diagnosis.classes))
-    shown += [
-        neurons_table(diagnosis.neurons, MOST_NEURONS),
-        samples_table(diagnosis.samples, diagnosis.edges, MOST_SAMPLES),
-    ]
-    for table in shown:
+def _print_tables(found: Examination, metrics: Metrics | None) -> None:
+    console = stdout()
+    for line in headlines(found):
+        say(line)
+    told = [] if metrics is None else metrics_tables(metrics, _part(found))
+    for table in (*told, *examination_tables(found, MOST_NEURONS, MOST_SAMPLES)):
         console.print()
         console.print(table)
     if not found.findings:
         say("\nNo findings.")
 
 
-def _say_written(directory: RunDirectory, found: Examination) -> None:
-    written = ", ".join(f"{name}.csv" for name in found.tables())
+def _part(found: Examination) -> str:
+    part = found.samples.part
+    return f"{part} part" if part in PARTS else part
+
+
+def _say_written(directory: RunDirectory, found: Examination, *, drawn: bool) -> None:
+    tables = [*found.tables(), *(name for name in METRICS if (directory / f"{name}.csv").exists())]
+    written = ", ".join([*(f"{name}.csv" for name in tables), *(["figures/"] if drawn else [])])
     say(f"\nWritten into {directory.path}:")
-    say(fill(f"{written}, figures/", 80, initial_indent="  ", subsequent_indent="  "))
+    say(fill(written, 80, initial_indent="  ", subsequent_indent="  "))

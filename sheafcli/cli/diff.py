@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Literal
@@ -12,9 +13,10 @@ import typer
 from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, RunArgument
 from sheafcli.diagnostics.difference import Comparison, compare
+from sheafcli.diagnostics.mixed_precision import Advice, advise
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_notes, say, stdout, write_out
-from sheafcli.render.difference import difference_figure, difference_table
+from sheafcli.render.difference import advice_table, difference_figure, difference_table
 from sheafcli.render.numbers import percent
 from sheafcli.render.progress import working
 from sheafcli.render.style import save_figure
@@ -34,7 +36,8 @@ def diff(
         typer.Argument(
             metavar="OTHER",
             help="Another run, a model file of the same graph, or recorded activations: an .npz file, or a "
-            "folder of .npy files, named by vertex or as the imported file names its values.",
+            "folder of .npy files, named by vertex or as the imported file names its values. A quantised "
+            "ONNX file is run by ONNX Runtime.",
         ),
     ],
     data: Annotated[
@@ -47,59 +50,100 @@ def diff(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Use the first N samples only.")
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N samples.")
     ] = None,
     precision: Annotated[
         Literal["int8", "bfloat16", "float16", "float32", "float64"] | None,
         typer.Option(
             "--precision",
-            help="What the other run computed in, whose rounding is no difference.",
+            help="The precision of the other run; differences within its rounding do not count.",
             show_default="what most of its values lie in",
+        ),
+    ] = None,
+    name_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            metavar="FILE",
+            help="Which recorded value belongs to which vertex: YAML, one `value: vertex` a line, or CSV.",
+            show_default="by their names",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="List the fewest operations to keep as they are here so that this share of the output "
+            "difference goes, such as 0.99.",
         ),
     ] = None,
     format_: FormatOption = "table",
     fail_on: Annotated[
         Literal["significant"] | None,
-        typer.Option("--fail-on", help="End with status 3 if an operation differs beyond rounding."),
+        typer.Option("--fail-on", help="Exit with status 3 if an operation differs beyond rounding."),
     ] = None,
 ) -> None:
     """Show which operations differ in another run of a network.
 
     Each operation is given the other run's own inputs, so that what went wrong before it does not count.
-    Writes diff.csv and figures/diff.png into the run directory, where that can be written.
+    Writes diff.csv, diff.json and figures/diff.png into the run directory, where that can be written.
     """
     directory = RunDirectory.existing(run)
     network = directory.network()
-    there = OtherRun.read(directory, network, other, data, limit)
+    there = OtherRun.read(directory, network, other, data, limit, name_map)
     print_notes(there.notes)
-    with working(3) as advance:
+    advice = None
+    with working(3 if budget is None else 4) as advance:
         try:
             found = compare(
                 network, there.X, there.recorded, precision or there.precision, there.network, advance
             )
         except ValueError as error:
             raise InputError(str(error), path=other) from error
+        if budget is not None:
+            advance("what to keep")
+            advice = advise(network, there.X, found, budget, there.network)
         advance("picture")
-        unwritten = attempt(lambda: _write(directory, found, f"{directory.path.name} and {other.name}"))
+        told = _told(found, advice, run, other)
+        unwritten = attempt(lambda: _write(directory, found, told))
     if format_ == "csv":
         show_frame(found.operations, "csv")
     elif format_ == "json":
-        write_out(json.dumps(_told(found, run, other), indent=2, allow_nan=False) + "\n")
+        write_out(_written(told))
     else:
-        _print(found, directory, written=unwritten is None)
+        _print(found, advice)
+        if unwritten is None:
+            say(f"\nWritten into {directory.path}: diff.csv, diff.json, figures/diff.png")
     if unwritten is not None:
         tell_unwritten(unwritten)
     if fail_on and not found.significant.empty:
         raise typer.Exit(FAILED_ON)
 
 
-def _write(directory: RunDirectory, found: Comparison, title: str) -> None:
+def _write(directory: RunDirectory, found: Comparison, told: Mapping[str, object]) -> None:
     write_text(directory / "diff.csv", found.operations.to_csv(index=False))
+    write_text(directory / "diff.json", _written(told))
+    title = f"{directory.path.name} and {Path(str(told['other'])).name}"
     directory.make_figures()
     save_figure(difference_figure(found, title), directory.figures / "diff.png")
 
 
-def _told(found: Comparison, run: Path, other: Path) -> dict[str, object]:
+def _written(told: Mapping[str, object]) -> str:
+    return json.dumps(told, indent=2, allow_nan=False) + "\n"
+
+
+def _told(found: Comparison, advice: Advice | None, run: Path, other: Path) -> dict[str, object]:
+    kept = {}
+    if advice is not None:
+        kept["keep"] = {
+            "asked": advice.asked,
+            "reached": advice.reached,
+            "sentence": advice.sentence,
+            "operations": json_records(advice.kept),
+        }
     return {
         "run": str(run),
         "other": str(other),
@@ -107,22 +151,29 @@ def _told(found: Comparison, run: Path, other: Path) -> dict[str, object]:
         "precision": found.difference.precision.name,
         "exact_shares": found.difference.is_exact,
         "output_difference": found.relative if found.relative == found.relative else None,
+        "changed_predictions": found.changed,
         "sentence": found.sentence,
         "operations": json_records(found.operations),
+        **kept,
     }
 
 
-def _print(found: Comparison, directory: RunDirectory, *, written: bool) -> None:
+def _print(found: Comparison, advice: Advice | None) -> None:
     say(fill(f"{found.sentence}.", 80))
     how = "exact, by hybrid runs" if found.difference.is_exact else "of first order"
     about = (
         f"{found.n_samples} samples; rounding of {found.difference.precision.name}; shares {how}; the output "
         f"differs by {percent(found.relative)} of its size"
     )
+    if found.changed is not None:
+        about += f"; predictions of another class: {found.changed:,}"
     say(fill(about, 80))
     say()
     stdout().print(difference_table(found, MOST_SHOWN))
     if (hidden := len(found.operations) - MOST_SHOWN) > 0:
         say(f"and {hidden:,} more operations")
-    if written:
-        say(f"\nWritten into {directory.path}: diff.csv, figures/diff.png")
+    if advice is not None:
+        say()
+        say(fill(f"{advice.sentence[:1].upper()}{advice.sentence[1:]}.", 80))
+        if len(advice.kept):
+            stdout().print(advice_table(advice))

@@ -58,7 +58,9 @@ def diffuse(
     ] = None,
     soft_pin: Annotated[
         list[str] | None,
-        typer.Option("--soft-pin", metavar="a1[0]=0@2.0", help="Pull a coordinate to a value by a spring."),
+        typer.Option(
+            "--soft-pin", metavar="a1[0]=0@2.0", help="Pull a coordinate towards a value with a spring."
+        ),
     ] = None,
     output_pin: Annotated[
         bool, typer.Option("--output-pin", help="Hold the output at the sample's true target.")
@@ -66,7 +68,7 @@ def diffuse(
     start: Annotated[Start, typer.Option("--start", help="Where the stalks start.")] = "random",
     integrator: Annotated[
         IntegratorName,
-        typer.Option("--integrator", help="How time is integrated; bdf and radau: one sample."),
+        typer.Option("--integrator", help="The integrator; bdf and radau take one sample."),
     ] = "chebyshev",
     dt: Annotated[
         float | None, typer.Option("--dt", help="Euler's step; by default just below the largest stable one.")
@@ -83,7 +85,7 @@ def diffuse(
             show_default="1e-12 of the largest stalk",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws random stalks.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed for random stalks.")] = 0,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import typer
 
 from sheafcli.render.console import remark
+from sheafcli.runs import RunDirectory
 
 READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -34,3 +35,8 @@ def tell_unwritten(error: OSError) -> None:
     )
     if error.errno in FULL:
         raise typer.Exit(1)
+
+
+def wants_figures(run: RunDirectory, names: Iterable[str], *, asked: bool) -> bool:
+    """Return whether to draw pictures: if they are asked for, or there already and would be out of date."""
+    return asked or any((run.figures / f"{name}.png").exists() for name in names)

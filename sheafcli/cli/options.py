@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sheafcli.render.tables import Format
+from sheafcli.render.formats import Format
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The configuration, a YAML file (see docs/configuration.md).")
@@ -30,4 +30,10 @@ SetOption = Annotated[
 ]
 FormatOption = Annotated[
     Format, typer.Option("--format", help="How to print: table, csv (numbers exact) or json.")
+]
+FiguresOption = Annotated[
+    bool,
+    typer.Option(
+        "--figures", help="Also draw pictures into RUN/figures. Those already there are always redrawn."
+    ),
 ]

@@ -23,7 +23,7 @@ def record(
         "activations.npz"
     ),
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Record the first N samples only.")
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Record only the first N samples.")
     ] = None,
     provider: Annotated[
         str, typer.Option("--provider", metavar="NAME", help="The execution provider of ONNX Runtime.")

@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
-from sheafcli.cli.options import RunArgument
 from sheafcli.errors import InputError
+from sheafcli.records.sweep import SweepRecord, is_sweep
 from sheafcli.render.console import print_notes, say
-from sheafcli.render.report import Contents, report_page
+from sheafcli.render.report import Contents, report_page, sweep_page
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.data_files import changed_data
 from sheafcli.runs.files import write_text
 
 
 def report(
-    run: RunArgument,
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory, such as results/NAME, or that of a sweep.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -25,15 +27,19 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write one HTML page about a run, to look at and to pass on.
+    """Write one HTML page about a run or a sweep, to pass on.
 
     The page holds all it needs, loads nothing, and shows whatever the run directory holds: the training,
-    and the tables that `sheaf diagnose` and `sheaf spectrum` have written.
+    and the tables that `sheaf diagnose` and `sheaf spectrum` have written. Of a sweep it shows the best
+    combination, all of them side by side, and how much of the loss each parameter explains.
     """
-    directory = RunDirectory.existing(run)
-    print_notes(changed_data(directory))
-    page = report_page(Contents.read(directory))
-    path = output or directory / "report.html"
+    if is_sweep(run):
+        page = sweep_page(SweepRecord.read(run))
+    else:
+        directory = RunDirectory.existing(run)
+        print_notes(changed_data(directory))
+        page = report_page(Contents.read(directory))
+    path = output or run / "report.html"
     try:
         write_text(path, page)
     except PermissionError as error:

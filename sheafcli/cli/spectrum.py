@@ -7,18 +7,17 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from matplotlib.figure import Figure
 
-from sheafcli.cli.keeping import attempt, tell_unwritten
-from sheafcli.cli.options import FormatOption, SubjectArgument
+from sheafcli.cli.keeping import attempt, tell_unwritten, wants_figures
+from sheafcli.cli.options import FiguresOption, FormatOption, SubjectArgument
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.spectrum import Spectrum
 from sheafcli.core.spectrum import spectrum as spectrum_of
 from sheafcli.core.types import Shape
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary, spectrum_table, stability_table
+from sheafcli.errors import InputError
 from sheafcli.render.console import print_notes, say, stdout
-from sheafcli.render.spectrum import modes_table, spectrum_figure
-from sheafcli.render.style import save_figure
+from sheafcli.render.spectrum import modes_table
 from sheafcli.render.tables import frame_table, show_frame
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.files import write_text
@@ -40,12 +39,12 @@ def spectrum(
             show_default="50, of large networks fewer",
         ),
     ] = None,
+    figures: FiguresOption = False,
     format_: FormatOption = "table",
 ) -> None:
     """Show how fast stalks settle, and where the bottleneck sits.
 
-    Of a run, writes spectrum.csv (a row a sample) and figures/spectrum.png into its directory, where that
-    can be written.
+    Of a run, writes spectrum.csv (a row a sample) into its directory, where that can be written.
     """
     studied = Subject.load(subject)
     print_notes(studied.notes)
@@ -53,9 +52,11 @@ def spectrum(
     found = spectrum_of(studied.network, studied.task.X_test[:count])
     table = spectrum_table(found)
     run = studied.run
-    unwritten = (
-        None if run is None else attempt(lambda: _write(run, table, spectrum_figure(found, studied.name)))
-    )
+    if run is None and figures:
+        raise InputError(
+            "--figures draws into the directory of a run, and this is a configuration", path=subject
+        )
+    unwritten = None if run is None else attempt(lambda: _write(run, table, found, asked=figures))
     if format_ == "table":
         _show(found, studied.network.stalks)
         if run is not None and unwritten is None:
@@ -66,10 +67,15 @@ def spectrum(
         tell_unwritten(unwritten)
 
 
-def _write(run: RunDirectory, table: pd.DataFrame, figure: Figure) -> None:
+def _write(run: RunDirectory, table: pd.DataFrame, found: Spectrum, *, asked: bool) -> None:
     write_text(run / "spectrum.csv", table.to_csv(index=False))
-    run.make_figures()
-    save_figure(figure, run.figures / "spectrum.png")
+    if wants_figures(run, ["spectrum"], asked=asked):
+        # Half a second for matplotlib.
+        from sheafcli.render.spectrum_figure import spectrum_figure  # noqa: PLC0415
+        from sheafcli.render.style import save_figure  # noqa: PLC0415
+
+        run.make_figures()
+        save_figure(spectrum_figure(found, run.path.resolve().name), run.figures / "spectrum.png")
 
 
 def _affordable(network: AnyNetwork) -> int:

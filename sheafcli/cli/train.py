@@ -11,17 +11,23 @@ import typer
 from matplotlib.figure import Figure
 
 from sheafcli.cli.options import ConfigArgument, SetOption
+from sheafcli.config.training import ImplicitSpec
 from sheafcli.core.training.fit import Record
+from sheafcli.core.training.implicit import CYCLE
+from sheafcli.diagnostics.metrics import run_metrics, write_metrics
 from sheafcli.errors import InputError
 from sheafcli.records.logged import final_discord, read_log
+from sheafcli.render.confusion import confusion_figure
 from sheafcli.render.console import print_error, print_notes, remark, say, stdout
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.heat_map import heat_map_figure
 from sheafcli.render.learned import learned_figure
+from sheafcli.render.metrics import metrics_tables
 from sheafcli.render.progress import ProgressView
 from sheafcli.render.tables import ResultRow, discord_tables, result_table
 from sheafcli.runs import Experiment, RunDirectory, conduct
 from sheafcli.runs.data_files import changed_data
+from sheafcli.tasks.metrics import Metrics
 
 
 def train(
@@ -34,7 +40,7 @@ def train(
     ] = None,
     set_: SetOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run there, if one was begun and is not finished.")
+        bool, typer.Option("--resume", help="Continue the run that is there, unless it has finished.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor tables.")] = False,
@@ -47,14 +53,21 @@ def train(
     run = RunDirectory(output or Path("results") / experiment.config.name)
     resume = resume and run.has_run
     if resume and run.status_of(experiment.config) == "finished":
-        remark(f"{run.path}: already finished; --overwrite trains it anew")
+        remark(f"{run.path}: already finished; --overwrite trains it again")
         print_notes(changed_data(run))
     else:
         _conduct(experiment, run, resume=resume, overwrite=overwrite, quiet=quiet)
     rows = [] if quiet else _result_rows(run)  # of a damaged run nothing is drawn
     _draw(experiment, run)
+    metrics = run_metrics(run, run.network(), experiment.task.X_test, experiment.task.y_test)
+    if metrics is not None:
+        write_metrics(run, metrics)
+        path = run.figures / "confusion.png"
+        figure = None if path.exists() else confusion_figure(metrics, f"{experiment.config.name}: test part")
+        if figure is not None:
+            save_figure(figure, path)
     if not quiet:
-        _show(run, rows)
+        _show(run, rows, metrics)
 
 
 def _conduct(
@@ -63,7 +76,8 @@ def _conduct(
     if not resume:
         run.create(experiment.config, overwrite=overwrite)
     try:
-        with ProgressView(quiet=quiet) as view:
+        cycle = CYCLE if isinstance(experiment.config.training, ImplicitSpec) else None
+        with ProgressView(quiet=quiet, cycle=cycle) as view:
             message = conduct(experiment, run, view, resume=resume)["message"]
         if message is not None:
             remark(f"{run.path}: {message}")
@@ -92,10 +106,11 @@ def _baseline(run: RunDirectory) -> pd.DataFrame | None:
     return read_log(run, "baseline.csv") if (run / "baseline.csv").exists() else None
 
 
-def _show(run: RunDirectory, rows: list[ResultRow]) -> None:
+def _show(run: RunDirectory, rows: list[ResultRow], metrics: Metrics | None) -> None:
     console = stdout()
     console.print(result_table(rows))
-    for table in discord_tables(final_discord(run)):
+    told = [] if metrics is None else metrics_tables(metrics, "test part")
+    for table in (*told, *discord_tables(final_discord(run))):
         console.print()
         console.print(table)
     say(f"\nRun directory: {run.path}")

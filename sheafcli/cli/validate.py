@@ -11,7 +11,8 @@ from sheafcli.cli.options import SetOption
 from sheafcli.config import load_sweep
 from sheafcli.config.load import is_sweep, read_document
 from sheafcli.core.chain.network import Network
-from sheafcli.render.console import print_notes, say
+from sheafcli.render.console import print_notes, say, stdout
+from sheafcli.render.table_columns import columns_table, told_of_target
 from sheafcli.runs import Experiment
 from sheafcli.runs.experiment import load_data
 from sheafcli.runs.manifest import form
@@ -39,11 +40,13 @@ def _of_one(path: Path, overrides: list[str]) -> str:
     experiment = Experiment.load(path, overrides)
     task, network = experiment.task, experiment.network
     print_notes(task.notes)
+    if not task.preprocessing.is_plain:
+        stdout().print(columns_table(task.preprocessing))
+        say(f"\n{told_of_target(task.preprocessing)}")
     made = list(network.widths) if isinstance(network, Network) else form(network)
-    return (
-        f"Task {experiment.config.task.kind}: {task.n_train} training and "
-        f"{len(task.X_test)} test samples; network {made}, output {network.output.name}."
-    )
+    held = "" if task.X_validation is None else f", {len(task.X_validation)} validation"
+    parts = f"{task.n_train} training{held} and {len(task.X_test)} test samples"
+    return f"Task {experiment.config.task.kind}: {parts}; network {made}, output {network.output.name}."
 
 
 def _of_sweep(path: Path, overrides: list[str]) -> str:

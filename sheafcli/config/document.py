@@ -95,8 +95,19 @@ class Document:
                 self.problems.append(Problem(message, origin.key_line, origin.override, origin.file))
                 return
         holder[path[-1]] = value
-        kept = {p: o for p, o in self.origins.items() if p[: len(path)] != path}
-        self.origins = {**kept, path: origin}
+        self._forget(path)
+        self.origins[path] = origin
+
+    def remove(self, path: KeyPath) -> None:
+        """Take out the value at `path`, which is there, among mappings."""
+        holder = self.value
+        for key in path[:-1]:
+            holder = holder[key]
+        del holder[path[-1]]
+        self._forget(path)
+
+    def _forget(self, path: KeyPath) -> None:
+        self.origins = {p: o for p, o in self.origins.items() if p[: len(path)] != path}
 
 
 def dotted(path: KeyPath) -> str:

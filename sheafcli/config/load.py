@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -24,6 +24,8 @@ from sheafcli.config.document import (
 from sheafcli.config.naming import LONGEST, name_from
 from sheafcli.config.problems import did_you_mean, found_problems, input_error, problem_at
 from sheafcli.config.schema import Config, StartKeyword
+from sheafcli.config.training import DEFAULT_METHOD
+from sheafcli.config.words import default_value, fields_of, tags_of
 from sheafcli.core.training.heat import Start
 from sheafcli.errors import InputError
 
@@ -36,6 +38,9 @@ FILE_KEYS: dict[KeyPath, tuple[str, ...]] = {
     ("training", "stalks"): get_args(Start),
 }
 """Keys that hold the path of a file, with the words that may stand there instead."""
+
+
+METHOD = ("training", "method")
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -117,7 +122,7 @@ def read_document(path: Path, gives: str = "a configuration gives at least `task
 
 def is_sweep(document: Document) -> bool:
     """Tell the file of a sweep from a configuration: it has a base, and what varies."""
-    return "base" in document.value and not {"cross", "zip", "seeds"}.isdisjoint(document.value)
+    return "base" in document.value and not {"cross", "zip", "seeds", "folds"}.isdisjoint(document.value)
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
@@ -177,7 +182,27 @@ def _apply(override: str, document: Document) -> None:
         return
     document.problems += [Problem(p.message, override=shown(override)) for p in given.problems]
     origin = Origin(given=shown(text), override=shown(override))
+    if names == METHOD:
+        _leave_defaults(document, given.value)
     document.replace(names, given.value, origin)
+
+
+def _leave_defaults(document: Document, method: Any) -> None:
+    """Take out what the file's training has as its method's defaults: another method has its own.
+
+    So a file that holds every key, as `sheaf init` writes it, can be trained by another method. Values that
+    are no defaults stay, and are errors where the other method has no such key.
+    """
+    section = document.value.get(METHOD[0])
+    specs = tags_of(Config.model_fields[METHOD[0]].annotation)
+    before = section.get(METHOD[1], DEFAULT_METHOD) if isinstance(section, dict) else None
+    if not isinstance(before, str) or before == method or before not in specs:
+        return
+    defaults = {key: default_value(field) for key, field in fields_of(specs[before]).items()}
+    for key in [key for key, value in section.items() if key in defaults and key != METHOD[1]]:
+        place = (METHOD[0], key)
+        if document.origin(place).override is None and section[key] == defaults[key]:
+            document.remove(place)
 
 
 def resolve_paths(document: Document, path: Path) -> dict[KeyPath, Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,39 @@ LONGEST = 100_000
 FARTHEST = 1e300  # so that the distance of two ends is finite, too
 SCALES = ("linear", "log")
 KEYS = ("from", "to", "count", "scale")
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Span:
+    """All numbers between two ends, to draw from: evenly, or evenly in their logarithm."""
+
+    first: int | float
+    last: int | float
+    scale: str
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Span:
+        """Return the span of a range; ValueError says what is wrong with it."""
+        for key in given:
+            if key not in KEYS:
+                raise ValueError(f"unknown key {key}{did_you_mean(key, KEYS)}")
+        first, last = _end("from", given), _end("to", given)
+        scale = given.get("scale", "linear")
+        if scale not in SCALES:
+            raise ValueError(f"scale must be {' or '.join(SCALES)}{did_you_mean(str(scale), SCALES)}")
+        if scale == "log" and min(first, last) <= 0:
+            raise ValueError("from and to must be above 0 on a log scale")
+        return cls(first, last, scale)
+
+    def draw(self, rng: np.random.Generator) -> int | float:
+        """Draw a number: an integer if both ends are, else one of four digits."""
+        low, high = sorted((self.first, self.last))
+        whole = isinstance(low, int) and isinstance(high, int)
+        share, reach = rng.random(), high + 1 if whole else high
+        value = low * (reach / low) ** share if self.scale == "log" else low + share * (reach - low)
+        # What is rounded must stay between the ends.
+        return min(high, max(low, int(value) if whole else float(f"{value:.{DIGITS}g}")))
 
 
 def range_values(given: dict[str, Any]) -> list[int] | list[float]:
@@ -20,18 +54,11 @@ def range_values(given: dict[str, Any]) -> list[int] | list[float]:
     On the linear scale, the default, they lie at equal distances, and are integers if the ends and the
     distance are; on the log scale they are floats of equal ratios.
     """
-    for key in given:
-        if key not in KEYS:
-            raise ValueError(f"unknown key {key}{did_you_mean(key, KEYS)}")
-    first, last = _end("from", given), _end("to", given)
-    count, scale = given.get("count"), given.get("scale", "linear")
+    span = Span.of(given)
+    first, last, count = span.first, span.last, given.get("count")
     if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= LONGEST:
         raise ValueError(f"count must be an integer from 2 to {LONGEST}")
-    if scale not in SCALES:
-        raise ValueError(f"scale must be {' or '.join(SCALES)}{did_you_mean(str(scale), SCALES)}")
-    if scale == "log":
-        if min(first, last) <= 0:
-            raise ValueError("from and to must be above 0 on a log scale")
+    if span.scale == "log":
         return [float(value) for value in np.geomspace(first, last, count)]
     if isinstance(first, int) and isinstance(last, int) and (last - first) % (count - 1) == 0:
         return [first + i * ((last - first) // (count - 1)) for i in range(count)]

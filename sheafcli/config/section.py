@@ -18,7 +18,7 @@ FilePath = Annotated[Path, Field(strict=False)]
 class Section(BaseModel):
     """A mapping of the configuration: immutable, no unknown keys, no conversions, no NaN."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 def option(method: type, name: str, description: str) -> Any:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sheafcli.config.document import Document, KeyPath, Origin, Problem, dotted, write
 from sheafcli.config.load import validated
 from sheafcli.config.problems import input_error, problem_at
+from sheafcli.config.ranges import Span
 from sheafcli.config.schema import Config
+from sheafcli.config.search import Search, first_row
+
+SEED: KeyPath = ("seed",)
+FOLD: KeyPath = ("task", "fold")
+REPEATS = frozenset({SEED, FOLD})
+"""What varies to repeat a run, not to change it."""
+# So many draws for each that is wanted find new combinations wherever there are enough.
+DRAWS = 100
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -48,20 +61,64 @@ class Axis:
         steps = tuple(tuple(step[i] for i in kept) for step in self.steps)
         return Axis(tuple(self.keys[i] for i in kept), steps)
 
+    def draw(self, rng: np.random.Generator) -> tuple[Choice, ...]:
+        """Draw one of the steps."""
+        return self.steps[rng.integers(len(self.steps))]
+
+    def values(self) -> dict[str, Any]:
+        """Return the values of each key, as plain data."""
+        return {dotted(key): [step[i].value for step in self.steps] for i, key in enumerate(self.keys)}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A key whose values are drawn from all numbers between two ends."""
+
+    keys: tuple[KeyPath]
+    span: Span
+    origin: Origin
+
+    def without(self, fixed: set[KeyPath]) -> Drawn | None:
+        """Return itself; None if its key does not vary after all."""
+        return None if fixed.issuperset(self.keys) else self
+
+    def draw(self, rng: np.random.Generator) -> tuple[Choice, ...]:
+        """Draw a value."""
+        value = self.span.draw(rng)
+        return (Choice(value, value, replace(self.origin, given=repr(value))),)
+
+    def values(self) -> dict[str, Any]:
+        """Return the range, as plain data."""
+        return {
+            dotted(key): {"from": self.span.first, "to": self.span.last, "scale": self.span.scale}
+            for key in self.keys
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """A sweep as its file gives it: all combinations of the steps of its axes, the last changing fastest."""
+    """A sweep as its file gives it: all combinations of the steps of its axes, the last changing fastest.
+
+    A search may draw some of them, and stop early those that lose.
+    """
 
     name: str
     path: Path
     base: Document
-    axes: tuple[Axis, ...]
+    axes: tuple[Axis | Drawn, ...]
+    search: Search | None = None
 
     @property
     def count(self) -> int:
         """How many runs there are."""
-        return math.prod(len(axis.steps) for axis in self.axes)
+        if self.search is not None and self.search.runs is not None:
+            return self.search.runs
+        return math.prod(len(axis.steps) for axis in self.axes if isinstance(axis, Axis))
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of a whole training at which each rung of the search ends; 1 alone without halving."""
+        return (1.0,) if self.search is None else self.search.shares
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -71,11 +128,12 @@ class Sweep:
     @property
     def text(self) -> str:
         """All that the runs derive from, as YAML: equal texts give the same runs."""
-        axes = [
-            {dotted(key): [step[i].value for step in axis.steps] for i, key in enumerate(axis.keys)}
-            for axis in self.axes
-        ]
-        return write({"name": self.name, "base": self.base.value, "axes": axes})
+        all_of_it = {
+            "name": self.name,
+            "base": self.base.value,
+            "axes": [axis.values() for axis in self.axes],
+        }
+        return write(all_of_it if self.search is None else all_of_it | {"search": asdict(self.search)})
 
     def runs(self) -> list[SweepRun]:
         """Validate the configuration of every run; InputError lists all that is wrong, each thing once.
@@ -87,7 +145,7 @@ class Sweep:
         runs: list[SweepRun] = []
         problems: dict[Problem, None] = {}
         steps_of: dict[Config, tuple[tuple[Choice, ...], ...]] = {}
-        for place, steps in enumerate(itertools.product(*(axis.steps for axis in self.axes)), start=1):
+        for place, steps in enumerate(self._combinations(), start=1):
             number = f"{place:0{digits}d}"
             document = Document(deepcopy(self.base.value), dict(self.base.origins))
             parameters: dict[str, Any] = {}
@@ -101,6 +159,9 @@ class Sweep:
             if not isinstance(config, Config):
                 problems |= dict.fromkeys(config)
                 continue
+            row = first_row(config.training)
+            if len(self.shares) > 1 and row is not None and row > self.shares[0] * (1.0 + ROUNDING):
+                problems[self._late_row(document, row)] = None
             runs.append(SweepRun(number, parameters, config))
             # Configurations compare as they are validated: 1e-3 is 0.001, and a default may be spelt out.
             before = steps_of.setdefault(config.model_copy(update={"name": self.name}), steps)
@@ -109,6 +170,46 @@ class Sweep:
         if problems:
             raise input_error(problems, self.path)
         return runs
+
+    def _combinations(self) -> Iterator[tuple[tuple[Choice, ...], ...]]:
+        """Yield the steps of each run, a step an axis: all there are, or those drawn, with all repeats."""
+        if self.search is None or self.search.runs is None:
+            yield from itertools.product(*(axis.steps for axis in self.axes if isinstance(axis, Axis)))
+            return
+        seeds = next((a for a in self.axes if isinstance(a, Axis) and REPEATS.issuperset(a.keys)), None)
+        repeats = ((),) if seeds is None else seeds.steps
+        n = self.search.runs // len(repeats)
+        seed = self.base.value.get("seed", 0)
+        known = isinstance(seed, int) and seed >= 0  # if not, validation says so
+        # The first three children of a run's seed are the run's own.
+        rng = np.random.default_rng(np.random.SeedSequence(seed if known else 0, spawn_key=(3,)))
+        drawn: dict[str, tuple[tuple[Choice, ...], ...]] = {}
+        for _ in range(DRAWS * n):
+            steps = tuple(() if axis is seeds else axis.draw(rng) for axis in self.axes)
+            drawn.setdefault(repr([[choice.given for choice in step] for step in steps]), steps)
+            if len(drawn) == n:
+                break
+        else:
+            message = (
+                f"given {self.search.runs}; there are only {len(drawn):,} different combinations to draw"
+            )
+            raise input_error([Problem(f"search.runs: {message}")], self.path)
+        for steps, repeat in itertools.product(drawn.values(), repeats):
+            yield tuple(
+                repeat if axis is seeds else step for axis, step in zip(self.axes, steps, strict=True)
+            )
+
+    def _late_row(self, document: Document, row: float) -> Problem:
+        """Say that the first rung ends before there is a row of history to judge a run by."""
+        first = self.shares[0]
+        key = ("training", "log_every")
+        return problem_at(
+            key,
+            f"the first row of history is written after {row:.1%} of the training, and the first rung of the "
+            f"search ends after {first:.1%}; choose a training.log_every of at most 1/{1.0 / first:.0f} of "
+            "the steps, or fewer rungs",
+            document.origin(key),
+        )
 
     def _repetition(
         self, before: tuple[tuple[Choice, ...], ...], steps: tuple[tuple[Choice, ...], ...]

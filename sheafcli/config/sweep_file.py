@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -14,14 +15,16 @@ from sheafcli.config.document import Document, KeyPath, Origin, Problem, dotted,
 from sheafcli.config.load import apply_overrides, named_after, overridden_key, read_document, resolve_paths
 from sheafcli.config.naming import ALLOWED, NAME
 from sheafcli.config.problems import did_you_mean, input_error, problem_at
-from sheafcli.config.ranges import LONGEST, range_values
-from sheafcli.config.sweep import Axis, Choice, Sweep
+from sheafcli.config.ranges import LONGEST, Span, range_values
+from sheafcli.config.search import FACTORS, METHODS, RUNGS, Search
+from sheafcli.config.sweep import FOLD, REPEATS, SEED, Axis, Choice, Drawn, Sweep
 
-KEYS = ("name", "base", "cross", "zip", "seeds")
+KEYS = ("name", "base", "cross", "zip", "seeds", "folds", "search")
+MOST_FOLDS = 1000
 LONGEST_NAME = 90  # a run is called by the sweep's name and a number, in 100 characters at most
-SEED: KeyPath = ("seed",)
 
 _BASE = "must be the path of a configuration, or the configuration itself"
+_SEARCH = "must be how to search, such as {method: halving} or {method: random, runs: 50}"
 _VALUES = "must be a list of values, or a range {from: 1.0e-4, to: 0.1, count: 7, scale: log}"
 
 
@@ -34,8 +37,10 @@ def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
         A YAML file with the keys ``base``, the path of a configuration (relative to this file) or the
         configuration itself; ``cross``, keys with values of which every combination is run; ``zip``,
         keys whose values go side by side, lists of one length; ``seeds``, a list of seeds, or their
-        number; and ``name``, by default the file's stem. Values are a list, or a range (see
-        `range_values`). A key is dotted, such as ``training.beta``; it may be a whole section.
+        number; ``folds``, into how many parts the rows are cut, each of which is tested on once;
+        ``search``, how many runs to draw and which to stop early (see `Search`); and ``name``, by
+        default the file's stem. Values are a list, or a range (see `range_values`); a range without a count
+        is drawn from. A key is dotted, such as ``training.beta``; it may be a whole section.
     overrides
         Strings ``a.b=c``, which set a key in every run; if it varied, it does no longer.
 
@@ -45,7 +50,9 @@ def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> Sweep:
         If anything is wrong with the file or its base; errors of single runs are found by `Sweep.runs`.
     """
     path = Path(path)
-    document = read_document(path, "a sweep gives `base`, and what varies: `cross`, `zip` or `seeds`")
+    document = read_document(
+        path, "a sweep gives `base`, and what varies: `cross`, `zip`, `seeds` or `folds`"
+    )
     reader = _Reader(document, path, overrides)
     sweep = reader.sweep()
     if reader.problems:
@@ -66,14 +73,15 @@ class _Reader:
             if key not in KEYS:
                 known = did_you_mean(key, KEYS) or f"; known here: {', '.join(KEYS)}"
                 self._problem((key,), f"unknown key{known}", of_key=True)
-        if not {"cross", "zip", "seeds"} & set(self._given):
-            self.problems.append(Problem("nothing varies; give cross, zip or seeds", 1))
-        base = self._base()
-        axes = [*self._crossed(), *self._zipped(), *self._seeds()]
+        if not {"cross", "zip", "seeds", "folds"} & set(self._given):
+            self.problems.append(Problem("nothing varies; give cross, zip, seeds or folds", 1))
+        base, search = self._base(), self._search()
+        axes: list[Axis | Drawn] = [*self._crossed(search), *self._zipped(), *self._repeats()]
         self._check_distinct([key for axis in axes for key in axis.keys])
         fixed: set[KeyPath] = {overridden_key(override) for override in self._overrides}
-        kept = (axis.without(fixed) for axis in axes)
-        return Sweep(self._name(), self._path, base, tuple(axis for axis in kept if axis is not None))
+        kept = tuple(axis for axis in (axis.without(fixed) for axis in axes) if axis is not None)
+        self._check_drawn(search, kept)
+        return Sweep(self._name(), self._path, base, kept, search)
 
     def _problem(self, place: KeyPath, message: str, *, of_key: bool = False) -> None:
         origin = self._document.origin(place)
@@ -120,8 +128,8 @@ class _Reader:
         base.problems.clear()
         return base
 
-    def _varied(self, section: str) -> Iterator[tuple[KeyPath, list[Choice]]]:
-        """Return the keys of `cross` or `zip` with their choices."""
+    def _varied(self, section: str) -> Iterator[tuple[KeyPath, KeyPath, Any]]:
+        """Yield the keys of `cross` or `zip`: where they stand, what they are, and what is given for them."""
         given = self._given.get(section)
         if section in self._given and (not isinstance(given, dict) or not given):
             self._unusable((section,), "must be keys with values, as in training.beta: [0.01, 0.1]")
@@ -132,7 +140,10 @@ class _Reader:
             elif not all(key):
                 self._problem(place, "must be a key of the configuration, such as training.beta", of_key=True)
             else:
-                yield key, [self._choice(key, *choice) for choice in self._values(place, values)]
+                yield place, key, values
+
+    def _choices(self, place: KeyPath, key: KeyPath, values: Any) -> list[Choice]:
+        return [self._choice(key, *choice) for choice in self._values(place, values)]
 
     def _values(self, place: KeyPath, given: Any) -> list[tuple[Any, Origin]]:
         """Return the values of a list or a range, each with its origin."""
@@ -162,11 +173,19 @@ class _Reader:
             value = value[part]
         return Choice(given, value, origin)
 
-    def _crossed(self) -> list[Axis]:
-        return [Axis((key,), tuple((c,) for c in choices)) for key, choices in self._varied("cross")]
+    def _crossed(self, search: Search | None) -> Iterator[Axis | Drawn]:
+        for place, key, values in self._varied("cross"):
+            drawn = search is not None and search.runs is not None
+            if drawn and isinstance(values, dict) and "count" not in values:
+                try:
+                    yield Drawn((key,), Span.of(values), self._document.origin(place))
+                except ValueError as error:
+                    self._problem(place, f"{error}; must be a range to draw from, {{from: 1.0e-4, to: 0.1}}")
+            else:
+                yield Axis((key,), tuple((choice,) for choice in self._choices(place, key, values)))
 
     def _zipped(self) -> list[Axis]:
-        varied = list(self._varied("zip"))
+        varied = [(key, self._choices(place, key, values)) for place, key, values in self._varied("zip")]
         if not varied:
             return []
         (first, choices), *rest = varied
@@ -192,6 +211,75 @@ class _Reader:
             self._unusable(place, "must be a list of seeds, or how many: 3 stands for 0, 1, 2")
             return []
         return [Axis((SEED,), tuple((step,) for step in steps))]
+
+    def _repeats(self) -> list[Axis]:
+        """Return one axis of all that repeats a run: every seed with every fold."""
+        axes = [*self._seeds(), *self._folds()]
+        if len(axes) < 2:
+            return axes
+        steps = (one + other for one, other in itertools.product(*(axis.steps for axis in axes)))
+        return [Axis(tuple(key for axis in axes for key in axis.keys), tuple(steps))]
+
+    def _folds(self) -> list[Axis]:
+        if "folds" not in self._given:
+            return []
+        place, given = ("folds",), self._given["folds"]
+        if not isinstance(given, int) or isinstance(given, bool) or not 2 <= given <= MOST_FOLDS:
+            self._unusable(place, f"must be how many parts the rows are cut into, from 2 to {MOST_FOLDS:,}")
+            return []
+        names = (f"{number}/{given}" for number in range(1, given + 1))
+        return [Axis((FOLD,), tuple((Choice(name, name, self._document.origin(place)),) for name in names))]
+
+    def _search(self) -> Search | None:
+        if "search" not in self._given:
+            return None
+        given, before = self._given["search"], len(self.problems)
+        if not isinstance(given, dict):
+            self._unusable(("search",), _SEARCH)
+            return None
+        known = (
+            ("method", "runs", "factor", "rungs") if given.get("method") == "halving" else ("method", "runs")
+        )
+        for key in given:
+            if key not in known:
+                nearest = did_you_mean(key, known) or f"; known here: {', '.join(known)}"
+                self._problem(("search", key), f"unknown key{nearest}", of_key=True)
+        if "method" not in given:
+            self._problem(("search",), f"method: missing; must be {' or '.join(METHODS)}", of_key=True)
+        elif given["method"] not in METHODS:
+            nearest = did_you_mean(str(given["method"]), METHODS)
+            self._unusable(("search", "method"), f"must be {' or '.join(METHODS)}{nearest}")
+        if given.get("method") == "random" and "runs" not in given:
+            self._problem(("search",), "runs: missing; must be how many runs to draw", of_key=True)
+        for key, allowed in (("runs", range(1, LONGEST + 1)), ("factor", FACTORS), ("rungs", RUNGS)):
+            value = given.get(key, allowed[0])
+            if not isinstance(value, int) or isinstance(value, bool) or value not in allowed:
+                self._unusable(("search", key), f"must be an integer from {allowed[0]} to {allowed[-1]}")
+        return Search(**given) if len(self.problems) == before else None
+
+    def _check_drawn(self, search: Search | None, axes: Sequence[Axis | Drawn]) -> None:
+        """Note a search that has nothing to choose from, or not as many runs as it is to draw."""
+        if search is None:
+            return
+        place = ("search", "runs") if search.runs is not None else ("search",)
+        seeds = math.prod(len(a.steps) for a in axes if isinstance(a, Axis) and REPEATS.issuperset(a.keys))
+        others = [axis for axis in axes if not REPEATS.issuperset(axis.keys)]
+        if not others:
+            self._problem(
+                place, "nothing but seeds and folds varies: there is nothing to search; give cross or zip"
+            )
+        if search.runs is None or not all(axis.steps for axis in axes if isinstance(axis, Axis)):
+            return
+        if search.runs % seeds:
+            near = [n for n in (search.runs // seeds * seeds, (search.runs // seeds + 1) * seeds) if n > 0]
+            message = (
+                f"each combination is run {seeds} times, for all seeds; must be a multiple of that, such as "
+            )
+            self._unusable(place, message + " or ".join(map(str, near)))
+        if all(isinstance(axis, Axis) for axis in others):
+            there = math.prod(len(axis.steps) for axis in axes if isinstance(axis, Axis))
+            if search.runs > there:
+                self._unusable(place, f"must be at most {there:,}, all runs that there are to draw from")
 
     def _check_distinct(self, keys: Sequence[KeyPath]) -> None:
         """Note keys that are given twice, and keys inside of others: one would undo the other."""

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from sheafcli.config.section import FilePath, PositiveFloat, PositiveInt, Section, conflict, option
-from sheafcli.core.chain.training.implicit import CYCLE, Implicit
 from sheafcli.core.training.descent import DEFAULT_EPOCHS, Descent, Precision, Schedule, StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.heat import Heat, Start
+from sheafcli.core.training.implicit import CYCLE, Implicit, Regularise
 from sheafcli.core.training.protocol import MOST_STEPS
 
 # With log_every: auto, a row of history every so many steps, unless there are mini-batches.
@@ -133,6 +133,13 @@ class StopSpec(Section):
     seconds: PositiveFloat | None = option(
         StopWhen, "seconds", "End after so many seconds of steps, rows and files not counted."
     )
+    patience: PositiveInt | None = option(
+        StopWhen,
+        "patience",
+        "End after so many rows of history in a row without a lower validation_loss, and keep the "
+        "network that had "
+        "the lowest; needs a validation part (task.validation_fraction).",
+    )
 
 
 class DescentSpec(Section):
@@ -179,9 +186,10 @@ class DescentSpec(Section):
     stop_when: StopSpec = Field(
         default_factory=StopSpec,
         description="When to end early: `train_loss` at a row of history with that loss or less, "
-        "`seconds` after so long in steps; both may be given.",
+        "`seconds` after so long in steps, `patience` after so many rows without a lower validation loss; "
+        "several may be given.",
         json_schema_extra={
-            "allowed": "a mapping of train_loss and seconds, each a finite number above 0 or null"
+            "allowed": "a mapping of train_loss, seconds and patience, each a number above 0 or null"
         },
     )
     precision: Precision = option(
@@ -280,18 +288,35 @@ class ImplicitSpec(Section):
         "Half of this times the squared norm of all weights (not biases) is added to the loss: "
         "0.0001 to 0.01 are usual values against overfitting.",
     )
+    regularise: Regularise | None = option(
+        Implicit,
+        "regularise",
+        "What chooses the weight decay instead: evidence makes it, before each cycle, the most likely one by "
+        "the training data alone, so that no data need be held back; null leaves it to `weight_decay`.",
+    )
     stop_when: StopSpec = Field(
         default_factory=StopSpec,
         description="When to end early: `train_loss` at a row of history with that loss or less, "
-        "`seconds` after so long in steps; both may be given. A loss of exactly 0 ends it, too.",
+        "`seconds` after so long in steps, `patience` after so many rows without a lower validation loss; "
+        "several may be given. A loss of exactly 0 ends it, too.",
         json_schema_extra={
-            "allowed": "a mapping of train_loss and seconds, each a finite number above 0 or null"
+            "allowed": "a mapping of train_loss, seconds and patience, each a number above 0 or null"
         },
     )
     log_every: PositiveInt = Field(
         default=CYCLE,
         description="Write a row of history every so many steps: the default is a cycle.",
     )
+
+    @model_validator(mode="after")
+    def _one_decay(self) -> Self:
+        if self.regularise is not None and self.weight_decay > 0.0:
+            raise conflict(
+                "regularise",
+                f"given {self.regularise} beside weight_decay {self.weight_decay:g}; evidence chooses the "
+                "weight decay: give one of the two",
+            )
+        return self
 
 
 class BaselineSpec(DescentSpec):
@@ -308,8 +333,12 @@ class BackpropSpec(DescentSpec):
     )
 
 
+DEFAULT_METHOD = "heat"
+"""What a file that names no method means."""
+
+
 def _heat_by_default(training: Any) -> Any:
-    return {"method": "heat", **training} if isinstance(training, dict) else training
+    return {"method": DEFAULT_METHOD, **training} if isinstance(training, dict) else training
 
 
 TrainingSpec: TypeAlias = Annotated[

@@ -41,7 +41,9 @@ def default(field: FieldInfo) -> str:
 def default_value(field: FieldInfo) -> Any:
     """Return what a field that may be left out is then, in plain values."""
     value = field.get_default(call_default_factory=True)
-    return value.model_dump() if isinstance(value, BaseModel) else value
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    return dict(value) if isinstance(value, dict) else value
 
 
 def describe(annotation: Any, constraints: Sequence[Any] = ()) -> str:

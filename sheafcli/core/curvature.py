@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.sparse.linalg import LinearOperator, cg
+import scipy
 
 from sheafcli.core.types import Array
 
@@ -26,11 +25,11 @@ def cholesky(A: Array, ridge: float) -> Callable[[Array], Array] | None:
     ridged = np.array(A, order="F")
     ridged.flat[:: len(A) + 1] += ridge
     try:
-        factor = cho_factor(ridged, overwrite_a=True)
-    except (LinAlgError, ValueError):  # ValueError: it is not finite
+        factor = scipy.linalg.cho_factor(ridged, overwrite_a=True)
+    except (scipy.linalg.LinAlgError, ValueError):  # ValueError: it is not finite
         return None
     # A right-hand side that overflowed has no finite solution: the caller sees that, and stops.
-    return lambda b: np.asarray(cho_solve(factor, b, check_finite=False))
+    return lambda b: np.asarray(scipy.linalg.cho_solve(factor, b, check_finite=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +75,13 @@ class Curvature:
 
         def solved(g: Array) -> Array:
             shape = (len(g), len(g))
-            whole = LinearOperator(shape, lambda v: ridge * v + scale * product(v), dtype=np.float64)
-            nearly = LinearOperator(shape, inverse, dtype=np.float64)
-            return np.asarray(cg(whole, g, rtol=SHARE_LEFT, maxiter=MOST_PRODUCTS, M=nearly)[0])
+            whole = scipy.sparse.linalg.LinearOperator(
+                shape, lambda v: ridge * v + scale * product(v), dtype=np.float64
+            )
+            nearly = scipy.sparse.linalg.LinearOperator(shape, inverse, dtype=np.float64)
+            return np.asarray(
+                scipy.sparse.linalg.cg(whole, g, rtol=SHARE_LEFT, maxiter=MOST_PRODUCTS, M=nearly)[0]
+            )
 
         return solved
 

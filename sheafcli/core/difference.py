@@ -8,25 +8,20 @@ Its residual at a recorded vertex v is the local difference of that operation al
 since whatever differed before is in both terms. A parent that was not recorded is recomputed from what was:
 the operation is then the segment between recorded vertices, named by its last one.
 
-*Rounding.* An operation that sums m terms in a precision of unit u errs by lambda t_v at most, by entry,
-
-    t_v = u sqrt(m + 4) s_v + sum over parents not recorded of |A_vp| t_p,      s_v = |A_v||x_pa(v)| + |c_v|
-
-(4 for the rounding of parameters, inputs, bias and result), with probability 1 - 2 exp(-lambda^2 / 2) (Higham
-and Mary, SIAM J. Sci. Comput. 41, 2019). Of N entries none exceeds it with probability 1 - delta where
-lambda = sqrt(2 log(2 N / delta)): a difference beyond is *significant*. With 8-bit integers a step of x_v is
-added, and what the steps of the weights come to, |max W| / 254 |x_pa(v)|_2.
+Where |r_v| exceeds what the operation may err by (`rounding`), in an entry or in a sum over a channel, it is
+*significant*.
 
 *Shares.* Let y_i be the output with the first i recorded vertices set to x^B and the rest computed. Then
 y_0 - y_n = f_A - f_B = D, and the effects e_i = y_{i-1} - y_i sum to D, kinks and all; the share of i is
 <e_i, D> / <D, D>. To first order e_i = J_i r_i, and one walk back, J_i^T D, gives the shares of all.
+
+The input is the first of the vertices where the other run rounds it: its r is X - x^B.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -34,68 +29,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.graph import Graph, Vertex
+from sheafcli.core.graph import INPUT, Graph, Vertex
 from sheafcli.core.operation import Designed
-from sheafcli.core.operations import (
-    BatchNormalization,
-    Convolution,
-    Dense,
-    LayerNormalization,
-    MatrixProduct,
-    Scale,
-    Softmax,
-    Subtract,
-)
-from sheafcli.core.operations.pointwise import Pointwise
-from sheafcli.core.sweep import Stalks, Step, forward, linearize, output, pull_back
+from sheafcli.core.operations import BatchNormalization, Convolution
+from sheafcli.core.rounding import PRECISIONS, Allowance, Precision, Rounding, inferred_precision, terms
+from sheafcli.core.sweep import Stalks, forward, linearize, output, pull_back
 from sheafcli.core.types import Array
 
-FALSE_ALARM = 0.01
-"""delta: how likely any difference at all is called significant where all is rounding."""
-ROUNDINGS = 4
 MOST_HYBRIDS = 100
 """Where more vertices differ, shares are of first order."""
-LEVELS = 256
-# How far from a whole number of steps float32 may leave a value of 8 bits.
-ON_STEP = 0.05
-
-
-@dataclass(frozen=True)
-class Precision:
-    """A number format: half the gap above 1, and the smallest number above 0; `is_integer` has steps."""
-
-    name: str
-    unit: float
-    tiny: float
-    is_integer: bool = False
-
-
-PRECISIONS = {
-    precision.name: precision
-    for precision in (
-        Precision("int8", 2.0**-24, 2.0**-149, is_integer=True),
-        Precision("bfloat16", 2.0**-8, 2.0**-133),
-        Precision("float16", 2.0**-11, 2.0**-24),
-        Precision("float32", 2.0**-24, 2.0**-149),
-        Precision("float64", 2.0**-53, 2.0**-1074),
-    )
-}
-"""From coarse to fine. What 8-bit integers are multiplied and summed in is as exact as float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class LocalDifference:
-    """What one operation computes otherwise: r_v and t_v, samples x stalk, with all that they are made of.
+    """What one operation computes otherwise: r_v, samples x stalk, with all that it is made of.
 
-    `made` is g_v(`parents`), the parents as the other run has them, `recorded` the other run's x_v.
+    `made` is g_v(`parents`), the parents as the other run has them, `recorded` the other run's x_v. `segment`
+    are the names of the operations that stand for it together, its own last.
     """
 
     vertex: Vertex
+    segment: tuple[str, ...]
     parents: tuple[Array, ...]
     made: Array
     recorded: Array
-    rounding: Array
-    factor: float
+    rounding: Allowance
     share: float = 0.0
 
     @cached_property
@@ -114,14 +72,29 @@ class LocalDifference:
         return float(np.max(np.abs(self.residual)))
 
     @property
+    def channel_axis(self) -> int:
+        """The axis of the units, in samples x stalk: of images the first of the stalk, else the last."""
+        operation, n_axes = self.vertex.operation, self.made.ndim
+        return 1 if isinstance(operation, Convolution | BatchNormalization) or n_axes > 3 else n_axes - 1
+
+    @cached_property
     def times(self) -> float:
-        """The largest |r_v| / t_v: the difference in units of rounding."""
-        return float(np.max(np.abs(self.residual) / self.rounding))
+        """The difference in units of rounding: the most of all entries, and of two sums by channel.
+
+        These are sum r, a shift of the channel, and sum g r, which tells that it is scaled.
+        """
+        times = self.rounding.times(self.residual)
+        if not self.rounding.certain.any() or self.made.ndim < 2:
+            return times  # such sums are below then
+        for weights in (np.ones_like(self.made), self.made):
+            of_sum = self.rounding.times_in_sum(self.residual, weights, self.recorded, self.channel_axis)
+            times = max(times, of_sum)
+        return times
 
     @property
     def is_significant(self) -> bool:
         """Whether the difference is more than rounding: beyond lambda, the factor."""
-        return self.times > self.factor
+        return self.times > self.rounding.factor
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,21 +124,18 @@ def difference(
     """
     X = np.asarray(X, dtype=np.float64)
     stalks = as_stalks(graph, len(X), recorded)
-    if not stalks:
+    if not stalks.keys() - {0}:
         raise ValueError("no vertex of the network was recorded")
     chosen = inferred_precision(recorded) if precision is None else PRECISIONS[precision]
-    entries = sum(stalk.size * _terms(graph.vertices[index], graph) for index, stalk in stalks.items())
-    factor = math.sqrt(2.0 * math.log(2.0 * entries / FALSE_ALARM))
-    found = tuple(_local(graph, X, stalks, chosen, factor))
-    last = graph.output.index
-    other = stalks[last] if last in stalks else _output(graph, X, stalks)
-    D = output(graph, X) - other
+    found = _locals(graph, X, stalks, chosen)
+    last, start = graph.output.index, stalks.get(0, X)
+    D = output(graph, X) - (stalks[last] if last in stalks else _output(graph, start, stalks))
     differing = [local.vertex.index for local in found if local.largest > 0.0]
     is_exact = len(differing) <= most_hybrids
     if is_exact:
         pulls = {i: float(np.vdot(e, D)) for i, e in hybrid_effects(graph, X, stalks, differing)}
     else:
-        walk = pull_back(linearize(graph, X, stalks), {last: D})
+        walk = pull_back(linearize(graph, start, stalks), {last: D}, down_to=min(stalks))
         adjoint = {vertex.index: w for vertex, w in walk if vertex.index in stalks}
         pulls = {
             local.vertex.index: float(np.vdot(adjoint[local.vertex.index], local.residual))
@@ -181,12 +151,29 @@ def hybrid_effects(
     graph: Graph, X: Array, recorded: Stalks, differing: list[int]
 ) -> Iterator[tuple[int, Array]]:
     """Yield e_i = y_{i-1} - y_i of the vertices that differ, samples x outputs; those of all others are 0."""
-    before, last = output(graph, X), graph.output.index
+    before, last, start = output(graph, X), graph.output.index, recorded.get(0, X)
     for index in differing:
         held = {i: stalk for i, stalk in recorded.items() if i <= index}
-        after = recorded[last] if index == last else _output(graph, X, held)
+        after = recorded[last] if index == last else _output(graph, start, held)
         yield index, before - after
         before = after
+
+
+def mended(graph: Graph, X: Array, there: Difference, kept: Collection[str]) -> Array:
+    """Return the other run's output, samples x outputs, if it computed some operations as the network does.
+
+    Every other recorded vertex errs by what it erred by there, x_v = g_v(x_pa(v)) - r_v.
+    """
+    errors = {
+        local.vertex.index: local.residual for local in there.operations if local.vertex.name not in kept
+    }
+    X = np.asarray(X, dtype=np.float64)
+    held: dict[int, Array] = {}
+    for step in forward(graph, X - errors.get(0, 0.0), held):
+        value = step.value
+        if step.vertex.index in errors:
+            value = held[step.vertex.index] = value - errors[step.vertex.index]
+    return value
 
 
 def values_of(graph: Graph, X: Array, names: set[str] | None = None) -> dict[str, Array]:
@@ -199,13 +186,13 @@ def values_of(graph: Graph, X: Array, names: set[str] | None = None) -> dict[str
 
 
 def as_stalks(graph: Graph, n_samples: int, recorded: Mapping[str, NDArray[Any]]) -> dict[int, Array]:
-    """Return recorded values as float64 by the index of their vertex, the input left out."""
+    """Return recorded values as float64 by the index of their vertex."""
     places = {vertex.name: vertex for vertex in graph.vertices}
     if unknown := sorted(set(recorded) - set(places)):
         raise ValueError(f"the network has no vertex {unknown[0]}")
     stalks: dict[int, Array] = {}
-    for vertex in graph.vertices[1:]:
-        if vertex.name not in recorded or vertex.operation is None:
+    for vertex in graph.vertices:
+        if vertex.name not in recorded or vertex.constant is not None:
             continue
         value = np.asarray(recorded[vertex.name], dtype=np.float64)
         if value.shape not in ((n_samples, *vertex.shape), (n_samples, vertex.size)):
@@ -221,112 +208,36 @@ def as_stalks(graph: Graph, n_samples: int, recorded: Mapping[str, NDArray[Any]]
     return stalks
 
 
-def inferred_precision(recorded: Mapping[str, NDArray[Any]]) -> Precision:
-    """Return the coarsest format in which most of the recorded values lie, so that one is not the rule."""
-    values = [np.asarray(value) for name, value in recorded.items()]
-    for precision in PRECISIONS.values():
-        if 2 * sum(lies_in(value, precision) for value in values) > len(values):
-            return precision
-    return PRECISIONS["float64"]
+def _locals(graph: Graph, X: Array, stalks: Stalks, precision: Precision) -> tuple[LocalDifference, ...]:
+    """Return the local differences of all recorded vertices, in order.
+
+    Layers of a short format are taken to sum in float32 where that explains most of them.
+    """
+    entries = sum(stalk.size * (terms(graph.vertices[index], graph) + 2) for index, stalk in stalks.items())
+    found = tuple(_local(graph, X, stalks, Rounding.of(graph, precision, entries)))
+    layers = [local for local in found if isinstance(local.vertex.operation, Designed)]
+    if 2 * sum(local.is_significant for local in layers) <= len(layers) or precision.is_integer:
+        return found
+    plain = replace(precision, sums=precision.unit)
+    return tuple(_local(graph, X, stalks, Rounding.of(graph, plain, entries)))
 
 
-def lies_in(value: NDArray[Any], precision: Precision) -> bool:
-    """Return whether all entries are numbers of a format: of 8-bit integers, on 256 equal steps."""
-    if precision.is_integer:
-        if len(np.unique(value.flat[: 8 * LEVELS])) > LEVELS:
-            return False
-        levels = np.unique(value.astype(np.float64))
-        steps = (levels - levels[0]) / np.min(np.diff(levels), initial=np.inf)
-        return bool(steps[-1] < LEVELS and np.all(np.abs(steps - np.rint(steps)) < ON_STEP))
-    fraction = np.frexp(value.astype(np.float64))[0] / precision.unit
-    return bool(np.all(fraction == np.rint(fraction)))
-
-
-def _local(
-    graph: Graph, X: Array, recorded: Stalks, precision: Precision, factor: float
-) -> Iterator[LocalDifference]:
+def _local(graph: Graph, X: Array, recorded: Stalks, rounding: Rounding) -> Iterator[LocalDifference]:
     passed: dict[int, Array] = {}
-    for step in forward(graph, X, recorded):
-        index = step.vertex.index
-        rounding = _own(step, graph, precision, recorded.get(index)) + _inherited(step, passed)
-        rounding = np.maximum(rounding, precision.tiny)
-        if index in recorded:
-            yield LocalDifference(step.vertex, step.parents, step.value, recorded[index], rounding, factor)
+    through: dict[int, tuple[str, ...]] = {}
+    if 0 in recorded:
+        t = rounding.of_input(X, recorded[0])
+        yield LocalDifference(graph.vertices[0], (INPUT,), (), X, recorded[0], t)
+    for step in forward(graph, recorded.get(0, X), recorded):
+        vertex, parents = step.vertex, step.vertex.parents
+        before = [name for parent in parents for name in through.get(parent, ())]
+        segment = tuple(dict.fromkeys((*before, vertex.name)))
+        stalk = recorded.get(vertex.index)
+        t = rounding(step, passed, stalk)
+        if stalk is None:
+            passed[vertex.index], through[vertex.index] = t.alone, segment
         else:
-            passed[index] = rounding
-
-
-def _own(step: Step, graph: Graph, precision: Precision, recorded: Array | None) -> Array:
-    """Return u sqrt(m + 4) s_v, and with integers what their steps come to."""
-    operation, sizes = step.vertex.operation, [np.abs(x) for x in step.parents]
-    match operation:
-        case Dense() | Convolution() | Scale() | BatchNormalization():
-            size = _absolute(operation).forward(*sizes)
-        case Pointwise():
-            size = sizes[0] + np.abs(step.value)
-        case Subtract():
-            size = sizes[0] + sizes[1]
-        case LayerNormalization() | Softmax():
-            (norm,) = operation.at(*step.parents).norm()
-            size = np.abs(step.value) + norm * np.max(
-                sizes[0], axis=tuple(range(1, sizes[0].ndim)), keepdims=True
-            )
-        case _:
-            assert operation is not None
-            size = np.abs(operation.forward(*sizes))
-    own = precision.unit * math.sqrt(_terms(step.vertex, graph) + ROUNDINGS) * size
-    if not precision.is_integer:
-        return own
-    made = step.value if recorded is None else recorded
-    own = own + (np.max(made) - np.min(made)) / (LEVELS - 1)
-    if isinstance(operation, Dense | Convolution):
-        square = np.full_like(operation.weight, (np.max(np.abs(operation.weight)) / (LEVELS - 2)) ** 2)
-        own = own + np.sqrt(replace(operation, weight=square, bias=None).forward(step.parents[0] ** 2))
-    return own
-
-
-def _inherited(step: Step, passed: Mapping[int, Array]) -> Array | float:
-    """Return sum over parents p of |A_vp| t_p, those that were recorded left out."""
-    operation, places = step.vertex.operation, step.vertex.parents
-    parts = [passed.get(p) for p in places]
-    if operation is None or all(part is None for part in parts):
-        return 0.0
-    zeros = [np.zeros_like(x) for x in step.parents]
-    given = [zero if part is None else part for part, zero in zip(parts, zeros, strict=True)]
-    if isinstance(operation, Dense | Convolution | Scale | BatchNormalization):
-        return np.asarray(_absolute(operation).at(*step.parents).jvp(*given))
-    if isinstance(operation, MatrixProduct):
-        return np.asarray(operation.at(*map(np.abs, step.parents)).jvp(*given))
-    at = operation.at(*step.parents)
-    if isinstance(operation, LayerNormalization | Softmax):
-        axes = tuple(range(1, given[0].ndim))
-        return np.asarray(at.norm()[0] * np.sqrt(np.sum(given[0] ** 2, axis=axes, keepdims=True)))
-    alone = ([*zeros[:i], part, *zeros[i + 1 :]] for i, part in enumerate(given))
-    return np.asarray(np.sum([np.abs(at.jvp(*parts)) for parts in alone], axis=0))
-
-
-def _absolute(
-    operation: Dense | Convolution | Scale | BatchNormalization,
-) -> Dense | Convolution | Scale | BatchNormalization:
-    """Return the operation whose value at |x| is |A||x| + |c|, of a normalisation |A|(|x| + |mean|) + |c|."""
-    changed: dict[str, Any] = {name: np.abs(array) for name, array in operation.parameters.items()}
-    if isinstance(operation, BatchNormalization):
-        changed["mean"] = -np.abs(operation.mean)
-    return replace(operation, **changed)
-
-
-def _terms(vertex: Vertex, graph: Graph) -> int:
-    """Return m, how many terms one entry of the value sums."""
-    operation, shapes = vertex.operation, [graph.vertices[p].shape for p in vertex.parents]
-    if isinstance(operation, Designed):
-        return int(operation.parameters["weight"][0].size)
-    if isinstance(operation, MatrixProduct):
-        return int(shapes[0][-1])
-    if isinstance(operation, LayerNormalization):
-        return int(operation.factor.size)
-    if isinstance(operation, Softmax):
-        return int(shapes[0][operation.axis])
-    return max(1, sum(math.prod(shape) for shape in shapes) // max(1, vertex.size))
+            yield LocalDifference(vertex, segment, step.parents, step.value, stalk, t)
 
 
 def _output(graph: Graph, X: Array, held: Stalks) -> Array:

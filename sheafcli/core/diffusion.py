@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.edge import Edge
@@ -98,13 +98,19 @@ class GraphHeat:
         return np.concatenate(parts, axis=1)
 
     def discord(self) -> dict[Edge, float]:
-        """Return the mean over samples of every edge's squared residual."""
-        held = self.network.graph.split(self.cochain.data)
-        found = {}
+        """Return the mean over samples of every edge's squared residual.
+
+        The output edge, phi(z) - y, is among them where it pulls on a target y.
+        """
+        graph, pull = self.network.graph, self._problem.pull
+        held = graph.split(self.cochain.data)
+        residuals = {}
         for vertex, _, value in self._steps():
             if vertex.edge is not None:
-                found[vertex.edge] = float(np.sum((value - held[vertex.index]) ** 2)) / len(self.X)
-        return found
+                residuals[vertex.edge] = value - held[vertex.index]
+        if pull is not None:
+            residuals[graph.output_edge] = pull.output.value(held.get(graph.output.index, value)) - pull.y
+        return {edge: float(np.sum(r * r)) / len(self.X) for edge, r in residuals.items()}
 
     def output(self) -> Array:
         """Return the value of the output: its stalk, or what makes it where it is exact."""
@@ -137,7 +143,7 @@ class GraphHeat:
         """Overwrite what is pinned hard."""
         np.copyto(self.cochain.data, self._values, where=self._hard)
 
-    def jacobian(self) -> sp.csr_array:
+    def jacobian(self) -> scipy.sparse.csr_array:
         """Nothing: implicit integrators are for chains."""
         raise ValueError("implicit integrators are for chains; choose euler or chebyshev")
 

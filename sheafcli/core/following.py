@@ -16,7 +16,7 @@ from sheafcli.core.types import Array
 LOOK_EVERY = 50
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diffusion:
     """Where a diffusion ended.
 
@@ -31,6 +31,12 @@ class Diffusion:
     evaluations: int
     rate: Array
     converged: NDArray[np.bool_]
+
+    def __repr__(self) -> str:
+        return (
+            f"Diffusion({len(self.converged)} samples, {int(self.converged.sum())} converged, {self.steps:,} "
+            f"steps to time {self.time:.4g})"
+        )
 
 
 def follow(

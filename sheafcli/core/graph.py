@@ -67,7 +67,7 @@ class Vertex:
         return math.prod(self.shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Graph:
     """Vertices in topological order: the input, called x, then `nodes`; the last one is the output.
 
@@ -77,6 +77,10 @@ class Graph:
 
     input_shape: Shape
     nodes: tuple[Node, ...]
+
+    def __repr__(self) -> str:
+        shapes = (" x ".join(map(str, shape)) for shape in (self.input_shape, self.output.shape))
+        return f"Graph({' to '.join(shapes)}, {len(self.nodes)} operations)"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))

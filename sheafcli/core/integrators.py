@@ -18,8 +18,7 @@ from functools import lru_cache
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
-import scipy  # whose integrate is imported where it is used: others need not wait for it
-import scipy.sparse as sp
+import scipy
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.types import Array
@@ -54,7 +53,7 @@ class Equation(Protocol):
     def largest_eigenvalue(self) -> float:
         """Return an upper bound of the largest eigenvalue of -d(dv/dt)/dv."""
 
-    def jacobian(self) -> sp.csr_array:
+    def jacobian(self) -> scipy.sparse.csr_array:
         """Return d(sliding rate)/dv, times alpha, on the stalks in path order, for a single sample."""
 
 
@@ -212,9 +211,9 @@ class Stiff:
             np.copyto(rates.data, equation.sliding_rate())
             return equation.alpha * _row(rates)
 
-        def jacobian(t: float, v: Array) -> sp.csc_array:
+        def jacobian(t: float, v: Array) -> scipy.sparse.csc_array:
             write(v)
-            return sp.csc_array(equation.jacobian())
+            return scipy.sparse.csc_array(equation.jacobian())
 
         equation.pin()
         while True:

@@ -19,14 +19,17 @@ from sheafcli.core.edge import Edge
 from sheafcli.core.graph import Graph
 from sheafcli.core.magnitude import LARGEST, beyond, check_magnitude
 from sheafcli.core.operations import Dense, ReLU
-from sheafcli.core.outputs import Identity, Output
+from sheafcli.core.outputs import Identity, Output, as_output
 from sheafcli.core.sweep import forward, output
 from sheafcli.core.types import Array, Shape
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GraphNetwork:
-    """The value z of the last vertex of a graph, a vector a sample, and the prediction phi(z)."""
+    """The value z of the last vertex of a graph, a vector a sample, and the prediction phi(z).
+
+    `output` is phi, or its name: "identity", "sigmoid" or "softmax".
+    """
 
     graph: Graph
     output: Output
@@ -37,6 +40,15 @@ class GraphNetwork:
                 f"the output, {self.graph.output.name}, must be a vector a sample, got shape "
                 f"{self.graph.output.shape}"
             )
+        object.__setattr__(self, "output", as_output(self.output))
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.input_shape))
+        parameters = sum(a.size for fields in self.graph.parameters.values() for a in fields.values())
+        return (
+            f"GraphNetwork({shape} to {self.n_outputs}, {len(self.graph.nodes)} operations, "
+            f"{self.output.name} output, {parameters:,} parameters)"
+        )
 
     @property
     def input_shape(self) -> Shape:

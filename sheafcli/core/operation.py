@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.types import Array, Shape
@@ -46,7 +46,7 @@ class Restriction(Protocol):
         What is returned may share memory with v.
         """
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array, ...]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, ...]:
         """Return A_p of one sample for every parent, own stalk x parent's, both flattened in C order."""
 
     def norm(self) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
-from scipy.special import expit
+import scipy
 
 from sheafcli.core.types import Array
 
@@ -120,7 +120,7 @@ class Sigmoid:
 
     def value(self, z: Array) -> Array:
         """Return the probabilities."""
-        return np.asarray(expit(z))
+        return np.asarray(scipy.special.expit(z))
 
     def potential(self, z: Array, y: Array) -> Array:
         """Return log(1 + e^z) - y z, summed over outputs, per sample.
@@ -160,7 +160,9 @@ class Sigmoid:
 
     def pull(self, z: Array, y: Array) -> Array:
         """Return (y - p) / (p (1 - p))^(1/2); y - p as y (1 - p) - (1 - y) p, exact for p near y, too."""
-        return np.asarray((y * expit(-z) - (1.0 - y) * expit(z)) / self._spread_root(z))
+        return np.asarray(
+            (y * scipy.special.expit(-z) - (1.0 - y) * scipy.special.expit(z)) / self._spread_root(z)
+        )
 
     def _spread_root(self, z: Array) -> Array:
         """Return (p (1 - p))^(1/2) = 1 / (2 cosh(z / 2)), never quite zero."""
@@ -253,3 +255,8 @@ def output_named(name: str) -> Output:
     if name not in OUTPUTS:
         raise ValueError(f"unknown output {name!r}; known: {', '.join(OUTPUTS)}")
     return OUTPUTS[name]
+
+
+def as_output(output: Output | str) -> Output:
+    """Return an output function as it is, or the one that a name says."""
+    return output_named(output) if isinstance(output, str) else output

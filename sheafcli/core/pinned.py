@@ -48,7 +48,7 @@ ENTRIES = 1 << 24
 TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pinned:
     """A pinned equilibrium on the forward pattern. Arrays are float64.
 
@@ -70,6 +70,10 @@ class Pinned:
     left: Array
     leaving: Array
     units: Mapping[Edge, Array]
+
+    def __repr__(self) -> str:
+        samples, edges = self.squares.shape
+        return f"Pinned({samples} samples, {edges} edges, mean discord {self.squares.sum(axis=1).mean():.4g})"
 
     @property
     def discord(self) -> dict[Edge, float]:

@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from sheafcli.core.graph import Graph, Vertex
 from sheafcli.core.operation import Restriction
@@ -207,25 +207,27 @@ def coboundary_transposed(at: Linearization, r: Stalks) -> dict[int, Array]:
     return {vertex.index: w - r[vertex.index] for vertex, w in pulls if vertex.edge}
 
 
-def assemble(at: Linearization, sample: int) -> sp.csr_array:
+def assemble(at: Linearization, sample: int) -> scipy.sparse.csr_array:
     """Return delta_Omega of one sample, edges x free coordinates, both laid out as `graph.places` says."""
     graph = at.graph
     n = graph.dimension
     # Every vertex as a matrix on the free coordinates: a head is a part of the identity.
-    parts: dict[int, sp.csr_array] = {}
+    parts: dict[int, scipy.sparse.csr_array] = {}
     rows = []
     for vertex in graph.vertices:
         restriction = at.restrictions[vertex.index]
-        parts[vertex.index] = sp.csr_array((vertex.size, n))
+        parts[vertex.index] = scipy.sparse.csr_array((vertex.size, n))
         if restriction is None:
             continue
         for parent, matrix in zip(vertex.parents, restriction.matrix(sample), strict=True):
             parts[vertex.index] = parts[vertex.index] + matrix @ parts[parent]
         if vertex.edge is not None:
-            own = sp.csr_array(sp.eye_array(vertex.size, n, k=graph.places[vertex.index].start))
+            own = scipy.sparse.csr_array(
+                scipy.sparse.eye_array(vertex.size, n, k=graph.places[vertex.index].start)
+            )
             rows.append(parts[vertex.index] - own)
             parts[vertex.index] = own
-    return sp.csr_array(sp.vstack(rows))
+    return scipy.sparse.csr_array(scipy.sparse.vstack(rows))
 
 
 def block_norms(at: Linearization) -> tuple[Array, Array]:

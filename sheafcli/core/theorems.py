@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.optimize import minimize
+import scipy
 
 from sheafcli.core.graph import Graph
 from sheafcli.core.sweep import (
@@ -92,7 +91,7 @@ def relaxes(graph: Graph, X: Array, starts: int = 1, seed: int = 0) -> list[Desc
 def triangularity(at: Linearization, sample: int = 0) -> Triangularity:
     """Return the largest entry above the diagonal of delta_Omega, and the largest of its diagonal plus 1."""
     delta = assemble(at, sample)
-    above = sp.triu(delta, k=1)
+    above = scipy.sparse.triu(delta, k=1)
     return Triangularity(
         delta.shape[0],
         float(abs(above).max()) if above.nnz else 0.0,
@@ -150,7 +149,7 @@ def descend(graph: Graph, x: Array, start: Array, steps: int = 2000, tolerance: 
         return float(value[0]), gradient[0]
 
     options = {"maxiter": steps, "maxfun": 10 * steps, "ftol": 0.0, "gtol": tolerance, "maxcor": 30}
-    ended = minimize(at, start, jac=True, method="L-BFGS-B", options=options)
+    ended = scipy.optimize.minimize(at, start, jac=True, method="L-BFGS-B", options=options)
     value, gradient = at(ended.x)
     distance = np.max(np.abs(ended.x - forward_coordinates(graph, X)[0]))
     return Descent(value, float(np.max(np.abs(gradient))), float(distance), int(ended.nit))

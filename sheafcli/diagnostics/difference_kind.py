@@ -2,11 +2,11 @@
 
 Every kind is a value c that the changed operation would have. It explains 1 - |c - x^B|^2 / |r|^2 of the
 local difference r = g(x^B_pa) - x^B, squares summed over samples and entries. The first of the list that
-explains EXPLAINED is told, from the most particular to the most general:
+explains EXPLAINED, or leaves no more than rounding, is told, from the most particular to the most general:
 
     missing       c is the operation's own input
     transposed, flipped, permuted   c has the weights so (rows, or channels of the input, matched one to one)
-    rounded       c has the weights in 8 bits, float16 or bfloat16
+    rounded       c has the weights in 8 bits, float16 or bfloat16, or weights and input in 8 bits
     epsilon       c has another epsilon, the one that fits best
     one weight    r is one column of the design in one channel
     saturated     c is g cut at the least and the largest of x^B
@@ -23,10 +23,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment, minimize_scalar
+import scipy
 
-from sheafcli.core.difference import PRECISIONS, LocalDifference, Precision, lies_in
+from sheafcli.core.difference import LocalDifference
 from sheafcli.core.operations import BatchNormalization, Convolution, Dense, LayerNormalization
+from sheafcli.core.rounding import LEVELS, PRECISIONS, Precision, lies_in
 from sheafcli.core.types import Array
 
 EXPLAINED = 0.95
@@ -36,6 +37,7 @@ LEAST_SAMPLES = 2
 MOST_COLUMNS, MOST_ROWS = 1024, 4096
 """Least squares are solved for at most so many weights of an output, from at most so many rows."""
 COARSE = ("int8", "bfloat16", "float16")
+EIGHT = "8 bits"
 
 
 class Kind(NamedTuple):
@@ -55,8 +57,9 @@ def kind_of(local: LocalDifference, precision: Precision) -> Kind:
     if size == 0.0:
         return Kind("none", "it computes the same", 1.0)
     for name, sentence, value, needed in _candidates(local):
-        explained = 1.0 - float(np.sum((value - local.recorded) ** 2)) / size
-        if explained >= needed:
+        left = value - local.recorded
+        explained = 1.0 - float(np.sum(left**2)) / size
+        if explained >= needed or local.rounding.times(left) <= local.rounding.factor:
             return Kind(name, sentence, explained)
     for coarse in COARSE:
         finer = PRECISIONS[coarse].unit > precision.unit or coarse == "int8"
@@ -113,8 +116,12 @@ def _other_weights(local: LocalDifference, operation: Dense | Convolution) -> It
     if W.ndim > 2:
         flipped = np.flip(W, axis=tuple(range(2, W.ndim)))
         yield candidate("flipped", "its kernel looks turned round", flipped)
+    inside = _on_steps(x)
     for name, weight in _rounded(W):
         yield candidate("rounded", f"its weights look rounded to {name}", weight)
+        if name == EIGHT:
+            value = replace(operation, weight=weight).forward(inside)
+            yield "rounded", f"its weights and what it reads look rounded to {name}", value, SURE
     yield from _permuted(local, operation)
     yield from _one_weight(local, operation)
 
@@ -130,12 +137,20 @@ def _permuted(local: LocalDifference, operation: Dense | Convolution) -> Iterato
     ):
         rows, other = g - moved, b - moved
         distances = np.sum(other**2, axis=1)[:, None] - 2.0 * other @ rows.T + np.sum(rows**2, axis=1)
-        _, order = linear_sum_assignment(distances)
+        _, order = scipy.optimize.linear_sum_assignment(distances)
         if np.any(order != np.arange(len(order))):
             value = rows[order] + moved
             fits.append((float(np.sum((value - b) ** 2)), what, value))
     for _, what, value in sorted(fits, key=lambda fit: fit[0]):
         yield "permuted", what, _back(local, value), SURE
+
+
+def _on_steps(x: Array) -> Array:
+    """Return values rounded to the 256 steps from the least to the largest, with 0 among them."""
+    low, high = min(float(np.min(x)), 0.0), max(float(np.max(x)), 0.0)
+    step = (high - low) / (LEVELS - 1) or 1.0
+    zero = np.rint(-low / step)
+    return np.asarray((np.clip(np.rint(x / step) + zero, 0, LEVELS - 1) - zero) * step)
 
 
 def _rounded(W: Array) -> Iterator[tuple[str, Array]]:
@@ -150,7 +165,7 @@ def _rounded(W: Array) -> Iterator[tuple[str, Array]]:
         yield "float16", half
     for axes in (None, tuple(range(1, W.ndim))):
         step = np.maximum(np.max(np.abs(W), axis=axes, keepdims=True), np.finfo(np.float64).tiny) / 127.0
-        yield "8 bits", np.rint(W / step) * step
+        yield EIGHT, np.rint(W / step) * step
 
 
 def _one_weight(local: LocalDifference, operation: Dense | Convolution) -> Iterator[Candidate]:
@@ -191,7 +206,9 @@ def _other_epsilon(local: LocalDifference, operation: BatchNormalization | Layer
     # The sum has one valley in practice, which a coarse grid finds and the search inside it settles.
     grid = np.arange(-13.0, 2.0)
     start = float(grid[int(np.argmin([left(exponent) for exponent in grid]))])
-    best = minimize_scalar(left, bounds=(start - 1.0, start + 1.0), method="bounded", options={"xatol": 1e-6})
+    best = scipy.optimize.minimize_scalar(
+        left, bounds=(start - 1.0, start + 1.0), method="bounded", options={"xatol": 1e-6}
+    )
     epsilon = least + 10.0**best.x
     sentence = f"its epsilon looks to be {epsilon:.3g}, not {operation.epsilon:.3g}"
     return "epsilon", sentence, changed(best.x), SURE
@@ -243,7 +260,7 @@ def _fitted(local: LocalDifference, operation: Dense | Convolution) -> Iterator[
     fitted = W + change.reshape(W.shape)
     blocks, of_fit = (np.moveaxis(w, 1, 0).reshape(W.shape[1], -1) for w in (W, fitted))
     distances = np.sum(of_fit**2, axis=1)[:, None] - 2.0 * of_fit @ blocks.T + np.sum(blocks**2, axis=1)
-    _, order = linear_sum_assignment(distances)
+    _, order = scipy.optimize.linear_sum_assignment(distances)
     if np.any(order != np.arange(len(order))):
         value = replace(operation, weight=W[:, order]).forward(x)
         yield "permuted", "its inputs look permuted", value, SURE
@@ -254,17 +271,13 @@ def _fitted(local: LocalDifference, operation: Dense | Convolution) -> Iterator[
 
 def _by_channel(local: LocalDifference, value: Array) -> Array:
     """Return a value of the vertex as channels x (samples and positions): of images the first axis."""
-    return np.moveaxis(value, _axis(local), 0).reshape(value.shape[_axis(local)], -1)
+    axis = local.channel_axis
+    return np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1)
 
 
 def _back(local: LocalDifference, channels: Array) -> Array:
     """Return channels x (samples and positions), or 1 x all of that, as a value of the vertex."""
     shape = local.made.shape
-    axis = _axis(local)
+    axis = local.channel_axis
     moved = (shape[axis], *shape[:axis], *shape[axis + 1 :])
     return np.moveaxis(channels.reshape(moved), 0, axis)
-
-
-def _axis(local: LocalDifference) -> int:
-    is_image = isinstance(local.vertex.operation, Convolution | BatchNormalization) or local.made.ndim > 3
-    return 1 if is_image or local.made.ndim == 2 else local.made.ndim - 1

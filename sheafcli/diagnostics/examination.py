@@ -49,19 +49,61 @@ class Examination:
 def examine_run(
     run: RunDirectory, network: AnyNetwork, samples: Samples, advance: Callable[[str], object]
 ) -> Examination:
+    """Examine the network of a run, and how it was trained; see `examine_samples`."""
+    return examine_samples(
+        network,
+        samples,
+        advance,
+        history=_history(run),
+        status=run.manifest().get("status"),
+        training=_training(run),
+    )
+
+
+def examine_samples(
+    network: AnyNetwork,
+    samples: Samples,
+    advance: Callable[[str], object] = lambda _: None,
+    *,
+    history: pd.DataFrame | None = None,
+    status: str | None = None,
+    training: TrainingSpec | None = None,
+) -> Examination:
     """Diagnose samples, ask every layer whether it is at fault, and apply the rules.
 
-    `advance` is called with what is done next, before each of the `parts` of the work. Samples that
+    `history`, `status` and `training` are what is known of the run that trained the network. `advance` is
+    called with what is done next, before each of the `parts` of the work. Samples that
     did not reach the tolerance are left out, since their discord would say nothing, and a finding says
     which. RunFailed if they are more than half; it says what else is the matter, as far as that shows
     without discord.
     """
     check_memory(network)
+
+    def examined(diagnosis: Diagnosis) -> Examined:
+        return Examined(
+            network,
+            samples.X,
+            samples.y,
+            diagnosis,
+            other=samples.other,
+            part=samples.part,
+            other_part=samples.other_part,
+            features=samples.features,
+            history=history,
+            status=status,
+            training=training,
+            start=samples.start,
+            places={part: places for part, places in samples.known_places if places is not None},
+            word=samples.word,
+        )
+
     advance("pinned equilibrium")
     diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
     unsettled = tuple(diagnosis.unsettled)
+    if samples.places is not None:
+        unsettled = tuple(samples.places[list(unsettled)].tolist())
     if 2 * len(unsettled) > len(samples.X):
-        lead = leading_cause(_examined(run, network, samples, diagnosis))
+        lead = leading_cause(examined(diagnosis))
         raise RunFailed(
             f"{len(unsettled)} of {len(samples.X)} samples did not reach the tolerance: "
             f"{', '.join(map(str, unsettled[:20]))}; nothing is written"
@@ -69,14 +111,15 @@ def examine_run(
         )
     if unsettled:
         rows = np.flatnonzero(diagnosis.settled)
-        samples = replace(samples, X=samples.X[rows], y=samples.y[rows])
+        places = None if samples.places is None else samples.places[rows]
+        samples = replace(samples, X=samples.X[rows], y=samples.y[rows], places=places)
         diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
         diagnosis = replace(diagnosis, samples=diagnosis.samples.assign(sample=rows))
     advance("repairs")
     diagnosis, fault = _blamed(network, samples, diagnosis, lambda: advance("repairs"))
     advance("findings")
-    examined = _examined(run, network, samples, diagnosis)
-    findings = examine(replace(examined, fault=fault, unsettled=unsettled))
+    findings = examine(replace(examined(diagnosis), fault=fault, unsettled=unsettled))
+    diagnosis = replace(diagnosis, samples=_placed(diagnosis.samples, samples))
     return Examination(
         network, samples, diagnosis, diagnosis.layers.merge(fault, on="layer", how="left"), findings
     )
@@ -118,21 +161,13 @@ def _blamed(
     return replace(diagnosis, edges=by_edge), layers_of(faults)
 
 
-def _examined(run: RunDirectory, network: AnyNetwork, samples: Samples, diagnosis: Diagnosis) -> Examined:
-    return Examined(
-        network,
-        samples.X,
-        samples.y,
-        diagnosis,
-        other=samples.other,
-        part=samples.part,
-        other_part=samples.other_part,
-        features=samples.features,
-        history=_history(run),
-        status=run.manifest().get("status"),
-        training=_training(run),
-        start=samples.start,
-    )
+def _placed(table: pd.DataFrame, samples: Samples) -> pd.DataFrame:
+    """Return a table of samples with where each stands in the user's own data, where that is known."""
+    if samples.places is None:
+        return table
+    table = table.copy()
+    table.insert(1, samples.word, samples.places)
+    return table
 
 
 def _history(run: RunDirectory) -> pd.DataFrame | None:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
-from scipy.sparse.linalg import splu
+import scipy
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import diffuse
@@ -65,7 +64,7 @@ def _unitriangular(sheaf: NeuralSheaf, patterns: Sequence[Pattern]) -> Check:
     worst = 0.0
     for pattern in patterns:
         delta = sheaf.coboundary(pattern, "free")
-        above = sp.triu(delta, 1)
+        above = scipy.sparse.triu(delta, 1)
         worst = max(
             worst,
             float(np.max(np.abs(above.data), initial=0.0)),
@@ -83,7 +82,9 @@ def _unitriangular(sheaf: NeuralSheaf, patterns: Sequence[Pattern]) -> Check:
 def _determinant(sheaf: NeuralSheaf, patterns: Sequence[Pattern]) -> Check:
     worst = 0.0
     for pattern in patterns:
-        factors = splu(sp.csc_array(sheaf.coboundary(pattern, "free")), permc_spec="NATURAL")
+        factors = scipy.sparse.linalg.splu(
+            scipy.sparse.csc_array(sheaf.coboundary(pattern, "free")), permc_spec="NATURAL"
+        )
         log = np.sum(np.log(np.abs(factors.U.diagonal()))) + np.sum(np.log(np.abs(factors.L.diagonal())))
         worst = max(worst, abs(float(log)))
     return Check("|det delta_Omega| = 1", "largest |log |det||", worst, "<= 1e-9", worst <= 1e-9)

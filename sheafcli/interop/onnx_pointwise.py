@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import erf
+import scipy
 
 from sheafcli.core.operation import Operation
 from sheafcli.core.operations import (
@@ -50,7 +50,7 @@ SIMPLE: dict[str, Callable[[Node], Operation]] = {
 """Operators that are one operation each."""
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "Erf": lambda x: np.asarray(erf(x)),
+    "Erf": lambda x: np.asarray(scipy.special.erf(x)),
     "Exp": np.exp,
     LOGARITHM: np.log,
     "Reciprocal": lambda x: 1.0 / x,

@@ -18,6 +18,7 @@ from sheafcli.interop.contents import library
 from sheafcli.interop.npz import MAX_LOADED
 from sheafcli.interop.onnx_model import load_model
 from sheafcli.interop.onnx_runtime import KINDS
+from sheafcli.interop.quantised import read_through_steps
 
 PROVIDER = "CPUExecutionProvider"
 Arrays = dict[str, NDArray[Any]]
@@ -27,21 +28,23 @@ def record_onnx(path: Path, X: NDArray[Any], provider: str = PROVIDER) -> Arrays
     """Return every value that ONNX Runtime computes of samples X, by the names in the file.
 
     X is samples x features, or of the shape of the input. Values without an axis of samples in front, and
-    those that are no real numbers, are left out. InputError where the file cannot be run.
+    those that are no real numbers, are left out. Integers of a quantised graph are recorded as what they
+    stand for, too: see `read_through_steps`. InputError where the file cannot be run.
     """
     try:
         onnx = library("onnx", "onnx", "reading .onnx files")
         runtime = library("onnxruntime", "onnx", "running .onnx files")
     except ImportError as error:
         raise InputError(str(error), path=path) from error
-    known = runtime.get_available_providers()
-    if provider not in known:
-        raise InputError(f"ONNX Runtime here has no {provider}; it has {', '.join(known)}")
+    providers = runtime.get_available_providers()
+    if provider not in providers:
+        raise InputError(f"ONNX Runtime here has no {provider}; it has {', '.join(providers)}")
     try:
         model = load_model(path, onnx)
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
         outputs = {value.name for value in model.graph.output}
-        made = [name for node in model.graph.node for name in node.output if name and name not in outputs]
+        known = outputs | read_through_steps(model, onnx)
+        made = [name for node in model.graph.node for name in node.output if name and name not in known]
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
         options = runtime.SessionOptions()
         options.log_severity_level = 4

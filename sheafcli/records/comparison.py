@@ -13,6 +13,7 @@ import pandas as pd
 
 from sheafcli.config.document import DocumentError, parse
 from sheafcli.errors import InputError
+from sheafcli.records.listing import METRICS
 from sheafcli.records.logged import OPERATIONS, NoRows, final_discord, has_rows, read_log
 from sheafcli.runs import RunDirectory
 
@@ -68,7 +69,7 @@ class _Source:
     """A run that has begun, with its manifest and its configuration."""
 
     run: RunDirectory
-    manifest: dict[str, str]
+    manifest: dict[str, Any]
     config: dict[str, Any]
 
     @classmethod
@@ -92,14 +93,23 @@ class _Source:
 
     def trainings(self, label: str) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
         """Return the row and the history of the training, then of the baseline if one has begun."""
-        shared = {"run": label, "directory": str(self.run.path), "task": self.manifest["task"]}
+        path = self.config["task"].get("path")
+        task = Path(path).name if isinstance(path, str) else self.manifest["task"]
+        shared = {"run": label, "directory": str(self.run.path), "task": task}
         history = _history(self.run, "history.csv")
         method = {"method": self.manifest["method"], "status": self._status("final")}
-        yield shared | method | _last(history) | _discord(self.run), history
+        yield shared | method | _last(history) | self._metrics("final") | _discord(self.run), history
         if has_rows(self.run, "baseline.csv"):
             history = _history(self.run, "baseline.csv")
             method = {"method": self._baseline, "status": self._status("baseline")}
-            yield shared | method | _last(history), history
+            yield shared | method | _last(history) | self._metrics("baseline"), history
+
+    def _metrics(self, phase: str) -> dict[str, object]:
+        """Return how good the predictions for the test part are: what of `METRICS` the manifest has."""
+        metrics = self.manifest.get("metrics")
+        told = metrics.get(phase) if isinstance(metrics, dict) else None
+        told = told if isinstance(told, dict) else {}
+        return {f"test_{name}": float(told[name]) for name in METRICS if name in told}
 
     def _status(self, phase: str) -> str:
         """Return finished for a phase with a final figure in the manifest, else the status of the run."""
@@ -126,7 +136,8 @@ def compare(paths: Sequence[Path]) -> Comparison:
         for training in source.trainings(label)
     ]
     rows = [row for row, _ in trainings]
-    rare = [column for column in map("discord_{}".format, RARE) if any(column in row for row in rows)]
+    some = (*map("discord_{}".format, RARE), *map("test_{}".format, METRICS))
+    rare = [column for column in some if any(column in row for row in rows)]
     return Comparison(
         pd.DataFrame(rows, columns=[*COLUMNS, *rare]),
         tuple(history for _, history in trainings),

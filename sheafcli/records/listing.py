@@ -21,18 +21,25 @@ from sheafcli.errors import InputError
 from sheafcli.runs import RunDirectory
 from sheafcli.tasks import TASKS
 
-Status: TypeAlias = Literal["running", "finished", "diverged", "interrupted", "failed", "imported"]
+Status: TypeAlias = Literal["running", "finished", "stopped", "diverged", "interrupted", "failed", "imported"]
 Row: TypeAlias = dict[str, Any]
 
 FIGURES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 BASELINE = ("train_loss", "test_loss")
-REALS = ("seconds", *FIGURES, *(f"baseline_{name}" for name in BASELINE))
+# Of the predictions for the test part: of quantities, then of classes.
+METRICS = ("r2", "rmse", "mae", "f1", "auc", "calibration_error")
+REALS = (
+    "seconds",
+    *FIGURES,
+    *(f"test_{name}" for name in METRICS),
+    *(f"baseline_{name}" for name in BASELINE),
+)
 COUNTS = ("seed", "steps")
 TIMES = ("started", "ended", "when")
 DAMAGED = "damaged"
 CHOICES = {
     "task": tuple(TASKS),
-    "method": (*tags_of(Config.model_fields["training"].annotation), "imported"),
+    "method": (*tags_of(Config.model_fields["training"].annotation), "imported", "monitored"),
     "status": (*get_args(Status), DAMAGED),
 }
 COLUMNS = ("name", "directory", *CHOICES, *COUNTS, *REALS, *TIMES, "message")
@@ -164,6 +171,7 @@ class _Manifest(BaseModel):
     ended: Moment = None
     final: _Figures | None = None
     baseline: _Figures | None = None
+    metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
 
     @classmethod
     def read(cls, run: RunDirectory) -> _Manifest:
@@ -262,6 +270,7 @@ def _described(run: RunDirectory) -> Row:
         "steps": final.step,
         "seconds": final.seconds,
         **{name: getattr(final, name) for name in FIGURES},
+        **{f"test_{name}": manifest.metrics.get("final", {}).get(name) for name in METRICS},
         **{f"baseline_{name}": getattr(baseline, name) for name in BASELINE},
         "started": started,
         "ended": ended,

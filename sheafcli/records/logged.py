@@ -65,9 +65,12 @@ def read_log(run: RunDirectory, name: str) -> pd.DataFrame:
 
 
 def final_discord(run: RunDirectory) -> pd.DataFrame:
-    """Return the rows of discord.csv at its last step."""
+    """Return the rows of discord.csv at the step of the network that was kept, or else at its last."""
     discord = read_log(run, "discord.csv")
-    last: pd.DataFrame = discord[discord["step"] == discord["step"].max()]
+    final = run.manifest().get("final") if run.has_run else None
+    kept = final.get("step") if isinstance(final, dict) else None
+    step = kept if (discord["step"] == kept).any() else discord["step"].max()
+    last: pd.DataFrame = discord[discord["step"] == step]
     return last.reset_index(drop=True)
 
 

@@ -12,6 +12,18 @@ from sheafcli.core.types import Array
 LOG_FROM = 3.0
 # Below this factor the decades alone are too few ticks.
 POWERS_FROM = 300.0
+# Steps are drawn on a logarithmic axis where most happens in such a share of them, and rows are enough.
+EARLY, FEWEST_ROWS = 0.05, 8
+
+
+def happens_early(steps: Array, losses: Array) -> bool:
+    """Say whether half of what a loss loses, in its logarithm, is lost within the first 5% of the steps."""
+    kept = np.isfinite(losses) & (losses > 0)
+    steps, losses = steps[kept], losses[kept]
+    if len(steps) < FEWEST_ROWS or losses[0] < LOG_FROM * losses.min():
+        return False
+    half = np.argmax(losses <= np.sqrt(losses[0]) * np.sqrt(losses.min()))
+    return bool(steps[half] <= EARLY * steps[-1])
 
 
 def drawn_values(axes: Axes) -> Array:

@@ -26,6 +26,7 @@ from rich.text import Text
 from sheafcli.core.types import Array
 from sheafcli.printable import printable
 from sheafcli.records.comparison import ACCURACIES, LOSSES, Comparison
+from sheafcli.records.listing import METRICS
 from sheafcli.render.axes import fit_scale
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING, aligned
@@ -39,6 +40,7 @@ FORMATS = (".png", ".svg", ".pdf")
 STATUS_STYLES = {
     "finished": "green",
     "running": "cyan",
+    "stopped": "cyan",
     "interrupted": "yellow",
     "diverged": "bold red",
     "failed": "bold red",
@@ -57,11 +59,14 @@ FEWEST_ROWS = 7
 # The line before a row of the discord, in points; names longer than so many characters are cut.
 HANDLE = 28.0
 LONGEST_NAME = 36
+HEADERS = {"r2": "R2", "rmse": "RMSE", "mae": "MAE", "f1": "F1", "auc": "AUC"}
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Return three tables: what the trainings are, what they came to, their discord by operation."""
-    return [_runs_table(comparison), _results_table(comparison), _discord_table(comparison)]
+    """Return tables: what the trainings are, what they came to, how they predict, their discord."""
+    told = [name for name in map("test_{}".format, METRICS) if name in comparison.table]
+    predictions = [_predictions_table(comparison, told)] if told else []
+    return [_runs_table(comparison), _results_table(comparison), *predictions, _discord_table(comparison)]
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
@@ -128,6 +133,22 @@ def _results_table(comparison: Comparison) -> Table:
     table.add_column("\nseconds", justify="right", no_wrap=True)
     for name, seconds, *row in zip(_row_names(rows), rows["seconds"], *cells, strict=True):
         table.add_row(Text(name), *row, f"{seconds:,.2f}")
+    return table
+
+
+def _predictions_table(comparison: Comparison, names: Sequence[str]) -> Table:
+    """Return how good predictions for the test part are: errors in units, or scores of classes."""
+    rows = comparison.table
+    table = house_table("Predictions, test part")
+    table.add_column("run", overflow="fold")
+    columns = []
+    for name in names:
+        header = name.removeprefix("test_").replace("_", " ")
+        table.add_column(HEADERS.get(header, header), justify="right", no_wrap=True)
+        shares = header in ("f1", "calibration error")
+        columns.append(_percents(rows[name]) if shares else aligned(rows[name].tolist(), 4))
+    for cells in zip(_row_names(rows), *columns, strict=True):
+        table.add_row(*(Text(cell) for cell in cells))
     return table
 
 

@@ -111,7 +111,9 @@ def live_view(picture: Callable[[], RenderableType], console: Console) -> Live:
 def print_notes(notes: Iterable[str]) -> None:
     """Print notes on standard error: what was assumed, or looks wrong, where a command goes on."""
     for note in notes:
-        stderr().print(Text.assemble(("note:", "bold"), " ", printable(note)), soft_wrap=True)
+        told = ("note:", "bold") if note == note.removeprefix("warning: ") else ("warning:", "bold yellow")
+        text = Text.assemble(told, " ", printable(note.removeprefix("warning: ")))
+        stderr().print(text, soft_wrap=True)
 
 
 def print_error(message: str) -> None:

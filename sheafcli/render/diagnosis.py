@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from scipy.optimize import isotonic_regression
 
 from sheafcli.core.types import Array
 from sheafcli.render.figures import ROUNDING
@@ -147,5 +147,5 @@ def _apart(heights: Array) -> Array:
     h_i - i LABEL, and cutting its values to an interval keeps it the best one there.
     """
     steps = LABEL * np.arange(len(heights))
-    free = isotonic_regression(heights - steps).x
+    free = scipy.optimize.isotonic_regression(heights - steps).x
     return np.asarray(np.clip(free, 0.0, 1.0 - steps[-1]) + steps)

@@ -25,7 +25,7 @@ def blame_title(layers: pd.DataFrame) -> str:
     """Return the question that blame answers; of a graph, whose evidence is of first order, no more."""
     if layers["fitted_loss"].isna().all():
         return "What a change of one layer alone explains, to first order"
-    return "Which layer is at fault, if one alone is"
+    return "Which single layer, if any, is at fault"
 
 
 def kind_name(kind: str) -> str:
@@ -125,7 +125,8 @@ def samples_table(samples: pd.DataFrame, edges: pd.DataFrame, limit: int) -> Tab
     """
     worst = samples.sort_values("discord", ascending=False, kind="stable").head(limit)
     table = house_table(f"Samples that carry most ({len(worst)} of {len(samples)})")
-    table.add_column("sample", justify="right", no_wrap=True)
+    place = next((word for word in ("line", "row") if word in worst), "sample")
+    table.add_column(place, justify="right", no_wrap=True)
     columns = {"discord": aligned(worst["discord"].tolist()), "loss": aligned(worst["loss"].tolist(), 4)}
     for name in ("target", "predicted"):
         if name in worst:
@@ -148,7 +149,7 @@ def samples_table(samples: pd.DataFrame, edges: pd.DataFrame, limit: int) -> Tab
     table.add_column("")
     operations = dict(zip(edges["edge"], edges["operation"], strict=True))
     longest = float(worst["share"].max())
-    rows = zip(worst["sample"], worst["worst_edge"], worst["share"], *columns.values(), strict=True)
+    rows = zip(worst[place], worst["worst_edge"], worst["share"], *columns.values(), strict=True)
     for sample, edge, share, *cells in rows:
         colour = OPERATION_COLOURS[operations[edge]]
         bar = ShareBar(((float(share), colour),), longest)

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sheafcli.diagnostics.difference import Comparison
+from sheafcli.diagnostics.mixed_precision import Advice
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import aligned, percent
 from sheafcli.render.style import add_legend, new_figure
@@ -39,6 +40,21 @@ def difference_table(comparison: Comparison, most: int) -> Table:
         rows["operation"], styles, rows["kind"], *columns.values(), strict=True
     ):
         table.add_row(Text(str(name), style), *cells, Text(str(kind)))
+    return table
+
+
+def advice_table(advice: Advice) -> Table:
+    """Return what to keep, in order, with what has gone when all down to it are kept."""
+    table = house_table("Keep", spare=())
+    table.add_column("operation", overflow="fold", max_width=24)
+    table.add_column("share", justify="right", no_wrap=True)
+    table.add_column("goes", justify="right", no_wrap=True)
+    table.add_column("stands for", overflow="fold")
+    for name, share, reached, segment in zip(
+        *(advice.kept[column] for column in ("operation", "share", "reached", "segment")), strict=True
+    ):
+        others = " ".join(other for other in str(segment).split() if other != name)
+        table.add_row(Text(str(name)), _share(share), _share(reached), Text(others and f"{others} {name}"))
     return table
 
 

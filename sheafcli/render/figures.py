@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from sheafcli.render.axes import drawn_values, fit_scale
+from sheafcli.render.axes import drawn_values, fit_scale, happens_early
 from sheafcli.render.palette import OPERATION_COLOURS, PART_COLOURS
 from sheafcli.render.style import add_legend, new_figure, save_figure
 
@@ -43,6 +43,9 @@ def loss_figure(history: pd.DataFrame, baseline: pd.DataFrame | None, title: str
                     _draw(axes, run["step"], run[name], color=colour, linestyle=line_style, label=label)
         axes.set_ylabel(quantity)
         _fit_step_axis(axes)
+    if happens_early(history["step"].to_numpy(), history["train_loss"].to_numpy(dtype=np.float64)):
+        for axes in panels:
+            _spread_the_beginning(axes)
     fit_scale(panels[0])
     for axes in panels[1:]:
         axes.set_ylim(max(drawn_values(axes).min() - 0.05, -0.02), 1.02)
@@ -106,6 +109,18 @@ def _fit_step_axis(axes: Axes) -> None:
     whole = MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
     axes.xaxis.set_major_locator(whole)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+
+
+def _spread_the_beginning(axes: Axes) -> None:
+    """Draw steps on a logarithmic axis; 0 stands at its left end, before the first of the others."""
+    steps = np.concatenate([np.asarray(line.get_xdata(), dtype=np.float64) for line in axes.lines])
+    first, last = steps[steps > 0].min(), steps.max()
+    axes.set_xscale("symlog", linthresh=first, linscale=0.3)
+    powers = 10.0 ** np.arange(np.ceil(np.log10(first)), np.floor(np.log10(last)) + 1)
+    axes.set_xticks([0.0, *powers], ["0", *(f"{power:,.0f}" for power in powers)])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(0.0, last * 1.1)
+    axes.set_xlabel("step, logarithmic")
 
 
 def _shade(colour: str, place: float) -> str:

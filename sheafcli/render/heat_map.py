@@ -6,16 +6,15 @@ from itertools import groupby
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from sheafcli.core.types import Array
 from sheafcli.render.axes import LOG_FROM
 from sheafcli.render.figures import ROUNDING
-from sheafcli.render.palette import OPERATION_COLOURS
+from sheafcli.render.palette import DISCORD_SCALE, OPERATION_COLOURS
 from sheafcli.render.panels import add_shared_legend, fit_log_ticks, square, thinned
 from sheafcli.render.style import FAINT, INK, new_figure
 
@@ -26,7 +25,8 @@ ROW, MARGINS = 0.3, 1.7
 # The width of the colour bar, in inches.
 BAR = 0.16
 MOST_ROWS = 36
-ZERO, NOT_FINITE = FAINT, "#cc3311"
+ZERO, NOT_FINITE = FAINT, "#4477aa"
+DISCORD = LinearSegmentedColormap.from_list("discord", DISCORD_SCALE)
 
 
 def heat_map_figure(discord: pd.DataFrame, title: str) -> Figure:
@@ -47,7 +47,7 @@ def heat_map_figure(discord: pd.DataFrame, title: str) -> Figure:
     if positive.any():
         low, high = _at_least(float(values[positive].min()), float(largest))
         shown = np.ma.masked_where(~positive, values)
-        mesh = axes.pcolormesh(*borders, shown, norm=LogNorm(low, high), cmap=colormaps["viridis"])
+        mesh = axes.pcolormesh(*borders, shown, norm=LogNorm(low, high), cmap=DISCORD)
         bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=height / BAR)
         fit_log_ticks(bar.ax.yaxis, low, high)
         bar.set_label("discord", color=INK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -39,7 +40,8 @@ class HouseTable(Table):
         """Draw the title, as much of the table as there is room for, and what is left out."""
         kept, left_out = self._fitting(console, options)
         shown = copy(self)
-        shown.columns = kept
+        # Its place says whether a column is the last, which has no padding: else others are cut by as much.
+        shown.columns = [replace(column, _index=place) for place, column in enumerate(kept)]
         if self._title is not None:
             yield Text(self._title, "bold")
         yield from super(HouseTable, shown).__rich_console__(console, options)

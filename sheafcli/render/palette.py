@@ -18,6 +18,12 @@ OPERATION_COLOURS: Final = {
 }
 """What an edge does, from its operation to its colour, in the order in which they are told."""
 
+DISCORD_SCALE: Final = (
+    *("#fff3cf", "#fee391", "#fec44f", "#fb9a29"),
+    *("#ec7014", "#cc4c02", "#993404", "#662506"),
+)
+"""The colours of a discord, from the least to the largest: Paul Tol's YlOrBr."""
+
 PART_COLOURS: Final = {"train": "#44546a", "test": "#ee3377"}
 """The two parts of a task's samples."""
 

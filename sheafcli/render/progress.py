@@ -30,13 +30,14 @@ class _Phase:
     """A phase under way: where it began, how far it is.
 
     `share_done` is None where a phase without a known number of steps goes on from a step, until it
-    says how far it is.
+    says how far it is. `cycle` is of how many steps a cycle is, if it goes in cycles.
     """
 
     name: str
     total: int | None
     step: int
     share_done: float | None
+    cycle: int | None = None
     record: Record | None = None
     began: float = field(default_factory=time.monotonic)
 
@@ -59,6 +60,13 @@ class _Phase:
         if self._first_share is None:
             self._first_step, self._first_share, self.began = step, share_done, time.monotonic()
 
+    def cycles(self) -> str:
+        """Say which cycle of how many it is in; "" if it has none."""
+        if self.cycle is None or self.total is None:
+            return ""
+        last = -(-self.total // self.cycle)
+        return f"cycle {min(self.step // self.cycle + 1, last)}/{last}"
+
     def speed(self) -> str:
         """Say how many steps are taken a second, on the average of this process; "" if none were."""
         steps = self.step - self._first_step
@@ -77,7 +85,7 @@ class _Phase:
             return Group()
         steps = f"{self.step:,}" if self.total is None else f"{self.step:,}/{self.total:,}"
         loss = f"loss {self.record.train_loss:.4g}" if self.record else ""
-        details = [steps, self.speed(), loss, self.time_left()]
+        details = [self.cycles() or steps, self.speed(), loss, self.time_left()]
         share = self.share_done or 0.0
         bar = ProgressBar(total=1.0, completed=share, complete_style="cyan", finished_style="cyan")
         line = Table.grid(padding=(0, 1), expand=True)
@@ -102,10 +110,12 @@ class ProgressView:
     """Shows a run on a terminal as it goes: an Observer, and a context manager that tidies up.
 
     While a phase lasts there is a bar with its steps, speed, last train loss and time left; after it,
-    one line. Where standard error is not a terminal, or with `quiet`, nothing is ever written.
+    one line. Where standard error is not a terminal, or with `quiet`, nothing is ever written. `cycle` is
+    of how many steps a cycle of the training is, if it goes in cycles.
     """
 
-    def __init__(self, *, quiet: bool = False):
+    def __init__(self, *, quiet: bool = False, cycle: int | None = None):
+        self._cycle = cycle
         self._console = stderr()
         self._shown = self._console.file.isatty() and not quiet
         self._phase: _Phase | None = None
@@ -128,7 +138,8 @@ class ProgressView:
         if not self._shown:
             return
         share_done = step / total if total else (None if step else 0.0)
-        self._phase = _Phase(phase, total, step, share_done)
+        cycle = self._cycle if phase == "training" else None
+        self._phase = _Phase(phase, total, step, share_done, cycle)
         self._live = live_view(self._phase.bar, self._console)
         self._live.start()
 
@@ -169,6 +180,21 @@ def working(total: int) -> Iterator[Callable[[str], None]]:
             begun += 1
 
         yield advance
+
+
+@contextmanager
+def counting(what: str, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show on standard error how many there are so far of what nobody counted, if it is a terminal.
+
+    Yields a function to call with how many more there are. `shown` is False where they are printed
+    themselves.
+    """
+    console = stderr()
+    columns = (TextColumn(f"{{task.completed:,.0f}} {what}"), TimeElapsedColumn())
+    hidden = not (shown and console.file.isatty())
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda more: bar.update(task, advance=more)
 
 
 def clock(seconds: float) -> str:

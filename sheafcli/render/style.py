@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -41,13 +42,22 @@ def _families() -> list[str]:
     return ["DejaVu Sans", *(name for name in FALLBACKS if name in installed)]
 
 
+class HouseFigure(Figure):
+    """A figure that shows itself in a notebook, also where nobody has set up pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        _write(self, stream, "png")
+        return stream.getvalue()
+
+
 def new_figure(title: str, *, n_panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """Return a figure of a size in inches, with empty panels from left to right.
 
     Titles and labels of the user's are plain text here and in `add_legend`: a $ begins no formula.
     """
     layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
-    figure = Figure(figsize=size, layout=layout, facecolor="white")
+    figure = HouseFigure(figsize=size, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     figure.suptitle(title, color=INK, fontsize=12, fontweight="bold", parse_math=False)
     panels = [figure.add_subplot(1, n_panels, place) for place in range(1, n_panels + 1)]
@@ -82,10 +92,14 @@ def save_figure(figure: Figure, path: Path) -> None:
     A letter that no font has is drawn as a box: the tables say what it is.
     """
     form = path.suffix.removeprefix(".").lower()
+    write_whole(path, lambda file: _write(figure, file, form))
+
+
+def _write(figure: Figure, file: IO[bytes], form: str) -> None:
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_text(printable(text.get_text()))
         text.set_fontfamily(_families())
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # near the ends of a scale numbers overflow
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
-        write_whole(path, lambda file: figure.savefig(file, format=form, dpi=DOTS_PER_INCH))
+        figure.savefig(file, format=form, dpi=DOTS_PER_INCH)

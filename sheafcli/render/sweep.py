@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.records.sweep import SEED
+from sheafcli.records.sweep import SweepRecord
+from sheafcli.render.comparison import BEST
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import aligned, percent
 
 LONGEST_TABLE = 24
 WIDEST_PARAMETER = 16
+COLUMNS = {"train_loss": "train\nloss", "validation_loss": "validation\nloss", "test_loss": "test\nloss"}
+# What goes first where a terminal is narrow, before anything from the right.
+SPARE = ("steps", "to", "from", "train loss", "test accuracy")
 
 
-def sweep_table(table: pd.DataFrame, keys: list[str], counts: dict[str, int], name: str) -> Table:
-    """Return a row for every combination of the parameters, with the medians over its seeds.
+def sweep_table(sweep: SweepRecord) -> Table:
+    """Return a row for every combination of the parameters, the best first, with the medians over its seeds.
 
-    `table` is that of `records.sweep.by_parameters`. Of more than 24 rows the best by test loss are
-    shown, in their order; the title says so, and how many runs ended how.
+    Of more than 24 rows the first are shown; the title says so, and how many runs ended how.
     """
-    by = "test_loss" if "test_loss" in table else "train_loss"
-    shown, note = table, ""
-    if len(table) > LONGEST_TABLE:
-        best = table[by].nsmallest(LONGEST_TABLE).index if by in table else table.index[:LONGEST_TABLE]
-        shown = table.loc[sorted(best)]
-        note = f"; the best {len(shown)} of {len(table)} combinations"
-    statuses = ", ".join(f"{count:,} {status}" for status, count in counts.items())
-    console_table = house_table(f"Sweep {name}: {statuses}{note}")
-    keys = [key for key in keys if key != SEED]
-    for header in parameter_names(keys):
-        console_table.add_column(header.replace(".", ".\n"), overflow="fold")  # rather than cut a figure
-    cells = [[parameter_text(value) for value in shown[key]] for key in keys]
-    least = shown[by].min() if by in shown else None
-    columns = {"finished": ["" if f == n else f"{f} of {n}" for f, n in _pairs(shown)]}
-    if not any(columns["finished"]):
-        columns.clear()
-    for column, header in (("train_loss", "train\nloss"), ("test_loss", "test\nloss")):
+    table = sweep.combinations
+    shown = table.head(LONGEST_TABLE)
+    starred = len(table) > 1 and sweep.best is not None
+    notes = [f"the best {len(shown)} of {len(table)} combinations"] if len(shown) < len(table) else []
+    notes += [f"{BEST} best"] if starred else []
+    statuses = ", ".join(f"{count:,} {status}" for status, count in sweep.counts.items())
+    console_table = house_table("; ".join([f"Sweep {sweep.name}: {statuses}", *notes]), spare=SPARE)
+    for key, header in zip(sweep.parameters, parameter_names(sweep.parameters), strict=True):
+        # Text is folded rather than cut, and a number is neither.
+        is_number = pd.api.types.is_numeric_dtype(shown[key]) and not pd.api.types.is_bool_dtype(shown[key])
+        console_table.add_column(header.replace(".", ".\n"), overflow="fold", no_wrap=is_number)
+    cells = [[parameter_text(value) for value in shown[key]] for key in sweep.parameters]
+    columns: dict[str, list[str]] = {}
+    stopped = sweep.loss in shown and (shown["finished"].eq(0) & shown[sweep.loss].notna()).any()
+    if any(f != n and not (stopped and f == 0) for f, n in _pairs(shown)):
+        columns["finished"] = ["" if f == n else f"{f} of {n}" for f, n in _pairs(shown)]
+    if stopped:
+        columns["steps"] = ["-" if pd.isna(step) else f"{step:,.0f}" for step in shown["steps"]]
+    for column, header in COLUMNS.items():
         if column in shown:
             columns[header] = aligned(shown[column].tolist(), 5)
+            if starred and column == sweep.loss:
+                marks = [BEST, *" " * (len(shown) - 1)]
+                columns[header] = [f"{text}{mark}" for text, mark in zip(columns[header], marks, strict=True)]
     if "test_loss" in shown and (shown["runs"] > 1).any():
         columns["from"] = aligned(shown["test_least"].tolist(), 3)
         columns["to"] = aligned(shown["test_largest"].tolist(), 3)
@@ -47,11 +58,31 @@ def sweep_table(table: pd.DataFrame, keys: list[str], counts: dict[str, int], na
     for header in columns:
         console_table.add_column(header, justify="right", no_wrap=True)
     for i in range(len(shown)):
-        best_of_all = least is not None and shown[by].iloc[i] == least and len(shown) > 1
-        style = "bold" if best_of_all else ""
-        row = [Text(column[i], style) for column in [*cells, *columns.values()]]
-        console_table.add_row(*row)
+        style = "bold" if starred and i == 0 else ""
+        console_table.add_row(*(Text(column[i], style) for column in [*cells, *columns.values()]))
     return console_table
+
+
+def best_words(sweep: SweepRecord) -> list[str]:
+    """Return lines that tell the best combination, its loss and its spread over seeds, and its runs."""
+    best = sweep.best
+    if best is None:
+        return []
+    names = parameter_names(sweep.parameters)
+    own = [f"{name} {best[key]}" for name, key in zip(names, sweep.parameters, strict=True)]
+    runs = sweep.runs_of(best)
+    where = f"{sweep.path}/{runs[0]}" + "".join(f", {run}" for run in runs[1:])
+    lines = [f"Best: {', '.join(own)}"] if own else []
+    return [*lines, loss_words(sweep, best), f"{'Its runs' if len(runs) > 1 else 'Its run'}: {where}"]
+
+
+def loss_words(sweep: SweepRecord, row: Mapping[str, Any]) -> str:
+    """Return the loss of a combination in words, with its spread over seeds if there are several."""
+    words = f"{sweep.loss.replace('_', ' ').capitalize()} {row[sweep.loss]:.5g}"
+    if row["runs"] < 2 or sweep.loss != "test_loss":
+        return words
+    spread = f"{row['test_least']:.3g} to {row['test_largest']:.3g}"
+    return f"{words}, the median of {row['runs']} seeds ({spread})"
 
 
 def _pairs(table: pd.DataFrame) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sheafcli.records.sweep import SEED
+from sheafcli.records.sweep import REPEATS
 from sheafcli.render.palette import RUN_COLOURS
 from sheafcli.render.style import add_legend, new_figure
 from sheafcli.render.sweep import parameter_names, parameter_text
@@ -27,7 +27,7 @@ def sweep_figure(index: pd.DataFrame, keys: list[str], name: str) -> Figure | No
     than there are colours, those that reach the least losses are drawn.
     """
     finished = index[index["status"] == "finished"]
-    keys = [key for key in keys if key != SEED]
+    keys = [key for key in keys if key not in REPEATS]
     values = {key: finished[key].nunique() for key in keys if pd.api.types.is_numeric_dtype(finished[key])}
     if not values or max(values.values()) < FEWEST_VALUES:
         return None

@@ -19,7 +19,7 @@ from sheafcli.render.comparison import STATUS_STYLES
 from sheafcli.render.console import live_view, stderr
 from sheafcli.render.progress import APPEARS_AFTER_SECONDS, clock
 from sheafcli.runs.job import Outcome
-from sheafcli.runs.sweep import SweepDirectory
+from sheafcli.runs.sweep import Rung, SweepDirectory
 from sheafcli.runs.under_way import share_done
 
 # Runs begin in their order, more or less: those under way are among so many first that have not ended.
@@ -27,6 +27,7 @@ LOOKED_AT = 64
 LOOK_AFTER_SECONDS = 1.0
 SHOWN = 8
 LABEL_WIDTH = 46
+ONLY_RUNG = Rung()
 
 
 class SweepView:
@@ -43,7 +44,8 @@ class SweepView:
         self._ended: dict[str, int] = {}
         self._shares: dict[str, float] = {}
         self._total = self._waiting = 0
-        self._began = self._looked = time.monotonic()
+        self._began = self._looked = self._appears = time.monotonic()
+        self._rung = ONLY_RUNG
         self._changing = Lock()  # pictures are drawn by another thread than runs end in
 
     def __enter__(self) -> SweepView:
@@ -58,12 +60,22 @@ class SweepView:
         if self._live is not None:
             self._live.stop()
 
-    def sweep_started(self, directory: SweepDirectory, waiting: Sequence[SweepRun], total: int) -> None:
-        """Begin the bars of the runs that are waiting, out of so many in all."""
-        self._directory, self._total, self._waiting = directory, total, len(waiting)
-        self._left = {run.number: run for run in waiting}
-        self._began = time.monotonic()
-        if self._shown and waiting:
+    def sweep_started(
+        self,
+        directory: SweepDirectory,
+        waiting: Sequence[SweepRun],
+        total: int,
+        rung: Rung = ONLY_RUNG,
+    ) -> None:
+        """Begin the bars of the runs that are waiting, out of so many in all, or in a rung of a search."""
+        with self._changing:
+            if not self._total:
+                self._appears = time.monotonic() + APPEARS_AFTER_SECONDS
+            self._directory, self._total, self._waiting, self._rung = directory, total, len(waiting), rung
+            self._left = {run.number: run for run in waiting}
+            self._ended, self._shares = {}, {}
+            self._began = time.monotonic()
+        if self._shown and waiting and self._live is None:
             self._live = live_view(self.picture, self._console)
             self._live.start()
 
@@ -81,7 +93,7 @@ class SweepView:
 
     def _picture(self) -> RenderableType:
         seconds = time.monotonic() - self._began
-        if seconds < APPEARS_AFTER_SECONDS:
+        if time.monotonic() < self._appears or not self._total:
             return Group()
         if time.monotonic() - self._looked > LOOK_AFTER_SECONDS:
             self._look()
@@ -92,13 +104,14 @@ class SweepView:
         counts = [
             Text.assemble((f"{count} {status}", STATUS_STYLES[status]))
             for status, count in self._ended.items()
-            if status != "finished"
+            if status not in ("finished", "stopped")
         ]
         details = Text("  ").join([Text(f"{share:4.0%}"), Text(f"{done:,}/{self._total:,} runs"), *counts])
         if left:
             details.append(f"  {left}")
         whole = _line()
-        whole.add_row(Text("sweep"), _bar(share, "cyan"), details)
+        name = f"rung {self._rung.number} of {self._rung.of}" if self._rung.of > 1 else "sweep"
+        whole.add_row(Text(name), _bar(share, "cyan"), details)
         each = _line(LABEL_WIDTH)
         for number, done_there in list(self._shares.items())[:SHOWN]:
             each.add_row(
@@ -111,7 +124,8 @@ class SweepView:
         self._looked = time.monotonic()
         first = list(self._left.values())[:LOOKED_AT]
         found = {run.number: share_done(self._directory.run(run.number), run.config) for run in first}
-        self._shares = {number: share for number, share in found.items() if share > 0.0}
+        until = self._rung.until
+        self._shares = {number: min(1.0, share / until) for number, share in found.items() if share > 0.0}
 
 
 def _line(label_width: int | None = None) -> Table:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import pandas as pd
 from rich.cells import cell_len
@@ -17,13 +17,11 @@ from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.check import Check
 from sheafcli.printable import printable
 from sheafcli.render.console import stdout, write_out
+from sheafcli.render.formats import Format
 from sheafcli.render.house_table import GAP, house_table
 from sheafcli.render.numbers import MISSING, aligned, percent
 from sheafcli.render.palette import OPERATION_COLOURS
 from sheafcli.render.share_bar import ShareBar
-
-Format: TypeAlias = Literal["table", "csv", "json"]
-"""How a command prints a table."""
 
 Part: TypeAlias = tuple[float, str]
 Write: TypeAlias = Callable[[Sequence[float | None]], list[str]]

@@ -1,6 +1,7 @@
 """The run directory: create, append, checkpoint, resume, read."""
 
-from sheafcli.runs.conduct import RunFailed, conduct
+from sheafcli.errors import RunFailed
+from sheafcli.runs.conduct import conduct
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
 

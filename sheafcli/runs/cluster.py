@@ -16,9 +16,8 @@ from uuid import uuid4
 
 from threadpoolctl import threadpool_limits
 
-from sheafcli.errors import InputError
+from sheafcli.errors import InputError, RunFailed
 from sheafcli.interop.contents import library
-from sheafcli.runs.conduct import RunFailed
 from sheafcli.runs.job import Job, Outcome, perform
 from sheafcli.runs.sweep import SweepDirectory
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logit
+import scipy
 
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.outputs import Output
@@ -48,7 +48,7 @@ def best_constant(output: Output, y: Array) -> Array:
     """
     mean = y.mean(axis=0)
     share = np.clip(mean, 1e-12, 1.0 - 1e-12)
-    z = {"identity": mean, "sigmoid": logit(share), "softmax": np.log(share)}[output.name]
+    z = {"identity": mean, "sigmoid": scipy.special.logit(share), "softmax": np.log(share)}[output.name]
     return np.broadcast_to(z, y.shape)
 
 

@@ -15,17 +15,19 @@ from sheafcli.errors import InputError
 from sheafcli.interop.networks import network_arrays, read_network
 from sheafcli.runs.files import temporary_of, write_npz, write_text
 from sheafcli.runs.lock import is_locked, locked
+from sheafcli.tasks.preprocessing import Preprocessing
 
 # Everything that sheafcli itself writes into a run directory; nothing else is ever removed. A directory
 # with the first two holds a run: a config.yaml alone may be one that the user wrote.
 MARKS = ("manifest.json", "config.yaml")
+HISTORY = {"training": "history.csv", "baseline": "baseline.csv"}
 RESULTS = (
-    "history.csv",
-    "baseline.csv",
+    *HISTORY.values(),
     "discord.csv",
     "network.npz",
     "imported.npz",
     "tensors.json",
+    "preprocessing.json",
     "checkpoint.npz",
     "diagnosis.csv",
     "layers.csv",
@@ -33,23 +35,38 @@ RESULTS = (
     "neurons.csv",
     "samples.csv",
     "classes.csv",
+    "metrics.csv",
+    "confusion.csv",
     "findings.csv",
+    "findings_history.csv",
     "spectrum.csv",
     "spectrum_history.csv",
     "diffusion.csv",
     "crossings.csv",
     "diff.csv",
+    "diff.json",
     "report.html",
     *(
         f"figures/{name}.png"
         for name in (
-            *("loss", "discord", "learned", "heat_map", "neurons", "edges", "resistance", "tension"),
+            *(
+                "loss",
+                "discord",
+                "learned",
+                "heat_map",
+                "confusion",
+                "neurons",
+                "edges",
+                "resistance",
+                "tension",
+            ),
             *("spectrum", "diffusion_energy", "diffusion_output", "diffusion_phase", "diff"),
         )
     ),
 )
 MANIFEST_LIMIT = 1 << 20
 TENSORS_LIMIT = 1 << 24
+PREPROCESSING_LIMIT = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -211,6 +228,29 @@ class RunDirectory:
         pairs = told.items() if isinstance(told, dict) else ()
         return {tensor: name for tensor, name in pairs if isinstance(name, str)}
 
+    def preprocessing(self) -> Preprocessing:
+        """Return what was done to the columns of the run's table; InputError where that is not known."""
+        path = self / "preprocessing.json"
+        try:
+            with path.open("rb") as file:
+                return Preprocessing.from_json(file.read(PREPROCESSING_LIMIT))
+        except FileNotFoundError as error:
+            raise InputError(
+                "the run does not say what was done to the columns of its table: it has no data, or is of an "
+                "older version; train or import it anew, with data",
+                path=path,
+            ) from error
+        except (OSError, RecursionError, ValueError) as error:
+            raise InputError(
+                f"what was done to the columns of the table cannot be read ({_first_line(error)}); train or "
+                "import the run anew",
+                path=path,
+            ) from error
+
+    def write_preprocessing(self, preprocessing: Preprocessing) -> None:
+        """Write what was done to the columns of the run's table, whole."""
+        write_text(self / "preprocessing.json", preprocessing.to_json())
+
     def network(self) -> AnyNetwork:
         """Return the run's network: the final one, or as it was at the last checkpoint."""
         path = self / "network.npz"
@@ -221,3 +261,7 @@ class RunDirectory:
     def write_network(self, network: AnyNetwork) -> None:
         """Write the network whole."""
         write_npz(self / "network.npz", network_arrays(network))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -17,16 +17,17 @@ from sheafcli.config.architecture import Unbuildable, build, has_dropout
 from sheafcli.config.document import KeyPath, dotted
 from sheafcli.config.schema import NetworkSpec
 from sheafcli.config.section import Section
-from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec
+from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec, StopSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.training.implicit import Cost, Implicit
 from sheafcli.core.network import AnyNetwork, check_samples
 from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.cost import Cost
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import Data
 from sheafcli.core.training.heat import Heat
+from sheafcli.core.training.implicit import Implicit
 from sheafcli.core.training.optimizers import OPTIMIZERS
 from sheafcli.core.training.protocol import MOST_STEPS, Method
 from sheafcli.core.types import Array, Shape
@@ -41,7 +42,7 @@ DROPOUT = (
     "training.weight_decay is another way to keep weights small"
 )
 # An implicit step of more operations takes seconds; thousands of steps of a descent take no longer.
-MANY_OPERATIONS = 1e11
+MANY_OPERATIONS, OPERATIONS_A_SECOND = 1e10, 1e10
 
 
 class _Unfit(InputError):
@@ -97,6 +98,8 @@ class Experiment:
         network = _start_network(config, task, weights_seed)
         source = config.network.start if isinstance(config.network.start, Path) else None
         check_parts(network, task, source or getattr(config.task, "path", None))
+        for name, section in (("training", config.training), ("baseline", config.baseline)):
+            _check_patience(name, section, task)
         phases = [_training_phase(config, task, network, stalks_seed)]
         if config.baseline is not None:
             phases.append(_descent_phase("baseline", config.baseline, task, network, stalks_seed))
@@ -107,20 +110,24 @@ class Experiment:
         """What a user ought to know before it begins: of the data, and that a step takes long."""
         if not isinstance(self.config.training, ImplicitSpec):
             return self.task.notes
-        cost = Cost.of(chain_for(self.network, "implicit training"), self.task.n_train)
+        cost = Cost.of(self.network, self.task.n_train)
         if cost.operations < MANY_OPERATIONS:
             return self.task.notes
+        seconds = cost.operations / OPERATIONS_A_SECOND
         slow = (
-            f"a step of implicit takes about {cost.operations:.1e} operations and {cost.bytes / 1e9:.2g} GB "
-            f"here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; equilibrium and backprop with "
-            "batch_size are the better choice"
+            f"a step of implicit takes about {cost.operations:.1e} operations, some {seconds:.2g} s, and "
+            f"{cost.bytes / 1e9:.2g} GB here, for {cost.unknowns:,} weights and {cost.rows:,} residuals; "
+            "equilibrium and backprop with batch_size are the better choice"
         )
         return (*self.task.notes, slow)
 
     @property
     def data(self) -> Data:
         """The task's arrays as training takes them."""
-        return Data(self.task.X_train, self.task.y_train, self.task.X_test, self.task.y_test)
+        task = self.task
+        return Data(
+            task.X_train, task.y_train, task.X_test, task.y_test, task.X_validation, task.y_validation
+        )
 
 
 def load_data(config: Config) -> TaskData:
@@ -234,7 +241,7 @@ def _training_phase(
     if isinstance(spec, DescentSpec):
         return _descent_phase("training", spec, task, network, seed)
     if isinstance(spec, ImplicitSpec):
-        _check_memory(Cost.of(chain_for(network, "implicit training"), task.n_train))
+        _check_memory(Cost.of(network, task.n_train))
         implicit = Implicit(
             **_options(spec, Implicit) | {"stop_when": StopWhen(**_options(spec.stop_when, StopWhen))}
         )
@@ -263,6 +270,17 @@ def _check_pace(method: Heat, network: AnyNetwork, task: TaskData, seed: np.rand
             ("training", "time"),
             f"takes about {method.time / mean:.1e} steps here, of {mean:.1e} each; at most {MOST_STEPS:.0e} "
             "are begun: scale the inputs and the weights down, or choose a shorter time",
+        )
+
+
+def _check_patience(name: str, section: Section | None, task: TaskData) -> None:
+    """Refuse to wait for a lower validation loss where nothing is validated on."""
+    stop_when = getattr(section, "stop_when", None)
+    if isinstance(stop_when, StopSpec) and stop_when.patience is not None and task.X_validation is None:
+        raise _Unfit(
+            (name, "stop_when", "patience"),
+            "there is no validation part to look at; set task.validation_fraction, or for .npz arrays give "
+            "X_validation and y_validation",
         )
 
 

@@ -240,6 +240,8 @@ class Imported:
                     if self.tensors:
                         text = json.dumps(dict(self.tensors), indent=0)
                         write_text(directory / "tensors.json", text + "\n")
+                    if self.task is not None:
+                        directory.write_preprocessing(self.task.preprocessing)
                     directory.write_manifest(self._manifest() | {"data": data_hashes(directory)})
                 except BaseException:
                     directory.clear()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sheafcli.config import dump_config
 from sheafcli.core.training.fit import Record
-from sheafcli.errors import InputError
-from sheafcli.runs.conduct import RunFailed, conduct
+from sheafcli.errors import InputError, RunFailed
+from sheafcli.runs.conduct import conduct
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment
 from sheafcli.runs.lock import Busy, is_locked
@@ -31,6 +31,7 @@ class Job:
     name, config : the name of the run and the text of its config.yaml.
     directory, sweep : where it is written, and the directory of the sweep, whose lock says that it lives.
     version : the version of sheafcli that asks for it.
+    until : the share of its training after which it stops.
     """
 
     number: str
@@ -39,6 +40,7 @@ class Job:
     directory: str
     sweep: str
     version: str
+    until: float = 1.0
 
     def to_line(self) -> str:
         """Write it as one line of JSON."""
@@ -47,7 +49,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: finished, diverged, failed or interrupted, and why."""
+    """How a job ended: finished, stopped, diverged, failed or interrupted, and why."""
 
     number: str
     status: str
@@ -98,11 +100,11 @@ def _conduct(job: Job, watch: _WhileSweepLives) -> Outcome:
             run.write_manifest(manifest | {"status": "failed", "message": str(error)})
         raise
     try:
-        conduct(experiment, run, watch, resume=True)
+        ended = conduct(experiment, run, watch, resume=True, until=job.until)
     except RunFailed as error:
         diverged = run.manifest().get("status") == "diverged"
         return Outcome(job.number, "diverged" if diverged else "failed", str(error))
-    return Outcome(job.number, "finished")
+    return Outcome(job.number, ended["status"], ended["message"] if ended["status"] == "stopped" else None)
 
 
 class _WhileSweepLives:

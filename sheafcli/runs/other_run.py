@@ -11,16 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.difference import inferred_precision, values_of
+from sheafcli.core.difference import values_of
 from sheafcli.core.graph import INPUT
 from sheafcli.core.network import AnyNetwork, as_inputs
+from sheafcli.core.rounding import inferred_precision
 from sheafcli.core.types import Array
 from sheafcli.errors import InputError
-from sheafcli.interop.contents import FORMATS
+from sheafcli.interop.contents import FORMATS, library
 from sheafcli.interop.models import read_model
 from sheafcli.interop.npz import read_npz
-from sheafcli.interop.recorded import read_arrays, recorded_of
+from sheafcli.interop.onnx_model import load_model
+from sheafcli.interop.quantised import is_quantised
+from sheafcli.interop.recorded import MOST_NAMED, not_recorded, read_arrays, recorded_of
+from sheafcli.interop.recording import record_onnx
+from sheafcli.interop.shared_ends import at_shared_ends
 from sheafcli.runs.directory import RunDirectory
+from sheafcli.runs.name_map import read_name_map
 from sheafcli.runs.samples import PARTS, Samples
 
 SAME = 1e-2
@@ -42,26 +48,52 @@ class OtherRun:
 
     @classmethod
     def read(
-        cls, run: RunDirectory, network: AnyNetwork, path: Path, data: str | None, limit: int | None
+        cls,
+        run: RunDirectory,
+        network: AnyNetwork,
+        path: Path,
+        data: str | None,
+        limit: int | None,
+        name_map: Path | None = None,
     ) -> OtherRun:
-        """Read the other run, and the samples: `data`, or those it recorded, or the run's test samples."""
-        other = _network(path)
+        """Read the other run, and the samples: `data`, or those it recorded, or the run's test samples.
+
+        `name_map` is the file that says which arrays are whose values. A quantised ONNX file is run by ONNX
+        Runtime on the samples.
+        """
+        is_run_here = _is_quantised(path)
+        other = None if is_run_here else _network(path)
+        if other is not None and name_map is not None:
+            raise InputError("a map is for recorded activations; vertices of networks go by place", path=path)
         if other is not None:
             if unlike := first_unlike(network, other):
-                raise InputError(f"the network is of another architecture: {unlike}", path=path)
+                raise InputError(
+                    f"the network is of another architecture: {unlike}; what both have under one name can be "
+                    "compared: record the values of one (`sheaf record`) and give these",
+                    path=path,
+                )
             X = as_inputs(network, _samples(run, network, data or "test", limit))
             values = values_of(other.graph, X)
             names = [vertex.name for vertex in network.graph.vertices[1:] if vertex.operation is not None]
-            recorded = dict(zip(names, values.values(), strict=True))
+            by_place = dict(zip(names, values.values(), strict=True))
             held = {
                 f"{name}.{field}": array
                 for name, fields in other.graph.parameters.items()
                 for field, array in fields.items()
             }
-            return cls(X, recorded, other, inferred_precision(held).name, _few(X))
-        found = recorded_of(read_arrays(path), network.graph, _names(run, network), path)
+            return cls(X, by_place, other, inferred_precision(held).name, _few(X))
+        if is_run_here:
+            arrays = record_onnx(path, as_inputs(network, _samples(run, network, data or "test", limit)))
+        else:
+            arrays = read_arrays(path)
+        tensors = _names(run, network)
+        vertices = {vertex.name: vertex.name for vertex in network.graph.vertices}
+        called = vertices | tensors | {name: name for name in tensors.values()}
+        listed = {} if name_map is None else read_name_map(name_map, arrays, called)
+        renamed = {array: called[name] for array, name in listed.items()}
+        found = recorded_of(arrays, network.graph, tensors, path, renamed)
         n = len(next(iter(found.values.values())))
-        if data is None and found.input is not None:
+        if found.input is not None and (data is None or is_run_here):
             X = _inputs(network, found.input, path)
         else:
             X = as_inputs(network, _samples(run, network, data or "test", None))
@@ -73,8 +105,12 @@ class OtherRun:
                 "were recorded on with --data",
                 path=path,
             )
-        values = {name: array[:limit] for name, array in found.values.items()}
-        return cls(X[:limit], values, None, None, (*found.notes, *_few(X[:limit])))
+        X = X[:limit]
+        whole = {name: array[:limit] for name, array in arrays.items() if array.ndim}
+        mine = {name: array[:limit] for name, array in found.values.items()}
+        matched, moved = at_shared_ends(network.graph, X, mine, whole)
+        told = (*found.notes, *_fused(moved), *not_recorded(network.graph, matched), *_few(X))
+        return cls(X, matched, None, None, told)
 
 
 def first_unlike(network: AnyNetwork, other: AnyNetwork) -> str | None:
@@ -96,11 +132,23 @@ def first_unlike(network: AnyNetwork, other: AnyNetwork) -> str | None:
 def _names(run: RunDirectory, network: AnyNetwork) -> dict[str, str]:
     """Return the vertices by what else their values are called: in the file imported, or in one exported."""
     names = {"input": INPUT}
+    if network.output.name == "identity":
+        names["output"] = network.graph.output.name
     if isinstance(network, Network):
         names |= dict(
             zip(network.stalks, (vertex.name for vertex in network.graph.vertices[1:]), strict=True)
         )
     return names | run.tensors()
+
+
+def _is_quantised(path: Path) -> bool:
+    """Return whether a path is that of an ONNX file with quantised operators."""
+    if path.suffix.lower() != ".onnx" or not path.is_file():
+        return False
+    try:
+        return is_quantised(load_model(path, library("onnx", "onnx", "reading .onnx files")))
+    except (ImportError, ValueError) as error:
+        raise InputError(str(error), path=path) from error
 
 
 def _network(path: Path) -> AnyNetwork | None:
@@ -154,6 +202,15 @@ def _agreed(X: Array, recorded: Array, path: Path) -> Array:
         "out to take the input that they hold",
         path=path,
     )
+
+
+def _fused(moved: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which values were taken for those of other vertices."""
+    told = [f"{array} is taken for {vertex}" for vertex, array in moved.items()]
+    if not told:
+        return ()
+    more = f" and {len(told) - MOST_NAMED:,} more" if len(told) > MOST_NAMED else ""
+    return (f"one of the two runs has operations fused: {', '.join(told[:MOST_NAMED])}{more}",)
 
 
 def _few(X: Array) -> tuple[str, ...]:

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sheafcli.core.network import AnyNetwork, check_samples
 from sheafcli.core.types import Array
 from sheafcli.errors import InputError
@@ -24,8 +27,10 @@ class Samples:
     """Inputs X, samples x n_0, and targets y, samples x n_{k+1}, called `part`.
 
     `other` is the other part of the task, called `other_part`: for a file what the run was trained on, None
-    where that is not known. `start` is the network that training began from, None likewise. `features`
-    and `classes` are the names of inputs and classes, empty where nobody names them.
+    where that is not known. `start` is the network that training began from, None likewise. `features` and
+    `classes` are the names of inputs and classes, empty where nobody names them. `places` and
+    `other_places` say where the samples stand in the user's own data, None where they are counted from 0
+    there; `word` is what a place is called: line or row.
     """
 
     X: Array
@@ -36,6 +41,14 @@ class Samples:
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     start: AnyNetwork | None = None
+    places: NDArray[np.intp] | None = None
+    other_places: NDArray[np.intp] | None = None
+    word: str = ""
+
+    @property
+    def known_places(self) -> tuple[tuple[str, NDArray[np.intp] | None], ...]:
+        """The places of both parts, by their names."""
+        return (self.part, self.places), (self.other_part, self.other_places)
 
     @property
     def trained_on(self) -> tuple[Array, Array]:
@@ -52,8 +65,16 @@ class Samples:
             task = cls._of_task(run, network, "train", None)
         except InputError:  # a run without data, or whose data has gone
             return cls(X[:limit], y[:limit], Path(data).name)
-        taught = (task.X, task.y)
-        return replace(task, X=X[:limit], y=y[:limit], part=Path(data).name, other=taught, other_part="train")
+        return replace(
+            task,
+            X=X[:limit],
+            y=y[:limit],
+            part=Path(data).name,
+            other=(task.X, task.y),
+            other_part="train",
+            places=None,
+            other_places=task.places,
+        )
 
     @classmethod
     def _of_task(cls, run: RunDirectory, network: AnyNetwork, part: str, limit: int | None) -> Samples:
@@ -65,7 +86,11 @@ class Samples:
         X, y = _part(task, part)
         other = _part(task, other_part)
         names = task.features, task.classes
-        return cls(X[:limit], y[:limit], part, other, other_part, *names, experiment.network)
+        found = cls(X[:limit], y[:limit], part, other, other_part, *names, experiment.network)
+        if task.rows.counted:
+            return found
+        places, other_places = (getattr(task.rows, name) for name in (part, other_part))
+        return replace(found, places=places[:limit], other_places=other_places, word=task.rows.word)
 
 
 def _part(task: TaskData, part: str) -> tuple[Array, Array]:

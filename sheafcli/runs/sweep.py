@@ -18,6 +18,7 @@ from sheafcli.errors import InputError
 from sheafcli.runs.data_files import changes, sha256
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.files import csv_line, temporary_of, write_text
+from sheafcli.runs.halving import loss_at, survivors
 from sheafcli.runs.job import DONE, Job, Outcome
 from sheafcli.runs.lock import locked
 from sheafcli.runs.terminable import terminable
@@ -28,6 +29,8 @@ INDEX_SECONDS = 1.0
 # Workers that nobody can wait for, of a scheduler that is lost, notice the end of their sweep by themselves.
 SETTLE_SECONDS = 10.0
 MISSING = "missing"
+FIRST_LOSS = "first_loss"
+"""The column of a search by halving that has every run's loss at the end of the first rung."""
 FINAL = ("seconds", *(field.name for field in fields(Record)))
 
 
@@ -96,11 +99,22 @@ class SweepDirectory:
         return tuple(notes)
 
 
+@dataclass(frozen=True)
+class Rung:
+    """A rung of a search: its number from 1, how many there are, and at which share of a training it ends."""
+
+    number: int = 1
+    of: int = 1
+    until: float = 1.0
+
+
 class SweepObserver(Protocol):
     """Receives the course of a sweep."""
 
-    def sweep_started(self, directory: SweepDirectory, waiting: Sequence[SweepRun], total: int) -> None:
-        """Note that a sweep of so many runs begins, or goes on, of which some are to be done."""
+    def sweep_started(
+        self, directory: SweepDirectory, waiting: Sequence[SweepRun], total: int, rung: Rung
+    ) -> None:
+        """Note that a sweep, or a rung of it, of so many runs begins or goes on; some are to be done."""
 
     def run_ended(self, outcome: Outcome) -> None:
         """Note that a run has ended."""
@@ -112,7 +126,10 @@ class Index:
     def __init__(self, directory: SweepDirectory, sweep: Sweep, runs: Sequence[SweepRun]):
         self._directory = directory
         baseline = any(run.config.baseline is not None for run in runs)
-        figures = [*FINAL, *(f"baseline_{name}" for name in FINAL)] if baseline else FINAL
+        figures = [*FINAL, *(f"baseline_{name}" for name in FINAL)] if baseline else [*FINAL]
+        # Where losers are stopped, the end of the first rung is the last place at which all runs compare.
+        self._compared_at = sweep.shares[0] if len(sweep.shares) > 1 else None
+        figures += [FIRST_LOSS] if self._compared_at is not None else []
         self._columns = ("run", *sweep.keys, "status", *figures, "message")
         self._runs = {run.number: run for run in runs}
         self._rows: dict[str, dict[str, Any]] = {}
@@ -137,6 +154,8 @@ class Index:
             row |= {"status": manifest.get("status"), "message": manifest.get("message")}
             for prefix, phase in (("", "final"), ("baseline_", "baseline")):
                 row |= {f"{prefix}{name}": value for name, value in (manifest.get(phase) or {}).items()}
+            if self._compared_at is not None:
+                row[FIRST_LOSS] = loss_at(run, self._runs[number].config.training, self._compared_at)
         if outcome is not None:
             row |= {"status": outcome.status, "message": outcome.message}
         self._rows[number] = row
@@ -145,7 +164,7 @@ class Index:
         """Look at the runs that have not ended; at those still under way until they stop, or for a while."""
         end = monotonic() + SETTLE_SECONDS
         for number in numbers:
-            if self.status(number) in (*DONE, "failed"):
+            if self.status(number) in (*DONE, "stopped", "failed"):
                 continue
             self.look(number)
             while self.status(number) == "running" and monotonic() < end:
@@ -178,23 +197,47 @@ def conduct_sweep(
     The directory must have been begun. Whatever stops this process, no run that was done is done again by
     the next call, and one that was under way goes on from its last checkpoint. Ctrl-C or SIGTERM raises
     KeyboardInterrupt once the workers have stopped and the index says so.
+
+    A search by halving goes rung by rung: the runs of each stop at its share of their training, and those of
+    the best combinations go on from there.
     """
     with terminable(), ExitStack() as held:
         held.enter_context(directory.held())
         index = Index(directory, sweep, runs)
-        waiting = [run for run in runs if index.status(run.number) not in DONE]
-        observer.sweep_started(directory, waiting, len(runs))
+        left, waiting = list(runs), list[SweepRun]()
         try:
-            for outcome in workers.outcomes([_job(run, directory) for run in waiting]):
-                index.look(outcome.number, outcome)
-                index.write(at_once=False)
-                observer.run_ended(outcome)
+            for place, until in enumerate(sweep.shares, start=1):
+                waiting = [run for run in left if _is_to_do(run, directory, index, until)]
+                rung = Rung(place, len(sweep.shares), until)
+                observer.sweep_started(directory, waiting, len(left), rung)
+                for outcome in workers.outcomes([_job(run, directory, until) for run in waiting]):
+                    index.look(outcome.number, outcome)
+                    index.write(at_once=False)
+                    observer.run_ended(outcome)
+                if sweep.search is not None and until < 1.0:
+                    losses = {
+                        run.number: loss_at(directory.run(run.number), run.config.training, until)
+                        for run in left
+                    }
+                    left = survivors(left, losses, sweep.search.factor)
         finally:
             held.close()  # which the workers see
             workers.close()
             index.settle(run.number for run in waiting)
             index.write(at_once=True)
     return index.count()
+
+
+def _is_to_do(run: SweepRun, directory: SweepDirectory, index: Index, until: float) -> bool:
+    """Say whether a run has neither ended nor come to the share at which it is to stop."""
+    status = index.status(run.number)
+    if status in DONE:
+        return False
+    return (
+        until >= 1.0
+        or status != "stopped"
+        or loss_at(directory.run(run.number), run.config.training, until) is None
+    )
 
 
 def _holds(file: Path, text: str) -> bool:
@@ -204,7 +247,7 @@ def _holds(file: Path, text: str) -> bool:
         return content.read(len(expected) + 1) == expected
 
 
-def _job(run: SweepRun, directory: SweepDirectory) -> Job:
+def _job(run: SweepRun, directory: SweepDirectory, until: float = 1.0) -> Job:
     place = directory.path.resolve()
     return Job(
         run.number,
@@ -213,6 +256,7 @@ def _job(run: SweepRun, directory: SweepDirectory) -> Job:
         str(place / run.number),
         str(place),
         version("sheafcli"),
+        until,
     )
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from sheafcli.config import Config
 from sheafcli.config.training import DescentSpec, HeatSpec, ImplicitSpec
-from sheafcli.runs.conduct import HISTORY
-from sheafcli.runs.directory import RunDirectory
+from sheafcli.runs.directory import HISTORY, RunDirectory
 
 TAIL = 1024
 
@@ -23,12 +22,17 @@ def share_done(run: RunDirectory, config: Config) -> float:
 def _share(history: Path, spec: HeatSpec | DescentSpec | ImplicitSpec) -> float:
     row = _last_row(history)
     try:
-        if spec.steps is not None:
-            return min(1.0, float(row["step"]) / spec.steps)
-        length = spec.time if isinstance(spec, HeatSpec) else spec.epochs
-        return min(1.0, float(row["time"]) / length) if length is not None else 0.0
+        return share_at(spec, float(row["step"]), float(row["time"]))
     except (KeyError, ValueError):
         return 0.0
+
+
+def share_at(spec: HeatSpec | DescentSpec | ImplicitSpec, step: float, time: float) -> float:
+    """Return the share of a training that is done at a step and its time; see `Record` for what time is."""
+    if spec.steps is not None:
+        return min(1.0, step / spec.steps)
+    length = spec.time if isinstance(spec, HeatSpec) else spec.epochs
+    return min(1.0, time / length) if length is not None else 0.0
 
 
 def _last_row(history: Path) -> dict[str, str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sheafcli.core.types import Shape
 from sheafcli.errors import InputError
-from sheafcli.tasks.data import TaskData, class_outputs, encode_classes
-from sheafcli.tasks.partition import Partition, Standardize, TestFraction
+from sheafcli.tasks.data import TaskData
+from sheafcli.tasks.encoding import class_outputs, encode_classes
+from sheafcli.tasks.fitting import Standardize
+from sheafcli.tasks.partition import Cut, Fold, Stratify, TestFraction, ValidationFraction, check_shares
 from sheafcli.tasks.specification import TaskSpecification, choose_output
 
 
@@ -23,10 +25,18 @@ class BundledTask(TaskSpecification):
     """
 
     test_fraction: TestFraction = 0.25
+    validation_fraction: ValidationFraction = 0.0
+    stratify: Stratify = False
+    fold: Fold = None
     standardize: Standardize = True
 
     target: ClassVar[str]
     shape: ClassVar[Shape] = ()
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        check_shares(self.test_fraction, self.validation_fraction, self.fold)
+        return self
 
     def _load(
         self, bunch: Any, classes: tuple[str, ...], seed: np.random.SeedSequence, output: str | None
@@ -38,7 +48,9 @@ class BundledTask(TaskSpecification):
         else:
             chosen = choose_output(output, ("identity",), "a regression")
             y = bunch.target[:, np.newaxis]
-        return Partition.draw(len(y), self.test_fraction, seed).task(
+        cut = Cut(self.test_fraction, self.validation_fraction, self.fold, stratify=self.stratify)
+        codes = bunch.target.astype(np.intp) if classes else None
+        return cut.draw(len(y), seed, codes).task(
             bunch.data,
             y,
             output=chosen,
@@ -98,8 +110,8 @@ def _sklearn_datasets(kind: str) -> ModuleType:
         from sklearn import datasets  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise InputError(
-            f"task {kind} comes with scikit-learn, which is not installed; "
-            "run: pip install 'sheafcli[datasets]'"
+            f"task {kind} comes with scikit-learn, which is not installed; run: pip install "
+            "'sheafcli[datasets]'"
         ) from error
     module: ModuleType = datasets
     return module

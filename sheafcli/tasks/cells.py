@@ -13,6 +13,9 @@ MISSING = frozenset({"", "?", "-", "--", ".", "n/a", "#n/a", "#na", "nan", "-nan
 MISSING_WORDS = frozenset({"na", "none", "null", "nil", "missing", "unknown", "undefined"})
 """Words, in small letters, that stand where there is no value, or are the name of a class."""
 
+BLANK_WORDS = frozenset({"na", "null", "nil"})
+"""Those of them that are hardly ever the name of a category."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -43,6 +46,14 @@ def is_missing(cell: str) -> bool:
 def may_be_missing(cell: str) -> bool:
     """Tell whether a cell says that there is no value, if it is not the name of a class."""
     return is_missing(cell) or cell.lower() in MISSING_WORDS
+
+
+def means_nothing(cell: str) -> bool:
+    """Tell whether a cell among names of categories says that there is no value.
+
+    NA, null and nil do; none, missing, unknown and undefined may well be categories.
+    """
+    return is_missing(cell) or cell.lower() in BLANK_WORDS
 
 
 def with_point(cell: str) -> str:

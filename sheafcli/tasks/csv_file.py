@@ -1,358 +1,315 @@
-"""Columns of a CSV file, each row with the line it starts on; what they mean is said elsewhere."""
+"""The columns of a table that a task asks for, as they are gathered; what they mean is said elsewhere."""
 
 from __future__ import annotations
 
-import codecs
-import csv
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded
-from sheafcli.tasks.cells import is_missing, is_number, shown, with_point
-from sheafcli.tasks.faults import MISSING, POINT, Faults
-from sheafcli.tasks.separators import (
-    CHARACTERS,
-    SAMPLE_LINES,
-    Decimal,
-    Delimiter,
-    Separators,
-    announced,
-    recognise,
-)
+from sheafcli.tasks.cells import is_number, shown, with_point
+from sheafcli.tasks.columns import ISO
+from sheafcli.tasks.csv_rows import PARQUET, CsvRows, Row, Written, csv_rows
+from sheafcli.tasks.faults import POINT, Faults
+from sheafcli.tasks.gathering import Gathered
+from sheafcli.tasks.separators import CHARACTERS, Separators
 
 MAX_BYTES = 512 * 2**20
-"""The largest CSV file that is read, in bytes."""
+"""The largest CSV file that is trained on, in bytes."""
+
+BLOCK = 4096
+"""So many rows are taken at once."""
 
 Column: TypeAlias = str | int
 """A column by its name in the header, or by its position: from 0, or from -1 backwards."""
 
-Row: TypeAlias = tuple[int, list[str]]
-"""The line that a row starts on, from 1, and its cells, stripped of blanks."""
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a file are for: as a task names them.
+
+    Attributes
+    ----------
+    targets : to predict.
+    features : to predict from; None for all that have no other role.
+    exclude : to leave out.
+    part : says which part each row is of, None if nothing does.
+    categories : features whose cells are the names of categories, also where they are numbers.
+    dates : features whose cells are dates, with their format.
+    """
+
+    targets: Sequence[Column]
+    features: Sequence[Column] | None = None
+    exclude: Sequence[Column] = ()
+    part: Column | None = None
+    categories: Sequence[Column] = ()
+    dates: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def by_name(self) -> bool:
+        """Whether any column is asked for by name: then the file has a header."""
+        asked = (
+            *self.targets,
+            *(self.features or ()),
+            *self.exclude,
+            *self.categories,
+            *self.dates,
+            self.part,
+        )
+        return any(isinstance(column, str) for column in asked)
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The columns of a CSV file that a task asked for: at least two samples, no empty cell.
+    """The columns of a file that a task asked for: at least two samples.
 
     Attributes
     ----------
-    X : the features, samples x features, finite.
-    features : the name of each feature.
-    target_cells : for each target, the cell of each sample as it was written.
+    features : the features, as they were gathered.
+    categories, formats : the names of features that are categories by request; the formats of dates, by name.
+    target_cells : for each target, the cell of each sample as it was written, with a decimal point.
     targets : the name of each target.
+    parts : the part that each row says it is of, empty if nothing does.
     lines : the line that each sample starts on, from 1.
     notes : how the file was read where it could be read otherwise, a sentence each.
     """
 
-    X: Array
-    features: tuple[str, ...]
+    features: tuple[Gathered, ...]
+    categories: frozenset[str]
+    formats: dict[str, str]
     target_cells: tuple[list[str], ...]
     targets: tuple[str, ...]
-    lines: Sequence[int]
+    parts: list[str]
+    lines: NDArray[np.intp]
     notes: tuple[str, ...] = ()
 
+    def keep(self, rows: NDArray[np.bool_]) -> Table:
+        """Return the table of the rows that are True."""
+        for column in self.features:
+            column.keep(rows)
+        chosen = np.flatnonzero(rows).tolist()
+        return Table(
+            self.features,
+            self.categories,
+            self.formats,
+            tuple([cells[at] for at in chosen] for cells in self.target_cells),
+            self.targets,
+            [self.parts[at] for at in chosen] if self.parts else [],
+            self.lines[rows],
+            self.notes,
+        )
 
-def read_table(
-    path: Path,
-    targets: Sequence[Column],
-    features: Sequence[Column] | None,
-    *,
-    delimiter: Delimiter = "auto",
-    decimal: Decimal = "auto",
-) -> Table:
-    """Read target and feature columns (None: all that are not targets) of a CSV file.
 
-    The file is UTF-8 text; blank lines are skipped. `sheafcli.tasks.separators` says how its separators
-    are recognised. Its first row is a header if any column is asked for by name. Otherwise it is one when
-    some cell of it is not a number while the cell below is: a name over values. If it also holds numbers,
-    such a cell could be a slip in the first sample as well as a name, and the file is refused rather than
-    guessed at; so is one whose first row counts, 0, 1, 2, ..., as pandas heads an array.
-    Without a header, columns are called column_0, column_1, ...
+def read_table(path: Path, roles: Roles, written: Written, faults: Faults) -> Table:
+    """Read the columns of a CSV file that have a role.
 
-    All cells that cannot be used are told at once, column by column.
+    All columns that are not there are told at once; so are all rows of another length, with what else is
+    wrong, by `faults`.
     """
     with open_bounded(path, MAX_BYTES) as file:
-        rows, separators = _separated_rows(file, path, delimiter, decimal)
-        head = list(islice(rows, 2))
-        if len(head) < 2:
-            raise InputError(
-                f"the file holds {'only one row' if head else 'nothing'}; "
-                "at least two samples are needed, one to train on and one to test on",
-                path=path,
-            )
-        by_name = any(isinstance(column, str) for column in (*targets, *(features or ())))
-        header = _header(path, head, separators.plain, by_name=by_name)
-        width = len(head[0][1])
-        target_at = _positions(path, header, width, targets, "target")
-        if features is None:
-            feature_at = [at for at in range(width) if at not in target_at]
-        else:
-            feature_at = _positions(path, header, width, features, "features")
-        names = header[1] if header else [f"column_{at}" for at in range(width)]
-        _check_columns(path, header, names, target_at, feature_at, separators.name)
+        if path.suffix.lower() == PARQUET:
+            return _gathered(parquet_rows(path), path, roles, faults)
+        rows = csv_rows(file, path, written, by_name=roles.by_name, at_least=2)
+        return _gathered(rows, path, roles, faults)
 
-        lines, values, faults, rounded = array("q"), array("d"), Faults(path), _Rounded(path)
-        target_cells: tuple[list[str], ...] = tuple([] for _ in target_at)
-        for line, cells in chain(head[1:] if header else head, rows):
-            if len(cells) != width:
-                raise InputError(
-                    f"this row has {len(cells)} cells and the first row has {width}; values are separated "
-                    f"by {separators.name}, and one that holds {separators.delimiter!r} stands in quotes",
-                    path=path,
-                    line=line,
-                )
-            for at in (*feature_at, *target_at) if separators.decimal_comma else ():
-                if "." in cells[at] and is_number(cells[at]):
-                    faults.add(POINT, cells[at], names[at], line)
-                cells[at] = with_point(cells[at])
-            for at in feature_at:
-                values.append(faults.number(cells[at], names[at], line))
-                rounded.look(cells[at], names[at], line)
-            for column, at in zip(target_cells, target_at, strict=True):
-                if is_missing(cells[at]):
-                    faults.add(MISSING, cells[at], names[at], line)
-                rounded.look(cells[at], names[at], line)
-                column.append(cells[at])
-            lines.append(line)
 
-    faults.check(len(lines))
+def parquet_rows(path: Path) -> CsvRows:
+    """Return the rows of a .parquet file as those of a CSV file: numbered from 0, times as `iso` dates."""
+    # pandas takes half a second to import, and a CSV file needs none of it.
+    from sheafcli.tasks.frames import read_parquet, text_cells, times_of  # noqa: PLC0415
+
+    frame = read_parquet(path)
+    names = tuple(map(str, frame.columns))
+    columns = [text_cells(frame.iloc[:, at]) for at in range(len(names))]
+    rows = ((row, list(cells)) for row, cells in enumerate(zip(*columns, strict=True)))
+    return CsvRows(None, names, rows, Separators(",", False), times_of(frame))
+
+
+def _gathered(table: CsvRows, path: Path, roles: Roles, faults: Faults) -> Table:
+    names, comma = table.names, table.separators.decimal_comma
+    chosen = _Chosen.of(table, roles, faults)
+    targets: tuple[list[str], ...] = tuple([] for _ in chosen.targets)
+    looked = [Gathered(names[at], as_text=False) for at in chosen.targets]
+    parts: list[str] = []
+    lines = array("q")
+    features = tuple(
+        Gathered(names[at], as_text=names[at] in chosen.categories or names[at] in chosen.formats)
+        for at in chosen.features
+    )
+    for numbers, block in blocks(_sound(table, len(names), faults)):
+        columns = list(zip(*block, strict=True))
+        for at in (*chosen.features, *chosen.targets) if comma else ():
+            columns[at] = _with_points(columns[at], numbers, names[at], faults)
+        for column, at in zip(features, chosen.features, strict=True):
+            column.add(columns[at], numbers)
+        for cells, look, at in zip(targets, looked, chosen.targets, strict=True):
+            cells.extend(columns[at])
+            look.look(columns[at], numbers)
+        if chosen.part is not None:
+            parts.extend(columns[chosen.part])
+        lines.extend(numbers)
     if len(lines) < 2:
+        faults.check()
         raise InputError(
-            "the file holds only one sample below its header; "
-            "at least two are needed, one to train on and one to test on",
+            "the file holds only one sample below its header; at least two are needed, one to train on and "
+            "one to test on",
             path=path,
         )
+    notes = [f"{path.name}: {note}" for column in (*features, *looked) for note in column.notes()]
     return Table(
-        X=np.array(values).reshape(len(lines), len(feature_at)),
-        features=tuple(names[at] for at in feature_at),
-        target_cells=target_cells,
-        targets=tuple(names[at] for at in target_at),
-        lines=lines,
-        notes=(*separators.notes, *rounded.notes),
+        features,
+        frozenset(chosen.categories),
+        chosen.formats,
+        targets,
+        tuple(names[at] for at in chosen.targets),
+        parts,
+        np.array(lines, dtype=np.intp),
+        (*table.separators.notes, *notes),
     )
 
 
-DIGITS, MOST_DIGITS = 16, 70
-"""Integers of fewer digits are doubles all; those of more are out of range."""
+def blocks(rows: Iterable[Row], size: int = BLOCK) -> Iterator[tuple[list[int], list[list[str]]]]:
+    """Yield the lines and the cells of so many rows at a time."""
+    rows = iter(rows)
+    while block := list(islice(rows, size)):
+        yield [line for line, _ in block], [cells for _, cells in block]
 
 
-class _Rounded:
-    """Collects the columns of integers that doubles cannot tell apart."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._first: dict[str, tuple[str, int]] = {}
-
-    def look(self, cell: str, name: str, line: int) -> None:
-        """Note an integer that is not the double it is read as; shorter ones all are."""
-        if len(cell) < DIGITS or name in self._first or len(cell) > MOST_DIGITS or not cell.isascii():
-            return
-        if cell.lstrip("+-").isdigit() and int(cell) != float(cell):
-            self._first[name] = (cell, line)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """A sentence for each column."""
-        return tuple(
-            f"{self._path.name}: column {name!r} holds integers with more digits than a double has, so the "
-            f"last ones are lost: {shown(cell)} on line {line} is read as {float(cell):.0f}"
-            for name, (cell, line) in self._first.items()
-        )
-
-
-def _separated_rows(
-    file: BinaryIO, path: Path, delimiter: Delimiter, decimal: Decimal
-) -> tuple[Iterator[Row], Separators]:
-    """Settle the separators of a file, and return its rows that are not blank."""
-    lines = _decoded_lines(file, path)
-    top = list(islice(lines, SAMPLE_LINES))
-    given = None if delimiter == "auto" else CHARACTERS[delimiter]
-    said = announced(top[0], path) if top else None
-    first = 1 if said is None else 2
-    separators = recognise(
-        top[first - 1 :],
-        path,
-        first=first,
-        delimiter=given or said,
-        decimal=decimal,
-        whole=len(top) < SAMPLE_LINES,
-    )
-    return _rows(chain(top[first - 1 :], lines), path, separators, first), separators
-
-
-def _rows(lines: Iterable[str], path: Path, separators: Separators, first: int) -> Iterator[Row]:
-    """Yield the rows that are not blank."""
-    # strict: a quote that is never closed is an error, not a cell that swallows the file
-    reader = csv.reader(lines, delimiter=separators.delimiter, strict=True)
-    while True:
-        line = reader.line_num + first
-        try:
-            cells = [cell.strip() for cell in next(reader)]
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InputError(
-                f"no row of values separated by {separators.name} ({error}); check its quotes and line ends",
-                path=path,
-                line=line,
-            ) from error
-        if cells and cells != [""]:
+def _sound(table: CsvRows, width: int, faults: Faults) -> Iterator[Row]:
+    """Yield the rows that are as long as the first, and note the others."""
+    separators = table.separators
+    for line, cells in table.rows:
+        if len(cells) == width:
             yield line, cells
-
-
-def _decoded_lines(file: BinaryIO, path: Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file, without the mark that some programs put at its start."""
-    for line, encoded in enumerate(file, start=1):
-        try:
-            decoded = encoded.decode("utf-8-sig" if line == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"byte 0x{encoded[error.start]:02x} is not UTF-8{_as_latin_1(encoded)}; "
-                "save the file with the encoding UTF-8",
-                path=path,
-                line=line,
-            ) from error
-        if "\0" in decoded:
-            raise InputError(
-                "a NUL byte (0x00), which no text holds: the file is damaged, not a table, or UTF-16; "
-                "save it as a CSV file with the encoding UTF-8",
-                path=path,
-                line=line,
-            )
-        yield decoded
-
-
-def _as_latin_1(encoded: bytes) -> str:
-    """Say what a line would be in Latin-1, the encoding met most beside UTF-8; "" if it is not that."""
-    text = encoded[:200].decode("latin-1").strip()
-    return (
-        f" (as Latin-1 the line is {shown(text)})"
-        if text.isprintable() and not encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        else ""
-    )
-
-
-def _header(path: Path, head: Sequence[Row], plain: Callable[[str], str], *, by_name: bool) -> Row | None:
-    """Return the first row if it is a header, by the rule that `read_table` states.
-
-    `plain` writes a number as Python reads it.
-    """
-    if by_name:
-        return head[0]
-    line = head[0][0]
-    first, second = ([plain(cell) for cell in cells] for _, cells in head[:2])
-    names_over_values = [
-        cell for cell, value in zip(first, second, strict=False) if not is_number(cell) and is_number(value)
-    ]
-    if names_over_values and not any(map(is_number, first)):
-        return head[0]
-    if names_over_values:
-        raise InputError(
-            f"the first row holds numbers and {shown(names_over_values[0])}, so it may be a header "
-            "or a sample with a slip in it; correct it, or if it is a header give target by name",
-            path=path,
-            line=line,
-        )
-    if first != second and _counts_columns(first, second):
-        counted = ", ".join([*first[:3], "..."] if len(first) > 3 else first)
-        raise InputError(
-            f"the first row counts ({counted}), as pandas heads an array: it may be a header "
-            "or a sample; for a header, give target by name, as in "
-            f"target: '{first[-1]}'; for a sample, move it below another",
-            path=path,
-            line=line,
-        )
-    return None
-
-
-def _counts_columns(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Tell whether a row counts up by ones: from 0 or 1, or above decimals from anywhere: 2001, 2002, ...
-
-    Two columns are counted from 0 or 1 only, and one is none.
-    """
-    if len(first) < 2 or not all(map(is_number, first)):
-        return False
-    numbers = [float(cell) for cell in first]
-    if numbers != [numbers[0] + at for at in range(len(first))]:
-        return False
-    decimals = not any(cell.lstrip("+-").isdigit() for cell in second)
-    return numbers[0] in (0.0, 1.0) or (len(first) > 2 and numbers[0].is_integer() and decimals)
-
-
-def _positions(
-    path: Path, header: Row | None, width: int, columns: Sequence[Column], field: str
-) -> list[int]:
-    """Find columns among `width`, given by name or position."""
-    found: list[int] = []
-    for column in columns:
-        if isinstance(column, int):
-            if not -width <= column < width:
-                raise InputError(
-                    f"{field}: no column at position {column}; the first row has {width} cells, so "
-                    f"0 to {width - 1}, or -1 for the last (a name that is a number needs quotes)",
-                    path=path,
-                )
-            found.append(column % width)
         else:
-            assert header is not None, "a column asked for by name makes the first row a header"
-            line, names = header
-            if column not in names:
-                nearest = get_close_matches(column, names, cutoff=0.5)
-                one_cell = f", and is not cut by any of {', '.join(CHARACTERS)}" if width == 1 else ""
-                raise InputError(
-                    f"{field}: no column {column!r} in the first row"
-                    + (f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else "")
-                    + f" (it holds {', '.join(map(shown, names[:20]))}"
-                    + f"{', ...' if width > 20 else ''}{one_cell}; a file without a header takes positions)",
-                    path=path,
-                    line=line,
+            faults.row(
+                "width",
+                f"this row has {len(cells)} cells and the first row has {width}{{}}; values are separated "
+                f"by {separators.name}, and one that holds {separators.delimiter!r} stands in quotes",
+                line,
+            )
+
+
+def _with_points(cells: Sequence[str], lines: Sequence[int], name: str, faults: Faults) -> tuple[str, ...]:
+    """Return cells with a decimal comma as plain numbers; a decimal point among them is at fault."""
+    for cell, line in zip(cells, lines, strict=True):
+        if "." in cell and is_number(cell):
+            faults.add(POINT, cell, name, line)
+    return tuple(map(with_point, cells))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The positions of the columns that have a role, and the names of those that are read in another way."""
+
+    targets: list[int]
+    features: list[int]
+    part: int | None
+    categories: set[str]
+    formats: dict[str, str]
+
+    @classmethod
+    def of(cls, table: CsvRows, roles: Roles, faults: Faults) -> _Chosen:
+        """Find the columns; InputError tells all that are not there, not told apart, or used twice."""
+        finder = _Finder(table, faults)
+        targets = finder.positions(roles.targets, "target")
+        part = finder.positions([] if roles.part is None else [roles.part], "split_column")
+        exclude = finder.positions(roles.exclude, "exclude")
+        categories = finder.positions(roles.categories, "categories")
+        dates = finder.positions(list(roles.dates), "dates")
+        if roles.features is None:
+            taken = {*targets, *part, *exclude}
+            features = [at for at in range(len(table.names)) if at not in taken]
+        else:
+            features = finder.positions(roles.features, "features")
+        faults.check()
+        finder.check_names([*targets, *part, *features])
+        finder.check_roles({"categories": categories, "dates": dates}, features)
+        faults.check()
+        names = table.names
+        formats = {name: ISO for at, name in enumerate(names) if name in table.times and at in features}
+        formats |= {names[at]: format_ for at, format_ in zip(dates, roles.dates.values(), strict=True)}
+        return cls(targets, features, next(iter(part), None), {names[at] for at in categories}, formats)
+
+
+class _Finder:
+    """Finds the columns of a table by name or position, and notes what is wrong with them."""
+
+    def __init__(self, table: CsvRows, faults: Faults):
+        self._table, self._faults = table, faults
+        self._line = table.header[0] if table.header else None
+
+    def positions(self, columns: Sequence[Column], key: str) -> list[int]:
+        """Return the positions of columns that a key of the task names."""
+        names, width = self._table.names, len(self._table.names)
+        found = []
+        for column in columns:
+            if isinstance(column, str) and column in names:
+                found.append(names.index(column))
+            elif isinstance(column, int) and -width <= column < width:
+                found.append(column % width)
+            elif isinstance(column, int):
+                self._faults.column(
+                    f"{key}: no column at position {column}; the first row has {width} cells, so "
+                    f"0 to {width - 1}, or -1 for the last (a name that is a number needs quotes)"
                 )
-            found.append(names.index(column))
-    return found
+            else:
+                self._faults.column(f"{key}: {self._no_column(column)}", self._line)
+        return found
 
-
-def _check_columns(
-    path: Path,
-    header: Row | None,
-    names: Sequence[str],
-    target_at: Sequence[int],
-    feature_at: Sequence[int],
-    separator: str,
-) -> None:
-    """Refuse columns that are not told apart, are used twice, or leave nothing to learn from."""
-    line = header[0] if header else None
-    seen: set[str] = set()
-    for name in filter(None, names):
-        if name in seen:
-            raise InputError(f"two columns are called {name!r}; rename one of them", path=path, line=line)
-        seen.add(name)
-    used: set[int] = set()
-    for at in (*target_at, *feature_at):
-        if not names[at]:
-            raise InputError(
-                f"the column at position {at} has no name (an index, perhaps); "
-                "give it one, or list the columns to use in features",
-                path=path,
-                line=line,
-            )
-        if at in used:
-            raise InputError(
-                f"column {names[at]!r} is asked for twice; a column is one target or one feature",
-                path=path,
-            )
-        used.add(at)
-    if not feature_at:
-        raise InputError(
-            f"no column is left for features; values are taken as separated by {separator} (task.delimiter)",
-            path=path,
-            line=line,
+    def _no_column(self, name: str) -> str:
+        names = self._table.names
+        nearest = get_close_matches(name, names, cutoff=0.5)
+        one_cell = f", and is not cut by any of {', '.join(CHARACTERS)}" if len(names) == 1 else ""
+        return (
+            f"no column {name!r} in the first row"
+            + (f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else "")
+            + f" (it holds {', '.join(map(shown, names[:20]))}"
+            + f"{', ...' if len(names) > 20 else ''}{one_cell}; a file without a header takes positions)"
         )
+
+    def check_names(self, used: Sequence[int]) -> None:
+        """Note columns that are not told apart or are used twice, and where nothing is left to learn from."""
+        names, line = self._table.names, self._line
+        seen: set[str] = set()
+        for name in filter(None, names):
+            if name in seen:
+                self._faults.column(f"two columns are called {name!r}; rename one of them", line)
+            seen.add(name)
+        counted: set[int] = set()
+        for at in used:
+            if not names[at]:
+                self._faults.column(
+                    f"the column at position {at} has no name (an index, perhaps); give it one, or leave "
+                    f"it out with task.exclude: [{at}]",
+                    line,
+                )
+            if at in counted:
+                self._faults.column(
+                    f"column {names[at]!r} is asked for twice; a column is one target or one feature"
+                )
+            counted.add(at)
+
+    def check_roles(self, told: dict[str, list[int]], features: Sequence[int]) -> None:
+        """Note columns that are told to be something and are no features, or two things."""
+        if not features:
+            self._faults.column(
+                "no column is left for features; values are taken as separated by "
+                f"{self._table.separators.name} (task.delimiter)",
+                self._line,
+            )
+            return
+        for key, columns in told.items():
+            for at in columns:
+                if at not in features:
+                    self._faults.column(f"{key}: {self._table.names[at]!r} is none of the features")
+        for at in set(told["categories"]) & set(told["dates"]):
+            self._faults.column(f"{self._table.names[at]!r} is told to be categories and dates; give one")

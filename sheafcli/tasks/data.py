@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.network import is_finite
 from sheafcli.core.types import Array, Shape
+from sheafcli.tasks.encoding import OutputName, class_outputs, is_encoded
+from sheafcli.tasks.preprocessing import Preprocessing
 
-OutputName: TypeAlias = Literal["identity", "sigmoid", "softmax"]
 
-ROUNDING = 1e-12
-"""Shares that were divided by their sum differ from 1 by less."""
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Where the samples of each part stand in the user's own data.
+
+    `word` is what a place is called: the line of a file, from 1, on which a row starts; or else the row of
+    an array or a table, from 0.
+    """
+
+    train: NDArray[np.intp]
+    test: NDArray[np.intp]
+    validation: NDArray[np.intp]
+    word: str = "row"
+
+    @property
+    def counted(self) -> bool:
+        """Whether the samples of each part are simply counted from 0, as in arrays of their own."""
+        return all(np.array_equal(part, np.arange(len(part))) for part in (self.train, self.test))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +53,9 @@ class TaskData:
     named : whether the names of features and classes come with the data; else they are numbers only.
     shape : the shape of a sample where it is an image, channels x rows x columns, which the columns of X hold
         in C order; (n_features,) otherwise.
+    X_validation, y_validation : samples whose loss may end the training; None where there are none.
+    rows : where each sample stands in the user's own data.
+    preprocessing : what was done to the columns of the user's table; how to do it to another, and to undo it.
     notes : how the data was read where it could be read otherwise, a sentence each, to be said aloud.
     """
 
@@ -52,24 +70,31 @@ class TaskData:
     named: bool = True
     notes: tuple[str, ...] = ()
     shape: Shape = ()
+    X_validation: Array | None = None
+    y_validation: Array | None = None
+    preprocessing: Preprocessing = None  # type: ignore[assignment]  # never None once it is made
+    rows: Rows = None  # type: ignore[assignment]  # likewise
 
     def __post_init__(self) -> None:
-        if not self.shape:
-            object.__setattr__(self, "shape", (self.n_features,))
+        self._fill_in()
+        if self.preprocessing.inputs != self.features:
+            raise ValueError("the preprocessing makes other inputs than the features are called")
         if math.prod(self.shape) != self.n_features:
             raise ValueError(f"{self.n_features} features do not fill the shape {self.shape}")
-        for name in ("X_train", "y_train", "X_test", "y_test"):
-            array = getattr(self, name)
+        parts = [
+            ("train", self.X_train, self.y_train),
+            ("test", self.X_test, self.y_test),
+        ]
+        if self.X_validation is not None and self.y_validation is not None:
+            parts.append(("validation", self.X_validation, self.y_validation))
+        for name, array in (pair for part, X, y in parts for pair in ((f"X_{part}", X), (f"y_{part}", y))):
             if array.dtype != np.float64 or array.ndim != 2 or array.size == 0:
                 raise ValueError(
                     f"{name} must be a non-empty float64 matrix, not {array.dtype} of shape {array.shape}"
                 )
             if not is_finite(array):
                 raise ValueError(f"{name} must be finite")
-        for part, X, y in (
-            ("train", self.X_train, self.y_train),
-            ("test", self.X_test, self.y_test),
-        ):
+        for part, X, y in parts:
             if len(X) != len(y):
                 raise ValueError(f"{len(X)} inputs and {len(y)} targets in the {part} part")
             if X.shape[1] != len(self.features):
@@ -81,6 +106,21 @@ class TaskData:
                 )
             if not is_encoded(y, self.output):
                 raise ValueError(f"the {part} targets are not encoded for output {self.output}")
+
+    def _fill_in(self) -> None:
+        """Set what was left out and follows from the arrays: shape, plain columns, rows in their order."""
+        if not self.shape:
+            object.__setattr__(self, "shape", (self.n_features,))
+        if self.preprocessing is None:
+            plain = Preprocessing.plain(self.features, self.targets, self.output, self.classes)
+            object.__setattr__(self, "preprocessing", plain)
+        if self.rows is None:
+            lengths = (
+                len(self.X_train),
+                len(self.X_test),
+                0 if self.X_validation is None else len(self.X_validation),
+            )
+            object.__setattr__(self, "rows", Rows(*map(np.arange, lengths)))
 
     def _expected_outputs(self) -> int:
         """Count the outputs that the names speak of; -1 where they do not fit `output`."""
@@ -107,38 +147,3 @@ class TaskData:
     def n_outputs(self) -> int:
         """The number of target columns: the width of the network's output."""
         return int(self.y_train.shape[1])
-
-
-def class_outputs(n_classes: int) -> tuple[OutputName, ...]:
-    """Name the network outputs that fit `n_classes` classes, the usual one first."""
-    return ("sigmoid", "softmax") if n_classes == 2 else ("softmax",)
-
-
-def encode_classes(labels: NDArray[np.intp], n_classes: int, output: OutputName) -> Array:
-    """Encode labels 0, ..., n_classes - 1: one column of 0 and 1 (sigmoid) or one-hot (softmax)."""
-    if output == "sigmoid":
-        return labels[:, np.newaxis].astype(np.float64)
-    one_hot = np.zeros((len(labels), n_classes))
-    one_hot[np.arange(len(labels)), labels] = 1.0
-    return one_hot
-
-
-def is_encoded(y: Array, output: OutputName) -> bool:
-    """Tell whether targets, samples x outputs, are what `TaskData` says of those for an output."""
-    if output == "sigmoid":
-        return bool(np.isin(y, (0.0, 1.0)).all())
-    if output == "softmax":
-        return bool((y >= 0.0).all() and np.allclose(y.sum(axis=1), 1.0, rtol=0.0, atol=ROUNDING))
-    return True
-
-
-def encoding_of(y: Array) -> OutputName:
-    """Name the output that targets (samples x outputs) look encoded for.
-
-    sigmoid: one column of 0 and 1. softmax: two or more columns, each row one-hot. Else identity.
-    """
-    if not np.isin(y, (0.0, 1.0)).all():
-        return "identity"
-    if y.shape[1] == 1:
-        return "sigmoid"
-    return "softmax" if (y.sum(axis=1) == 1.0).all() else "identity"

@@ -1,4 +1,4 @@
-"""All that is wrong with the cells of a table, told at once: each column, what is wrong there, and where."""
+"""All that is wrong with a table, told at once: each column, what is wrong there, and where."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sheafcli.core.magnitude import LARGEST
 from sheafcli.errors import InputError
 from sheafcli.tasks.cells import is_number, look_of, may_be_missing, shown
 
-MISSING, TEXT, NOT_FINITE, LARGE, POINT = "missing", "text", "not finite", "large", "point"
+MISSING, TEXT, NOT_FINITE, LARGE, POINT, DATE = "missing", "text", "not finite", "large", "point", "date"
 """What may be wrong with a cell; a quantity that is no plain number is told by what it looks like."""
 
 MOST_SHOWN = 20
@@ -19,25 +19,30 @@ MOST_LINES = 5
 
 @dataclass
 class _Fault:
-    """One thing that is wrong in one column: in how many cells, what the first holds, and on which lines."""
+    """One thing that is wrong: in how many cells, what the first holds, and on which lines.
+
+    `told` is the whole message where it does not hang on the cell.
+    """
 
     column: str
     kind: str
     cell: str
+    told: str = ""
     count: int = 0
     lines: list[int] = field(default_factory=list)
 
     @property
     def elsewhere(self) -> str:
-        """Say in how many other cells, and where; "" for one cell alone."""
-        if self.count == 1:
+        """Say in how many other places, and where; "" for one alone."""
+        if self.count < 2:
             return ""
         lines = ", ".join(map(str, self.lines)) + (", ..." if self.count > len(self.lines) else "")
-        return f" ({self.count:,} such cells, on lines {lines})"
+        what = "rows" if self.told else "cells"
+        return f" ({self.count:,} such {what}, on lines {lines})"
 
 
 class Faults:
-    """Collects the cells of a table that cannot be used; `check` refuses the table if there are any."""
+    """Collects what keeps a table from being used; `check` refuses the table if there is anything."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -63,43 +68,54 @@ class Faults:
 
     def add(self, kind: str, cell: str, column: str, line: int) -> None:
         """Note that a cell is at fault."""
-        fault = self._faults.setdefault((column, kind), _Fault(column, kind, cell))
+        self._note((column, kind), _Fault(column, kind, cell), line)
+
+    def row(self, kind: str, told: str, line: int) -> None:
+        """Note that a row is at fault; `told` is said of the first of its kind, with {} where others are."""
+        self._note(("", kind), _Fault("", kind, "", told), line)
+
+    def column(self, told: str, line: int | None = None) -> None:
+        """Note what is wrong with a whole column."""
+        self._note((told, "column"), _Fault("", "column", "", told), line)
+
+    def _note(self, key: tuple[str, str], new: _Fault, line: int | None) -> None:
+        fault = self._faults.setdefault(key, new)
         fault.count += 1
-        if fault.count <= MOST_LINES:
+        if line is not None and fault.count <= MOST_LINES:
             fault.lines.append(line)
 
-    def check(self, n_samples: int) -> None:
+    def check(self) -> None:
         """Raise InputError with all that is at fault, in the order of the file."""
-        faults = sorted(self._faults.values(), key=lambda fault: fault.lines[0])
+        faults = sorted(self._faults.values(), key=lambda fault: fault.lines[:1])
         if not faults:
             return
-        told = [f"{self._path}:{fault.lines[0]}: {_told(fault, n_samples)}" for fault in faults[:MOST_SHOWN]]
+        told = [_told(fault) for fault in faults[:MOST_SHOWN]]
+        places = [f"{self._path}:{fault.lines[0]}" if fault.lines else str(self._path) for fault in faults]
+        more = [f"{place}: {message}" for place, message in zip(places[1:], told[1:], strict=False)]
         if len(faults) > MOST_SHOWN:
-            told.append(
-                f"{self._path}: and {len(faults) - MOST_SHOWN} more columns with cells that cannot be used"
-            )
-        first = faults[0]
-        message = "\n".join([_told(first, n_samples), *told[1:]])
-        raise InputError(message, path=self._path, line=first.lines[0])
+            more.append(f"{self._path}: and {len(faults) - MOST_SHOWN} more things that are wrong with it")
+        line = faults[0].lines[0] if faults[0].lines else None
+        raise InputError("\n".join([told[0], *more]), path=self._path, line=line)
 
 
-def _told(fault: _Fault, n_samples: int) -> str:
+def _told(fault: _Fault) -> str:
     name, cell, elsewhere = repr(fault.column), shown(fault.cell), fault.elsewhere
+    if fault.told:
+        return fault.told.replace("{}", elsewhere)
     look = look_of(fault.cell)
     if look is not None and fault.kind == look.what:
         return f"{cell} in {name} is not a number but looks like {look.what}{elsewhere}; write {look.write}"
-    if fault.kind == TEXT and 2 * fault.count > n_samples:
-        return (
-            f"{name} holds text: {cell} is not a number{elsewhere}; code its values as numbers, or leave the "
-            "column out (task.features lists those to use)"
-        )
     written = f" but {cell}" if fault.cell else ""
     return {
-        MISSING: f"no value for {name}{written}{elsewhere}; fill it in, or take out the row",
+        MISSING: f"no value for {name}{written}{elsewhere}; fill it in, take out the row, or set "
+        "task.missing: drop or impute",
         NOT_FINITE: f"{cell} in {name} is not finite{elsewhere}; correct it, or take out the row",
         LARGE: f"{cell} in {name} is beyond {LARGEST:g}{elsewhere}: squares and products of such numbers "
         "overflow; give the column in another unit",
         POINT: f"{cell} in {name} has a decimal point{elsewhere}, where decimals are written with a comma; "
         "write all in one way, or set task.decimal",
-        TEXT: f"{cell} in {name} is not a number{elsewhere}; correct it, or leave the column out",
+        TEXT: f"{cell} in {name} is not a number{elsewhere}; correct it, or leave the column out with "
+        "task.exclude",
+        DATE: f"{cell} in {name} is no date of the format that task.dates gives{elsewhere}; correct one "
+        "of them",
     }[fault.kind]

@@ -57,8 +57,8 @@ def announced(first_line: str, path: Path) -> str | None:
         return None
     if match[1] not in CHARACTERS.values():
         raise InputError(
-            f"the first line announces values separated by {match[1]!r}; "
-            f"save the file with one of {', '.join(CHARACTERS)}",
+            f"the first line announces values separated by {match[1]!r}; save the file with one of "
+            f"{', '.join(CHARACTERS)}",
             path=path,
             line=1,
         )

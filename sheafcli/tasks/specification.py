@@ -9,7 +9,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from sheafcli.errors import InputError
-from sheafcli.tasks.data import OutputName, TaskData
+from sheafcli.tasks.data import TaskData
+from sheafcli.tasks.encoding import OutputName
+
+WARNING = "warning: "
+"""What a note begins with that is more than that: the data is likely to be meant otherwise."""
 
 
 class TaskSpecification(BaseModel, ABC):
@@ -18,7 +22,7 @@ class TaskSpecification(BaseModel, ABC):
     A kind of task is one subclass with a literal `kind`, its own options as fields, and `load`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     kind: str
 

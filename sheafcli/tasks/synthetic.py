@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sheafcli.core.types import Array
-from sheafcli.tasks.data import TaskData, class_outputs, encode_classes
+from sheafcli.tasks.data import TaskData
+from sheafcli.tasks.encoding import class_outputs, encode_classes
 from sheafcli.tasks.specification import TaskSpecification, choose_output
 
 MAX_SAMPLES = 10_000_000

@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sheafcli.core.types import Array
 from sheafcli.errors import InputError
 from sheafcli.tasks.cells import is_number, look_of, may_be_missing, shown
 from sheafcli.tasks.csv_file import Table
-from sheafcli.tasks.data import OutputName, class_outputs, encode_classes
+from sheafcli.tasks.encoding import OutputName, class_outputs, encode_classes
 from sheafcli.tasks.faults import MISSING, Faults
-from sheafcli.tasks.specification import choose_output
+from sheafcli.tasks.specification import WARNING, choose_output
 
 MAX_INTEGER_CLASSES = 20
 """Integers with more distinct values than this are a quantity unless the output says otherwise."""
+
+YEARS = (1800, 2100)
+FEW = 4
+"""So many integers may have any values, and be classes."""
 
 MAX_CLASSES = 1000
 """More classes than this are taken for a mistake: a column of identifiers, say."""
@@ -37,6 +42,11 @@ class Target:
     output: OutputName
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def codes(self) -> NDArray[np.intp]:
+        """The class of each sample, by its number."""
+        return self.y.argmax(axis=1) if self.y.shape[1] > 1 else self.y[:, 0].astype(np.intp)
 
 
 def read_target(table: Table, path: Path, output: str | None) -> Target:
@@ -98,7 +108,12 @@ class _Reader:
                 self._say(f"{said}: read as a quantity; network.output: {fitting[0]} makes them classes")
             return self._quantity(output)
         if self._asked is None and len(classes) > 2:
-            self._say(f"{said}: read as classes; network.output: identity makes them a quantity")
+            doubt = _doubt(classes)
+            self._say(
+                f"{said}: read as classes{doubt}; network.output: identity makes them a quantity"
+                + (", softmax says that they are classes" if doubt else ""),
+                warning=bool(doubt),
+            )
         return self._encode(labels, classes, output, task)
 
     def _could_be_classes(self, labels: Sequence[str], classes: Sequence[str]) -> bool:
@@ -178,19 +193,19 @@ class _Reader:
         for at in odd:
             if may_be_missing(self._cells[at]):
                 faults.add(MISSING, self._cells[at], self._name, lines[at])
-        faults.check(len(lines))
+        faults.check()
         at, other = odd[0], next(i for i, cell in enumerate(self._cells) if is_number(cell) == number)
         look = look_of(self._cells[at]) if number else None
         if look is not None:
             faults.number(self._cells[at], self._name, lines[at])
-            faults.check(len(lines))
+            faults.check()
         more = f" ({len(odd):,} such cells)" if len(odd) > 1 else ""
         raise InputError(
             f"{shown(self._cells[at])} in {self._name!r} is {'not ' if number else ''}a number{more}, and "
             f"{shown(self._cells[other])} on line {lines[other]} is{'' if number else ' not'}; "
             "a target is numbers or the names of classes, not both",
             path=self._path,
-            line=lines[at],
+            line=int(lines[at]),
         )
 
     def _refuse_quantities(self, looking: Sequence[str]) -> None:
@@ -207,7 +222,7 @@ class _Reader:
             f"({len(at):,} such cells, {len(among):,} distinct); write {look.write}; "
             "if the texts are classes, set network.output: softmax",
             path=self._path,
-            line=self._table.lines[at[0]],
+            line=int(self._table.lines[at[0]]),
         )
 
     def _refuse_mostly_alone(self, labels: Sequence[str]) -> None:
@@ -217,7 +232,7 @@ class _Reader:
                 "identifier, or a quantity written as text?); choose another target, or if they are classes "
                 "set network.output: softmax",
                 path=self._path,
-                line=self._table.lines[0],
+                line=int(self._table.lines[0]),
             )
 
     def _mostly_alone(self, labels: Sequence[str]) -> bool:
@@ -246,11 +261,21 @@ class _Reader:
             [faults.number(cell, name, line) for cell, line in zip(cells, table.lines, strict=True)]
             for name, cells in zip(table.targets, table.target_cells, strict=True)
         ]
-        faults.check(len(table.lines))
+        faults.check()
         return Target(np.array(columns).T, output, (), tuple(self._notes))
 
-    def _say(self, note: str) -> None:
-        self._notes.append(f"{self._path.name}: {note}")
+    def _say(self, note: str, *, warning: bool = False) -> None:
+        self._notes.append(f"{WARNING if warning else ''}{self._path.name}: {note}")
+
+
+def _doubt(classes: Sequence[str]) -> str:
+    """Say what integers, in order, look like that are hardly classes: years, amounts; "" if nothing."""
+    numbers = [int(text) for text in classes]
+    if all(YEARS[0] <= number <= YEARS[1] for number in numbers):
+        return ", though they look like years"
+    if len(numbers) > FEW and (numbers[0] not in (0, 1) or numbers[-1] - numbers[0] + 1 > len(numbers)):
+        return ", though they have gaps as amounts and prices do"
+    return ""
 
 
 def _alone(labels: Sequence[str]) -> int:

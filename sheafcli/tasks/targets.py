@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from sheafcli.core.magnitude import check_magnitude
 from sheafcli.core.types import Array, Shape
-from sheafcli.tasks.data import encode_classes
+from sheafcli.tasks.encoding import OutputName, class_outputs, encode_classes
 
 SUM_TOLERANCE = 1e-5
 """Shares in single precision sum to 1 up to this; they are then divided by their sum."""
@@ -78,6 +80,49 @@ def encoded(y: Array, output: str, n_outputs: int, name: str) -> Array:
     if output == "sigmoid":
         _check_zero_or_one(y, name)
     return _shares(y, name) if output == "softmax" else y
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Whole numbers that are classes, in order, and what to say aloud of them."""
+
+    values: NDArray[Any]
+    note: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each class."""
+        return tuple(str(value) for value in self.values.tolist())
+
+    @property
+    def output(self) -> OutputName:
+        """The output that they need."""
+        return class_outputs(len(self.values))[0]
+
+    def codes(self, y: Array) -> Array:
+        """Return labels, samples x 1, as class numbers 0, 1, ..."""
+        return np.searchsorted(self.values, y).astype(np.float64)
+
+
+def labels_of(parts: Sequence[NDArray[Any]]) -> Labels | None:
+    """Return the classes of targets of an integer type, one a sample, in all parts; None if they are none.
+
+    They are classes if there are at most 20, and at most half as many as training samples. 0 and 1 need no
+    word, and no class of its own: `encoding_of` knows them.
+    """
+    if any(y.dtype.kind not in "iu" or y.size != len(y) or y.size == 0 for y in parts):
+        return None
+    values = np.unique(np.concatenate([y.reshape(-1) for y in parts]))
+    if not 2 <= len(values) <= MAX_DISTINCT or 2 * len(values) > len(parts[0]):
+        return None
+    if np.array_equal(values, [0, 1]):
+        return None
+    return Labels(
+        values,
+        f"y is whole numbers of an integer type, {len(values)} of them from {values[0]} to {values[-1]}: "
+        "read as "
+        "classes; set network.output: identity if they are a quantity",
+    )
 
 
 def note_on_quantities(y: Array) -> str | None:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import typer
 from typer.testing import CliRunner
 
 from sheafcli.cli.app import command_line
+from sheafcli.cli.commands import COMMANDS as NAMES
+from sheafcli.cli.commands import command
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
 BLOCK = re.compile(r"^<!-- sheaf ([a-z ]*)--help -->\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 APP = command_line()
-COMMANDS = typer.main.get_command(APP).commands
+COMMANDS = {name: command(name) for name in NAMES}
 
 
 def help_text(command: str) -> str:

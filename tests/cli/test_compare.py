@@ -62,6 +62,8 @@ def logged(directory):
             found = [float(edge["discord"]) for edge in ended if edge["operation"] == operation]
             row[f"discord_{operation}"] = sum(found) if ended else None
         row["discord_total"] = sum(float(edge["discord"]) for edge in ended) if ended else None
+        metrics = manifest["metrics"]["final" if name == "history.csv" else "baseline"]
+        row |= {f"test_{figure}": value for figure, value in metrics.items()}
         yield row
 
 
@@ -89,7 +91,7 @@ def test_the_tables_hold_the_same_figures(sheaf, run, other, expected):
     assert (outcome.code, outcome.err) == (0, "")
     assert max(map(len, outcome.out.splitlines())) <= 80
     assert "\x1b" not in outcome.out
-    _, results, discord = outcome.out.split("\n\n")
+    _, results, predictions, discord = outcome.out.split("\n\n")
     best = expected["test_loss"].min()
     for line, row in zip(results.splitlines()[-3:], expected.itertuples(), strict=True):
         name = row.run if row.method == "heat" else row.method
@@ -97,6 +99,9 @@ def test_the_tables_hold_the_same_figures(sheaf, run, other, expected):
         assert float(train.strip("*")) == pytest.approx(row.train_loss, rel=1e-5)
         assert float(test.strip("*")) == pytest.approx(row.test_loss, rel=1e-5)
         assert test.endswith("*") == (row.test_loss == best)
+    for line, row in zip(predictions.splitlines()[-3:], expected.itertuples(), strict=True):
+        values = [float(word) for word in line.split()[-3:]]
+        assert values == pytest.approx([row.test_r2, row.test_rmse, row.test_mae], rel=1e-3)
     for line, (_, row) in zip(discord.splitlines()[-2:], expected.iloc[[0, 2]].iterrows(), strict=True):
         values = [float(word) for word in line.split()[1:5]]
         assert values == pytest.approx(row.filter(like="discord").astype(float).tolist(), rel=1e-3)

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from rich.cells import cell_len
 
-from sheafcli.cli import diagnose
 from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.fault import FAULT_COLUMNS
 from sheafcli.interop.networks import read_network
@@ -30,14 +29,8 @@ CLASSES = ["class", "samples", *STATISTICS, "loss", "accuracy"]
 PICTURES = ["edges.png", "neurons.png", "resistance.png", "tension.png"]
 
 
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """Draw none: they take longer than all the rest."""
-    monkeypatch.setattr(diagnose, "save_figure", lambda figure, path: None)
-
-
 @pytest.fixture(params=["run", "balanced_run"])
-def any_run(request, no_pictures) -> Path:
+def any_run(request) -> Path:
     """A copy of a finished run, of a regression or of two classes."""
     return request.getfixturevalue(request.param)
 
@@ -87,13 +80,30 @@ def test_the_same_run_has_the_same_tables(sheaf, any_run):
     assert (first.out, tables(any_run)) == (second.out, before)
 
 
-def test_it_draws_its_pictures(sheaf, balanced_run):
-    assert sheaf("diagnose", balanced_run).code == 0
+def test_it_draws_its_pictures_when_asked(sheaf, balanced_run):
+    assert "figures/" in sheaf("diagnose", balanced_run, "--figures").out
     for name in PICTURES:
         assert (balanced_run / "figures" / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_classes_of_an_earlier_network_go(sheaf, run, no_pictures):
+def test_unasked_it_draws_nothing_and_loads_nothing_that_draws(start, finish, balanced_run):
+    outcome = finish(start("diagnose", balanced_run, PYTHONPROFILEIMPORTTIME="1"))
+    assert outcome.code == 0
+    assert "pandas" in outcome.err
+    assert "matplotlib" not in outcome.err
+    assert "figures/" not in outcome.out
+    assert not (balanced_run / "figures").exists()
+
+
+def test_pictures_that_are_there_never_show_other_samples_than_the_tables(sheaf, balanced_run):
+    assert sheaf("diagnose", balanced_run, "--figures").code == 0
+    edges = balanced_run / "figures" / "edges.png"
+    before = edges.read_bytes()
+    assert sheaf("diagnose", balanced_run, "--limit", 2).code == 0
+    assert edges.read_bytes() != before
+
+
+def test_classes_of_an_earlier_network_go(sheaf, run):
     (run / "classes.csv").write_text("class,share\n0,1.0\n")
     assert sheaf("diagnose", run).code == 0
     assert not (run / "classes.csv").exists()
@@ -107,7 +117,7 @@ def test_json_is_one_object_that_holds_what_the_files_do(sheaf, any_run):
     told = json.loads(sheaf("diagnose", any_run, "--format", "json", "--limit", 12).out)
     assert list(told) == [
         *("run", "data", "samples", "edges", "layers", "operations", "classes"),
-        *("worst_neurons", "worst_samples", "findings"),
+        *("metrics", "worst_neurons", "worst_samples", "findings"),
     ]
     assert (told["run"], told["data"], told["samples"]) == (str(any_run), "test", 12)
     samples, neurons = (pd.read_csv(any_run / f"{name}.csv") for name in ("samples", "neurons"))
@@ -119,7 +129,7 @@ def test_json_is_one_object_that_holds_what_the_files_do(sheaf, any_run):
     assert [row["rule"] for row in told["findings"]] == findings["rule"].tolist()
 
 
-def test_findings_in_json_name_their_neurons_by_number(sheaf, run, no_pictures):
+def test_findings_in_json_name_their_neurons_by_number(sheaf, run):
     def kill(weights, biases):
         biases[0][[1, 3, 4]] = -1e3
 
@@ -152,9 +162,7 @@ def dead(weights, biases):
 
 @pytest.mark.parametrize("format_", ["table", "csv", "json"])
 @pytest.mark.parametrize(("change", "worst"), [(nothing, "info"), (half_dead, "warning"), (dead, "error")])
-def test_the_status_is_3_where_a_finding_is_so_grave(
-    sheaf, balanced_run, no_pictures, change, worst, format_
-):
+def test_the_status_is_3_where_a_finding_is_so_grave(sheaf, balanced_run, change, worst, format_):
     replanted(balanced_run, change)
     plain = sheaf("diagnose", balanced_run, "--format", format_)
     assert plain.code == 0
@@ -214,7 +222,7 @@ def test_a_run_without_logs_is_diagnosed(sheaf, any_run):
 LONG = "the-class-with-a-name-of-rather-more-than-forty-letters"
 
 
-def test_many_layers_and_long_names_fit_80_columns(sheaf, folder, no_pictures):
+def test_many_layers_and_long_names_fit_80_columns(sheaf, folder):
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
     names = np.array(["[red]", LONG, "other"])[labels]

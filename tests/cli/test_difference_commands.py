@@ -1,6 +1,7 @@
 """`sheaf diff` and `sheaf record`: differences planted in a run's network, and what is refused."""
 
 import json
+import logging
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,73 @@ def test_another_architecture_is_refused_by_its_first_vertex(refused, run, chang
     refused("diff", run, path, words="affine_1 has shape (5,) here, and affine_1 (10,) there")
     recorded(X, affine_1=np.zeros((30, 6)))
     refused("diff", run, "acts.npz", words="affine_1 has shape (30, 6)")
+
+
+def test_what_to_keep_is_listed_with_what_it_reaches(sheaf, run, changed):
+    path = changed(W1=lambda W: W + 0.01, W2=lambda W: 1.3 * W)
+    outcome = sheaf("diff", run, path, "--budget", "0.9", "--format", "json")
+    told = json.loads(outcome.out)["keep"]
+    assert [row["operation"] for row in told["operations"]] == ["affine_2"]
+    assert told["reached"] >= told["asked"] == 0.9
+    outcome = sheaf("diff", run, path, "--budget", "1")
+    assert "Keep 2 of 3 operations: 100.0% of the squared output difference goes" in " ".join(
+        outcome.out.split()
+    )
+    assert fits(outcome.out)
+    assert json.loads((run / "diff.json").read_text())["keep"]["reached"] == pytest.approx(1.0)
+    assert sheaf("diff", run, path, "--budget", "1.5").code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("map.yaml", "layer/one: affine_1\nz: affine_2\n"), ("map.csv", "layer/one,affine_1\nz,affine_2\n")],
+)
+def test_values_of_other_names_are_matched_by_a_map(sheaf, run, recorded, folder, name, text):
+    values = recorded(X)
+    arrays = {"layer/one": values["affine_1"], "activation_1": values["activation_1"]}
+    np.savez("acts.npz", x=values["x"], z=values["affine_2"], **arrays)
+    assert "not recorded: affine_1, affine_2" in sheaf("diff", run, "acts.npz").err
+    (folder / name).write_text(text)
+    outcome = sheaf("diff", run, "acts.npz", "--map", name)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "affine_1" in outcome.out
+    (folder / name).write_text(text.replace("affine_2", "afine_2"))
+    outcome = sheaf("diff", run, "acts.npz", "--map", name)
+    assert outcome.code == 2
+    assert f"{name}:2: the network has no vertex 'afine_2'; did you mean affine_2?" in outcome.err
+
+
+def test_a_map_is_for_values_alone(refused, run, changed, folder):
+    (folder / "map.csv").write_text("a,affine_1\n")
+    refused("diff", run, changed(), "--map", "map.csv", words="a map is for recorded activations")
+
+
+def test_an_input_that_was_not_recorded_cannot_be_checked(sheaf, run, recorded):
+    recorded(X, x=None)
+    np.savez("data.npz", X=X)
+    outcome = sheaf("diff", run, "acts.npz", "--data", "data.npz")
+    assert outcome.code == 0
+    assert "whether the samples are the same cannot be checked" in outcome.err
+
+
+def test_a_quantised_file_is_run_and_matched(sheaf, folder):
+    """All of the integers' story in one command; the layers are those that the quantiser wrote."""
+    onnx = pytest.importorskip("onnx")
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    content = graph_bytes(convolutional(), np.dtype(np.float32))
+    onnx.save(onnx.load_model_from_string(content), "net.onnx")
+    np.savez("X.npz", X=np.random.default_rng(0).normal(size=(20, 36)))
+    logging.disable(logging.WARNING)
+    quantization.quantize_dynamic("net.onnx", "int8.onnx")
+    logging.disable(logging.NOTSET)
+    assert sheaf("import", "net.onnx", "--output", "run").code == 0
+    outcome = sheaf("diff", "run", "int8.onnx", "--data", "X.npz", "--format", "json")
+    assert outcome.code == 0
+    rows = json.loads(outcome.out)["operations"]
+    assert {row["operation"] for row in rows if row["kind"] == "rounded"} == {"conv", "dense"}
+    assert [row["significant"] for row in rows if row["operation"] in ("norm", "relu", "flatten")] == [
+        False
+    ] * 3
 
 
 def test_what_is_no_run_model_or_activations_is_refused(refused, run, folder):

@@ -237,7 +237,7 @@ def test_a_run_that_ends_early_is_finished_and_not_resumed(sheaf, folder, read, 
     before = read(folder)
     again = sheaf("train", "small.yaml", "--output", "run", "--resume", *overrides)
     assert (again.code, again.out) == (0, first.out)
-    assert again.err == "run: already finished; --overwrite trains it anew\n"
+    assert again.err == "run: already finished; --overwrite trains it again\n"
     assert read(folder) == before
 
 
@@ -263,5 +263,5 @@ def test_a_finished_run_is_shown_again_and_not_trained(sheaf, run, read):
     before = read(run)
     second = sheaf("train", "small.yaml", "--output", run, "--resume")
     assert (first.code, first.out) == (second.code, second.out)
-    assert second.err == "run: already finished; --overwrite trains it anew\n"
+    assert second.err == "run: already finished; --overwrite trains it again\n"
     assert read(run) == before

@@ -60,7 +60,7 @@ def test_several_labels_a_sample_go_through_every_command(sheaf, folder, of_arra
 
 
 def test_what_may_be_classes_is_said_before_it_is_trained_as_a_quantity(sheaf, of_arrays):
-    config = of_arrays(NUMBERS, "null")
+    config = of_arrays(NUMBERS.astype(float), "null")
     for arguments in (("validate", config), ("train", config, "--output", "run", "--quiet")):
         outcome = sheaf(*arguments)
         assert outcome.code == 0

@@ -60,6 +60,34 @@ def test_completion_knows_commands_and_options(folder):
     assert "--fail-on" in completed("sheaf diagnose --f")
 
 
+def imported(command, *arguments):
+    """Return the top-level packages that a command imports."""
+    done = module(command, *arguments, PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0
+    return {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_what_needs_no_command_imports_none(folder, option):
+    assert not imported(option) & {"numpy", "scipy", "pandas", "pydantic", "matplotlib", "yaml"}
+
+
+def test_a_configuration_is_checked_without_tables_and_pictures(folder):
+    assert not imported("validate", "small.yaml") & {"pandas", "matplotlib", "plotly", "jinja2"}
+
+
+@pytest.mark.parametrize(("chosen", "threads"), [({}, "1"), ({"OMP_NUM_THREADS": "2"}, "None")])
+def test_one_blas_thread_unless_the_user_chooses(folder, chosen, threads):
+    ends = "sys.argv = ['sheaf', '--version']\ntry: main()\nexcept SystemExit: pass"
+    shown = "print(os.environ.get('OPENBLAS_NUM_THREADS'))"
+    code = f"import os, sys\nfrom sheafcli.__main__ import main\n{ends}\n{shown}"
+    free = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=free | chosen
+    )
+    assert done.stdout.split()[-1] == threads
+
+
 def test_completion_is_offered_by_options(sheaf):
     assert "--install-completion" in sheaf("--help").out
     assert "--show-completion" in sheaf("--help").out
@@ -101,7 +129,7 @@ def test_a_reader_that_has_gone_is_no_failure(start, run, arguments):
 def test_a_run_is_whole_when_its_reader_has_gone(start, run):
     assert outlived(start, "train", "small.yaml", "--output", "other") == (0, "")
     assert len(list(Path("other/figures").iterdir())) == 4
-    assert outlived(start, "diagnose", "run") == (0, "")
+    assert outlived(start, "diagnose", "run", "--figures") == (0, "")
     assert len(list(Path("run/figures").iterdir())) == 4
 
 

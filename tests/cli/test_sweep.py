@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -49,6 +50,15 @@ def statuses(directory: Path) -> dict[str, str]:
         return {row["run"]: row["status"] for row in csv.DictReader(file)}
 
 
+def own(row: dict[str, str]) -> list[str]:
+    return [row["training.beta"], row["network.output"]]
+
+
+def rows(directory: str) -> list[dict[str, str]]:
+    with (Path(directory) / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 class TestOutput:
     """What a sweep prints."""
 
@@ -56,12 +66,17 @@ class TestOutput:
         outcome = sheaf("sweep", given(SWEEP), "--jobs", 1)
         assert (outcome.code, outcome.err) == (0, "")
         lines = outcome.out.splitlines()
-        assert lines[0] == "Sweep many: 8 finished"
+        assert lines[0] == "Sweep many: 8 finished; * best"
         assert lines[-1] == "Sweep directory: results/many"
         assert max(map(len, lines)) <= 80
         assert "\x1b" not in outcome.out
-        parameters = [line.split()[:2] for line in lines[4:-2]]
-        assert parameters == [[b, o] for b in ("0.001", "0.01") for o in ("null", "identity")]
+        parameters = [line.split()[:2] for line in lines[4:-5]]
+        assert sorted(parameters) == [[b, o] for b in ("0.001", "0.01") for o in ("identity", "null")]
+        best = parameters[0]
+        assert lines[-4] == f"Best: beta {best[0]}, output {best[1]}"
+        assert re.fullmatch(r"Test loss \S+, the median of 2 seeds \(\S+ to \S+\)", lines[-3])
+        numbers = [row["run"] for row in rows("results/many") if own(row) == best]
+        assert lines[-2] == f"Its runs: results/many/{numbers[0]}, {numbers[1]}"
         again = sheaf("sweep", given(SWEEP))
         assert again == outcome
 
@@ -107,10 +122,50 @@ class TestOutput:
         outcome = sheaf("sweep", given(text), "--output", "out", "--jobs", 1)
         assert outcome.code == 1
         assert outcome.err == ("error: 1 diverged, 1 failed of 3 runs; out/sweep.csv says which and why\n")
-        assert outcome.out.startswith("Sweep many: 1 diverged, 1 finished, 1 failed\n")
+        assert outcome.out.startswith("Sweep many: 1 finished, 1 diverged, 1 failed; * best\n")
         assert statuses(Path("out")) == {"001": "diverged", "002": "finished", "003": "failed"}
         quiet = sheaf("sweep", given(text), "--output", "out", "--jobs", 1, "--quiet")
         assert (quiet.code, quiet.out, quiet.err) == (1, "", outcome.err)
+
+
+class TestSearch:
+    """What it prints of a search that stops losers early, and that other commands take the sweep."""
+
+    SEARCH = (
+        "base:\n  task: {kind: paraboloid, n_train: 20, n_test: 10}\n  network: {hidden: [4]}\n"
+        "  training: {method: backprop, steps: 90, log_every: 10}\n"
+        "cross: {training.learning_rate: [0.001, 0.003, 0.01, 100]}\nsearch: {method: halving}\n"
+    )
+
+    def test_losers_are_stopped_and_what_diverges_has_only_lost(self, sheaf, given):
+        outcome = sheaf("sweep", given(self.SEARCH), "--jobs", 1)
+        assert (outcome.code, outcome.err) == (0, "")
+        lines = outcome.out.splitlines()
+        assert lines[0] == "Sweep many: 1 finished, 2 stopped, 1 diverged; * best"
+        (winner,) = [row for row in rows("results/many") if row["status"] == "finished"]
+        assert lines[4].split()[:2] == [winner["training.learning_rate"], "90"]
+        steps = sum(int(row["step"] or 0) for row in rows("results/many"))
+        assert lines[-2] == (
+            f"The search took {steps / 360:.0%} of the steps that all runs would take to their end."
+        )
+        assert sheaf("sweep", given(self.SEARCH)) == outcome
+        compared = sheaf("compare", "results/many")
+        assert (compared.code, compared.out.splitlines()) == (0, lines[:-2])
+        (loser, *_) = [row["run"] for row in rows("results/many") if row["status"] == "stopped"]
+        listed = sheaf("runs", "results/many", "--where", "status=stopped", "--format", "csv")
+        assert len(listed.out.splitlines()) == 3
+        stood = sheaf("compare", "results/many", f"results/many/{loser}", "--format", "csv")
+        assert [row["directory"] for row in csv.DictReader(io.StringIO(stood.out))] == [
+            f"results/many/{winner['run']}",
+            f"results/many/{loser}",
+        ]
+
+    def test_a_run_that_was_stopped_goes_on_alone_to_its_end(self, sheaf, given):
+        sheaf("sweep", given(self.SEARCH), "--jobs", 1, "--quiet")
+        (loser, *_) = [row["run"] for row in rows("results/many") if row["status"] == "stopped"]
+        config = Path(f"results/many/{loser}/config.yaml")
+        assert sheaf("train", config, "--output", config.parent, "--resume", "--quiet").code == 0
+        assert json.loads((config.parent / "manifest.json").read_text())["final"]["step"] == 90
 
 
 class TestRefused:
@@ -124,7 +179,7 @@ class TestRefused:
                 BASE + "zip:\n  training.beta: [1, 2]\n  training.dt: [1]\n",
                 "many.yaml:7: zip.training.dt: has 1 values, and training.beta has 2",
             ),
-            (BASE, "many.yaml:1: nothing varies; give cross, zip or seeds"),
+            (BASE, "many.yaml:1: nothing varies; give cross, zip, seeds or folds"),
             (BASE + "seeds: [-1]\n", "many.yaml:5: seed: given -1"),
             (BASE + "cross: {training.beta: 0.1}\n", "many.yaml:5: cross.training.beta: given 0.1; must be"),
         ],
@@ -138,7 +193,7 @@ class TestRefused:
     def test_too_many_runs_are_not_meant(self, refused, given, monkeypatch):
         monkeypatch.setattr(command, "conduct_sweep", lambda *_: pytest.fail("they were begun"))
         text = BASE + "cross: {training.beta: {from: 0.1, to: 1, count: 73}}\nseeds: 137\n"
-        words = "many.yaml: these are 10,001 runs; give --yes if you mean more than 10,000\n"
+        words = "many.yaml: these are 10,001 runs; give --yes to allow more than 10,000\n"
         refused("sweep", given(text), words=words)
 
     def test_unless_one_says_so(self, refused, sheaf, given, monkeypatch):

@@ -131,7 +131,7 @@ class TestSpectrum:
         return L, np.array(names)
 
     def test_the_table_is_that_of_the_dense_laplacians(self, sheaf, any_run):
-        outcome = sheaf("spectrum", any_run, "--limit", 7)
+        outcome = sheaf("spectrum", any_run, "--limit", 7, "--figures")
         assert outcome.code == 0
         assert max(map(len, outcome.out.splitlines())) <= 80
         table = pd.read_csv(any_run / "spectrum.csv")

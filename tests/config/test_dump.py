@@ -120,9 +120,10 @@ implicits = st.fixed_dictionaries(
         "steps": counts,
         "kappa": st.just(0) | positive,
         "weight_decay": st.just(0) | positive,
+        "regularise": st.none() | st.just("evidence"),
         "log_every": counts,
     },
-)
+).filter(lambda keys: not (keys.get("regularise") and keys.get("weight_decay")))
 
 
 def config(training: dict, multiple: int | None, **keys: object) -> Config:
@@ -210,6 +211,7 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "  stop_when:\n"
         "    train_loss: null\n"
         "    seconds: null\n"
+        "    patience: null\n"
         "  precision: auto\n"
         "  log_every: auto\n"
     )

@@ -64,7 +64,7 @@ DESCENT = {
     "steps": None,
     "batch_size": None,
     "weight_decay": 0.0,
-    "stop_when": {"train_loss": None, "seconds": None},
+    "stop_when": {"train_loss": None, "seconds": None, "patience": None},
     "precision": "auto",
     "log_every": "auto",
 }
@@ -246,7 +246,7 @@ def test_errors_of_an_override_name_it_and_no_line(tmp_path, override, words):
 WIDTH = "an integer from 1 to 65536"
 COUNT = "an integer of at least 1"
 POSITIVE = "a finite number above 0"
-STOP_WHEN = f"a mapping of train_loss and seconds, each {POSITIVE} or null"
+STOP_WHEN = "a mapping of train_loss, seconds and patience, each a number above 0 or null"
 METHODS = "one of heat, equilibrium, implicit, backprop"
 KINDS = "one of paraboloid, saddle, circular, blobs, csv, npz, digits, diabetes, breast_cancer"
 
@@ -347,7 +347,7 @@ OF_BASELINE = (
 )
 OF_BACKPROP = f"method, {OF_BASELINE}"
 OF_EQUILIBRIUM = f"{OF_BACKPROP}, gamma"
-OF_IMPLICIT = "method, steps, kappa, weight_decay, stop_when, log_every"
+OF_IMPLICIT = "method, steps, kappa, weight_decay, regularise, stop_when, log_every"
 ONLY_HEAT = ("time", "dt", "alpha", "beta", "stalks", "reset_every", "reset_time")
 SHARED = ["weight_decay", "stop_when"]
 DESCENT_ALONE = ["optimizer", "learning_rate", "schedule", "epochs", "batch_size", "precision"]
@@ -362,8 +362,8 @@ DESCENT_ALONE = ["optimizer", "learning_rate", "schedule", "epochs", "batch_size
         ("method: heat", ["gamma"], "method equilibrium, not to heat", OF_HEAT),
         ("method: heat", DESCENT_ALONE, "method equilibrium or backprop, not to heat", OF_HEAT),
         ("method: heat", SHARED, "method equilibrium, implicit or backprop, not to heat", OF_HEAT),
-        ("method: heat", ["kappa"], "method implicit, not to heat", OF_HEAT),
-        ("method: backprop", ["kappa"], "method implicit, not to backprop", OF_BACKPROP),
+        ("method: heat", ["kappa", "regularise"], "method implicit, not to heat", OF_HEAT),
+        ("method: backprop", ["kappa", "regularise"], "method implicit, not to backprop", OF_BACKPROP),
         ("method: implicit", ONLY_HEAT, "method heat, not to implicit", OF_IMPLICIT),
         ("method: implicit", ["gamma"], "method equilibrium, not to implicit", OF_IMPLICIT),
         ("method: implicit", DESCENT_ALONE, "method equilibrium or backprop, not to implicit", OF_IMPLICIT),

@@ -58,7 +58,7 @@ def test_a_row_says_key_type_default_and_reason():
     ) in rows
     assert any(row.startswith("| `beta` | a finite number above 0, or auto | `auto` |") for row in rows)
     assert any(row.startswith("| `every` | an integer of at least 1, or null | `null` |") for row in rows)
-    default = "| `{train_loss: null, seconds: null}` |"
+    default = "| `{train_loss: null, seconds: null, patience: null}` |"
     assert sum(row.startswith("| `stop_when` | a mapping of") and default in row for row in rows) == 4
     assert all(row.count("|") == 5 for row in rows if row.startswith("|"))
 

@@ -291,7 +291,7 @@ def test_a_sweep_of_far_too_many_runs_is_counted_without_making_them(sweep_of):
 
 REFUSED = [
     ("seeds: 3\n", "many.yaml:1: base: missing"),
-    (INLINE, "many.yaml:1: nothing varies; give cross, zip or seeds"),
+    (INLINE, "many.yaml:1: nothing varies; give cross, zip, seeds or folds"),
     ("base: nowhere.yaml\nseeds: 1\n", "many.yaml:1: base: no file"),
     ('base: "no\\0where.yaml"\nseeds: 1\n', "many.yaml:1: base: no file"),
     ("base: 5\nseeds: 1\n", "many.yaml:1: base: given 5; must be the path of a configuration"),
@@ -467,3 +467,50 @@ def test_a_sweep_is_no_configuration(tmp_path):
     path.write_text(INLINE + "seeds: 3\n")
     with pytest.raises(InputError, match="this is a sweep, not a configuration; `sheaf sweep`"):
         load_config(path)
+
+
+# Folds --------------------------------------------------------------------------------------
+
+FOLDED = """\
+base:
+  task: {kind: csv, path: t.csv, target: y}
+  network: {hidden: [3]}
+"""
+
+
+@pytest.fixture
+def table(sweep_of, tmp_path):
+    (tmp_path / "sweeps" / "t.csv").write_text("x,y\n" + "".join(f"{i % 7},{i}.5\n" for i in range(23)))
+
+
+def test_folds_test_on_every_row_once_for_every_seed_and_value(sweep_of, table):
+    sweep = sweep_of(f"{FOLDED}cross: {{network.hidden: [[3], [4]]}}\nseeds: 2\nfolds: 5\n")
+    runs = sweep.runs()
+    assert len(runs) == 2 * 2 * 5
+    assert sweep.keys == ("network.hidden", "seed", "task.fold")
+    assert [run.parameters["task.fold"] for run in runs[:5]] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    for run in runs:
+        assert run.config.task.fold == run.parameters["task.fold"]
+    tested = []
+    for run in runs[:5]:
+        seed = np.random.SeedSequence(run.config.seed).spawn(3)[0]
+        tested += run.config.task.load(seed, None).rows.test.tolist()
+    assert sorted(tested) == list(range(2, 25))
+
+
+def test_folds_are_repeats_of_what_is_drawn(sweep_of, table):
+    text = f"{FOLDED}cross: {{training.beta: {{from: 0.1, to: 0.9}}}}\nfolds: 4\n"
+    runs = sweep_of(f"{text}search: {{method: random, runs: 8}}\n").runs()
+    assert [run.parameters["task.fold"] for run in runs] == ["1/4", "2/4", "3/4", "4/4"] * 2
+    assert len({run.parameters["training.beta"] for run in runs}) == 2
+
+
+@pytest.mark.parametrize("given", ["1", "five", "true", "1001", "2.5", "[1, 2]"])
+def test_folds_that_make_no_sense(problems_of, table, given):
+    (problem,) = problems_of(f"{FOLDED}folds: {given}\n")
+    assert problem.startswith("many.yaml:4: folds: given ")
+    assert problem.endswith("must be how many parts the rows are cut into, from 2 to 1,000")
+
+
+def test_a_task_that_is_not_cut_has_no_folds(problems_of):
+    assert any("fold" in problem for problem in problems_of(f"{INLINE}folds: 2\n"))

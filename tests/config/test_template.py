@@ -32,6 +32,7 @@ def test_the_template_holds_every_key_with_its_default(tmp_path, kind):
     whole = yaml.safe_load(dump_config(load_config(path)))
     written = yaml.safe_load(template(kind))
     del whole["name"]
+    assert whole.pop("baseline") is None  # a comment shows it
     if "path" in written["task"]:
         whole["task"]["path"] = f"data.{kind}"
     assert written == whole

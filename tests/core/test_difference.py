@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import seeds
 
-from sheafcli.core.difference import PRECISIONS, difference, inferred_precision
+from sheafcli.core.difference import difference
 from sheafcli.core.graph import Graph, Node
 from sheafcli.core.operations import Add, Dense, ReLU, Scale
+from sheafcli.core.rounding import PRECISIONS, inferred_precision
 from sheafcli.core.sweep import forward, output
 
 

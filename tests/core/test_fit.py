@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from oracles import problem
 
+from sheafcli.core.chain.network import Network
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
@@ -125,3 +126,24 @@ def test_a_linear_model_ends_at_the_least_squares_solution(stalks, features):
         outside = (found - start) - np.linalg.pinv(design) @ (design @ (found - start))
         np.testing.assert_allclose(outside, 0.0, atol=1e-10)
     assert fit.history[-1].train_loss == pytest.approx(np.mean(residual**2), rel=1e-9, abs=1e-13)
+
+
+def test_patience_keeps_the_network_of_the_least_validation_loss():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 3)), rng.normal(size=(12, 1))
+    held = {"X_validation": rng.normal(size=(30, 3)), "y_validation": rng.normal(size=(30, 1))}
+    network = Network.he([3, 12, 1], seed=1)
+    whole = train(network, X, y, Backprop(steps=200), log_every=5, **held)
+    loss = [record.validation_loss for record in whole.history]
+    best = int(np.argmin(loss))
+    assert best < len(loss) - 4  # noise is learnt
+    fit = train(network, X, y, Backprop(steps=200, stop_when=StopWhen(patience=3)), log_every=5, **held)
+    assert [record.validation_loss for record in fit.history] == loss[: len(fit.history)]
+    least = min(loss[: len(fit.history)])
+    z = fit.network.logits(held["X_validation"])
+    assert fit.network.output.loss(z, held["y_validation"]) == pytest.approx(least, rel=1e-12)
+    assert all(value >= least for value in loss[len(fit.history) - 3 : len(fit.history)])
+    with pytest.raises(ValueError, match="give X_validation"):
+        train(network, X, y, Backprop(steps=5, stop_when=StopWhen(patience=3)))
+    with pytest.raises(ValueError, match="patience must be at least 1"):
+        StopWhen(patience=0)

@@ -43,6 +43,21 @@ def test_its_rate_is_that_of_the_chain():
     np.testing.assert_array_equal(other.output(), one.output())
 
 
+def test_a_pull_on_the_output_is_part_of_the_energy_as_in_the_chain():
+    network = Network.he((3, 5, 2), output="softmax", seed=1)
+    graph = GraphNetwork(network.graph, network.output)
+    X, y = np.random.default_rng(0).normal(size=(4, 3)), np.eye(2)[[0, 1, 1, 0]]
+    cochain = Cochain.random(network.widths, 4, 2, output_vertex=True)
+    one = HeatEquation(network, X, cochain, target=y)
+    one.pin()
+    stalks = {name: stalk for name, stalk in cochain.stalks().items() if name != "y"}
+    names = dict(zip(stalks, graph.stalks, strict=True))
+    state = State.of(graph, {names[name]: stalk for name, stalk in stalks.items()})
+    other = GraphHeat(graph, X, state, target=y)
+    assert list(other.discord().values()) == pytest.approx(list(one.discord().values()))
+    assert [edge.operation for edge in other.discord()] == [edge.operation for edge in one.discord()]
+
+
 def test_the_same_steps_leave_the_same_trace():
     network, graph = chain()
     X = np.random.default_rng(0).normal(size=(2, 3))

@@ -319,7 +319,17 @@ def test_samples_stand_out_by_a_gap_below_them(count, gap, severity):
     findings = [*sample_discord(with_errors(errors))]
     assert [finding.severity for finding in findings] == ([] if severity is None else [severity])
     for finding in findings:
-        assert finding.evidence.endswith(", ".join(map(str, range(10, 10 + count))) + ".")
+        assert finding.evidence.endswith(f"samples {', '.join(map(str, range(10, 10 + count)))} of test.")
+
+
+def test_samples_are_called_by_their_lines_where_those_are_known():
+    errors = 0.1 * SIGNS
+    errors[10:13] *= 200.0
+    case = replace(with_errors(errors), places={"test": np.arange(100) * 3 + 2}, word="line")
+    (finding,) = sample_discord(case)
+    assert finding.evidence.endswith("lines 32, 35, 38 of the data.")
+    assert case.named([4], "test", 5) == "line 14 of the data"
+    assert case.named([4], "train", 5) == "sample 4 of train"
 
 
 def test_outliers_that_do_not_carry_most_or_matter_at_all_are_left_alone():

@@ -36,7 +36,7 @@ def words(block: str) -> list[list[str]]:
     """Return the words of each line; of rows under a header that ends in seconds, all but those."""
     lines, timed, above = [], False, ""
     for line in block.splitlines():
-        found = line.split()
+        found = line.split() if " " in line else line.split(",")  # a row of CSV has no blanks
         if is_rule(found):
             timed = above.endswith("seconds")
         elif not found:

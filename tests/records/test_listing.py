@@ -38,6 +38,7 @@ MANIFEST = {
     "versions": {},
     "final": FINAL,
     "baseline": {**FINAL, "train_loss": 0.1, "test_loss": math.inf},
+    "metrics": {"final": {"f1": 0.5, "auc": 0.75, "calibration_error": 0.125}},
 }
 
 
@@ -78,6 +79,7 @@ class TestRows:
         run = begin("sweep/001")
         (row,), problems = listed()
         assert problems == ()
+        assert all(math.isnan(row.pop(f"test_{name}")) for name in ("r2", "rmse", "mae"))
         assert row == {
             "name": "sweep/001",
             "directory": str(run.path),
@@ -91,6 +93,9 @@ class TestRows:
             "test_loss": 1e-300,
             "train_accuracy": 0.75,
             "test_accuracy": 1.0,
+            "test_f1": 0.5,
+            "test_auc": 0.75,
+            "test_calibration_error": 0.125,
             "baseline_train_loss": 0.1,
             "baseline_test_loss": math.inf,
             "started": "2026-11-23T21:59:58+00:00",
@@ -372,11 +377,14 @@ class TestConditions:
             ("=failed", "no column ; there are name"),
             (
                 "status=divergd",
-                "no status divergd; there are running, finished, diverged, interrupted, failed, imported, "
-                "damaged; did you mean diverged?",
+                "no status divergd; there are running, finished, stopped, diverged, interrupted, failed, "
+                "imported, damaged; did you mean diverged?",
             ),
             ("status=", "no status ; there are"),
-            ("method=het", "there are heat, equilibrium, implicit, backprop, imported; did you mean heat?"),
+            (
+                "method=het",
+                "there are heat, equilibrium, implicit, backprop, imported, monitored; did you mean heat?",
+            ),
             ("task=parabolid", "did you mean paraboloid?"),
             ("seed=one", "seed is a number"),
             ("test_loss=nan", "test_loss is a number"),

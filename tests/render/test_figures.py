@@ -10,6 +10,7 @@ from matplotlib.image import imread
 
 from sheafcli.core.chain.network import Network
 from sheafcli.core.outputs import output_named
+from sheafcli.render.axes import happens_early
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.learned import learned_figure
 from sheafcli.render.palette import CLASS_COLOURS, OPERATION_COLOURS
@@ -263,3 +264,26 @@ class TestSave:
         before = dict(matplotlib.rcParams)
         saved(loss_figure(history([1.0, 0.1]), None, "t"), tmp_path)
         assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("losses", "early"),
+    [
+        ([10.0, 0.2, *[0.1] * 38], True),  # half of the way, in logarithms, is 1.0: one step of 39
+        ([10.0 * 0.9**i for i in range(40)], False),  # evenly spread
+        ([1.0, *[0.9] * 39], False),  # nothing to show
+        ([10.0, 0.2, 0.1], False),  # too few rows
+        ([*[10.0] * 20, *[0.1] * 20], False),  # late
+    ],
+)
+def test_steps_are_spread_where_half_of_the_loss_goes_in_the_first_twentieth(losses, early):
+    steps = np.arange(len(losses)) * 100
+    history = pd.DataFrame({"step": steps, "train_loss": losses, "test_loss": losses})
+    assert happens_early(steps, np.array(losses)) is early
+    (axes,) = loss_figure(history, None, "run").axes
+    assert axes.get_xscale() == ("symlog" if early else "linear")
+    if early:
+        # Equal ratios are equally far from one another, and the start is in the picture.
+        at = axes.transData.transform([(step, 1.0) for step in (0, 100, 1000, 2000)])[:, 0]
+        assert at[0] < at[1]
+        assert (at[3] - at[2]) / (at[2] - at[1]) == pytest.approx(np.log(2) / np.log(10), rel=1e-6)

@@ -104,3 +104,22 @@ def test_the_list_of_runs_cuts_no_number(width):
     }
     assert left_out
     assert all((name in left_out) != (whole in text) for name, whole in wholes.items()), lines
+
+
+@given(
+    texts=st.lists(st.integers(3, 9), min_size=3, max_size=6),
+    place=st.integers(0, 5),
+    width=st.integers(20, 60),
+)
+def test_columns_that_go_from_the_middle_leave_the_others_whole(texts, place, width):
+    headers = [f"h{i}" for i in range(len(texts))]
+    table = house_table(None, spare=(headers[place % len(texts)],))
+    table.add_column("name", overflow="fold")
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    numbers = [f"{i}." + "5" * (length - 2) for i, length in enumerate(texts)]
+    table.add_row(Text("a word"), *map(Text, numbers))
+    lines = printed(table, width)
+    dropped = {word.strip() for word in " ".join(lines).partition("No room for:")[2].split(",")}
+    for header, number in zip(headers, numbers, strict=True):
+        assert (header in dropped) != any(number in line.split() for line in lines)

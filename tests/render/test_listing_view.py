@@ -24,7 +24,14 @@ PLAIN = {
     "test_accuracy": math.nan,
     "when": "2026-11-23T22:05:59+00:00",
 }
-STYLES = {"finished": "32", "diverged": "1;31", "failed": "1;31", "running": "36", "interrupted": "33"}
+STYLES = {
+    "finished": "32",
+    "diverged": "1;31",
+    "failed": "1;31",
+    "running": "36",
+    "stopped": "36",
+    "interrupted": "33",
+}
 
 
 def printed(*rows, width=80, encoding="utf-8", colours=None):

@@ -212,3 +212,18 @@ class TestWorking:
         with pytest.raises(KeyboardInterrupt):
             failing()
         assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("\x1b[?25l")
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "told"), [(0, 150, "cycle 1/3"), (60, 150, "cycle 2/3"), (150, 150, "cycle 3/3")]
+)
+def test_the_bar_tells_the_cycle(terminal, monkeypatch, step, total, told):
+    monkeypatch.setattr(progress, "APPEARS_AFTER_SECONDS", 0.0)
+    with ProgressView(cycle=60) as view:
+        view.phase_started("training", 0, total)
+        view.progressed(step, step / total)
+        view.phase_ended()
+        assert told in terminal.getvalue()
+        view.phase_started("baseline", 0, total)
+        view.phase_ended()
+    assert "cycle" not in terminal.getvalue().rpartition("training")[2]

@@ -10,7 +10,8 @@ from rich.console import Console
 from sheafcli.core.chain.network import Network
 from sheafcli.core.spectrum import spectrum
 from sheafcli.diagnostics.spectrum import bottleneck_table, spectrum_summary
-from sheafcli.render.spectrum import modes_table, spectrum_figure
+from sheafcli.render.spectrum import modes_table
+from sheafcli.render.spectrum_figure import spectrum_figure
 from sheafcli.render.style import save_figure
 from sheafcli.render.tables import frame_table
 

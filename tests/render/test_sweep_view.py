@@ -5,6 +5,7 @@ import itertools
 import re
 import statistics
 import threading
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,9 +13,9 @@ from rich.console import Console
 
 from sheafcli.config import load_sweep
 from sheafcli.errors import InputError
-from sheafcli.records.sweep import by_parameters, read_index
+from sheafcli.records.sweep import SweepRecord, by_parameters, read_index
 from sheafcli.render import sweep_progress
-from sheafcli.render.sweep import sweep_table
+from sheafcli.render.sweep import best_words, sweep_table
 from sheafcli.render.sweep_progress import SweepView
 from sheafcli.runs.job import Outcome
 from sheafcli.runs.sweep import SweepDirectory
@@ -23,7 +24,10 @@ from sheafcli.runs.sweep import SweepDirectory
 def index_of(rows, **columns):
     """Return an index of rows of (parameters, status, train_loss, test_loss)."""
     table = [
-        parameters | {"run": f"{i:03d}", "status": status, "train_loss": train, "test_loss": test}
+        {"run": f"{i:03d}"}
+        | parameters
+        | {"status": status, "step": 60}
+        | {"train_loss": train, "test_loss": test}
         for i, (parameters, status, train, test) in enumerate(rows, start=1)
     ]
     return pd.DataFrame(table).assign(**{"test_accuracy": float("nan")} | columns)
@@ -45,11 +49,12 @@ def seeded():
     )
 
 
-def printed(index, keys, name="short", colours=None):
-    counts = index["status"].value_counts(sort=False).to_dict()
+def printed(index, keys, name="short", colours=None, width=80):
+    sweep = SweepRecord(name, Path("results/short"), index)
+    assert sweep.keys == keys
     stream = io.StringIO()
-    console = Console(file=stream, width=80, color_system=colours, force_terminal=colours is not None)
-    console.print(sweep_table(by_parameters(index, keys), keys, counts, name))
+    console = Console(file=stream, width=width, color_system=colours, force_terminal=colours is not None)
+    console.print(sweep_table(sweep))
     return stream.getvalue().splitlines()
 
 
@@ -60,9 +65,14 @@ def words(line):
 class TestTable:
     def test_its_figures_are_medians_over_the_seeds(self):
         title, *headers, _, first, second, third = printed(seeded(), KEYS)
-        assert title == "Sweep short: 9 finished"
+        assert title == "Sweep short: 9 finished; * best"
         assert words(headers[-1]) == ["beta", "hidden", "loss", "loss", "from", "to"]
-        for line, ((beta, hidden), runs) in zip((first, second, third), LOSSES.items(), strict=True):
+        # The least median of the test losses first, which alone is starred.
+        assert first.count("*") == 1
+        assert "*" not in second + third
+        first = first.replace("*", " ")
+        ranked = sorted(LOSSES.items(), key=lambda item: statistics.median(test for _, test in item[1]))
+        for line, ((beta, hidden), runs) in zip((first, second, third), ranked, strict=True):
             train, test = zip(*runs, strict=True)
             found = words(line)
             assert found[:2] == [f"{beta:g}", hidden]
@@ -80,7 +90,8 @@ class TestTable:
             )
         ]
         table = by_parameters(index_of(rows), keys)
-        assert table[["a", "b"]].to_numpy().tolist() == [[1, "x"], [1, "y"], [2, "x"], [2, "y"]]
+        assert sorted(table[["a", "b"]].to_numpy().tolist()) == [[1, "x"], [1, "y"], [2, "x"], [2, "y"]]
+        assert table["test_loss"].is_monotonic_increasing
         for row in table.itertuples():
             own = [r for r in rows if (r[0]["a"], r[0]["b"]) == (row.a, row.b)]
             test = [r[3] for r in own if r[1] == "finished"]
@@ -122,8 +133,8 @@ class TestTable:
             ]
         )
         title, *_, one, none = printed(index, ["training.dt", "seed"])
-        assert title == "Sweep short: 1 finished, 2 diverged, 1 failed"
-        assert words(one) == ["0.1", "1 of 2", "0.50000", "0.25000", "0.250", "0.250"]
+        assert title == "Sweep short: 1 finished, 2 diverged, 1 failed; * best"
+        assert words(one) == ["0.1", "1 of 2", "0.50000", "0.25000*", "0.250", "0.250"]
         assert words(none) == ["0.2", "0 of 2", "-", "-", "-", "-"]
 
     def test_where_nothing_finished_it_says_so(self):
@@ -132,18 +143,42 @@ class TestTable:
         assert lines[0] == "Sweep short: 2 failed"
         assert [words(line) for line in lines[-2:]] == [["0.1", "0 of 1"], ["0.2", "0 of 1"]]
 
-    def test_of_many_combinations_the_best_are_shown_in_their_order(self):
+    def test_of_many_combinations_the_best_are_shown_the_best_first(self):
         losses = [(i * 7919 % 101) / 101 for i in range(40)]
         index = index_of([({"task.n_train": i}, "finished", 1.0, loss) for i, loss in enumerate(losses)])
         lines = printed(index, ["task.n_train"])
-        assert lines[0] == "Sweep short: 40 finished; the best 24 of 40 combinations"
-        best = sorted(sorted(range(40), key=lambda i: losses[i])[:24])
+        assert lines[0] == "Sweep short: 40 finished; the best 24 of 40 combinations; * best"
+        best = sorted(range(40), key=lambda i: losses[i])[:24]
         assert [int(words(line)[0]) for line in lines[-24:]] == best
         assert len(printed(index.head(24), ["task.n_train"])) == 24 + 4
 
     def test_many_combinations_of_which_none_finished(self):
         index = index_of([({"task.n_train": i}, "failed", None, None) for i in range(40)])
         assert len(printed(index, ["task.n_train"])) >= 24
+
+    def test_what_was_stopped_early_comes_after_what_finished_those_that_came_furthest_first(self):
+        index = index_of([({"a": a}, "stopped", 1.0, 1.0 - 0.1 * a) for a in range(3)]).assign(
+            step=[100, 300, 100]
+        )
+        done = index_of([({"a": 3}, "finished", 2.0, 2.0), ({"a": 4}, "diverged", None, None)])
+        lines = printed(pd.concat([index, done]), ["a"])
+        assert lines[0] == "Sweep short: 1 finished, 3 stopped, 1 diverged; * best"
+        assert [words(line)[:2] for line in lines[-5:]] == [
+            ["3", "60"],
+            ["1", "300"],
+            ["2", "100"],
+            ["0", "100"],
+            ["4", "60"],
+        ]
+
+    def test_in_40_columns_it_drops_columns_and_no_number_is_cut(self):
+        lines = printed(seeded(), KEYS, width=40)
+        assert max(map(len, lines)) <= 40
+        assert lines[-1].startswith("No room for: ")
+        assert [words(line.replace("*", " "))[2:4] for line in lines if "[30]" in line] == [
+            ["0.20000", "0.12500"],
+            ["0.40000", "0.35000"],
+        ]
 
     def test_paths_are_shortened_where_they_are_alike(self):
         starts = [f"../data/starts/paraboloid_{i}.npz" for i in range(3)]
@@ -180,7 +215,9 @@ class TestTable:
         assert max(map(len, lines)) <= 80
         assert not [line for line in lines if "…" in line]
         figures = ["1.0000e-09", "2000.0", "2.00e+03", "2.00e+03"] + ["50.0%"] * (accuracy == 0.5)
-        assert [words(line)[-len(figures) :] for line in lines if "e-09" in line] == [figures] * 2
+        assert [words(line.replace("*", " "))[-len(figures) :] for line in lines if "e-09" in line] == [
+            figures
+        ] * 2
 
     def test_values_are_spelt_as_in_yaml(self):
         values = [True, False, "null", "auto", 0.1234567, 10, "[10, 8]"]
@@ -199,9 +236,9 @@ class TestIndex:
     def test_values_are_as_they_were_written(self, tmp_path):
         index = self.read(
             tmp_path,
-            "run,training.reset_every,diagnostics.spectrum,network.hidden,status,step,train_loss,message\n"
-            '001,null,true,"[10, 8]",finished,60,0.1000000000000000055511151231257827,\n'
-            "002,10,false,[],failed,,,NA\n",
+            "run,training.reset_every,diagnostics.spectrum,network.hidden,status,step,train_loss,test_loss,message\n"
+            '001,null,true,"[10, 8]",finished,60,0.1000000000000000055511151231257827,,\n'
+            "002,10,false,[],failed,,,,NA\n",
         )
         assert index["run"].tolist() == ["001", "002"]
         assert index["training.reset_every"].tolist() == ["null", "10"]
@@ -381,3 +418,26 @@ class TestProgress:
         whole, *others = drawn(view)
         assert "1/8 runs" in whole
         assert [line[:3] for line in others] == [f"{i:03d}" for i in range(2, 9)]
+
+
+def test_the_best_is_told_with_its_own_values_and_its_runs():
+    index = index_of(
+        [
+            ({"task.n_train": n, "seed": seed}, "finished", 1.0, n + 0.5 * seed)
+            for n in (300, 100)
+            for seed in (0, 1)
+        ]
+    )
+    assert best_words(SweepRecord("short", Path("results/short"), index)) == [
+        "Best: n_train 100",
+        "Test loss 100.25, the median of 2 seeds (100 to 100)",
+        "Its runs: results/short/003, 004",
+    ]
+
+
+def test_a_validation_part_chooses_where_there_is_one():
+    rows = [({"a": a}, "finished", 1.0, test) for a, test in ((1, 0.1), (2, 0.2))]
+    sweep = SweepRecord("short", Path("s"), index_of(rows, validation_loss=[0.4, 0.3]))
+    assert sweep.loss == "validation_loss"
+    assert sweep.best["a"] == 2
+    assert best_words(sweep)[1] == "Validation loss 0.3"

@@ -19,7 +19,7 @@ from sheafcli.config import Sweep, SweepRun, dump_config, load_config, load_swee
 from sheafcli.runs import Experiment, RunDirectory, conduct
 from sheafcli.runs.job import Job, Outcome, perform
 from sheafcli.runs.observer import Silent
-from sheafcli.runs.sweep import SweepDirectory, conduct_sweep
+from sheafcli.runs.sweep import Rung, SweepDirectory, conduct_sweep
 from sheafcli.runs.workers import Workers
 
 QUICK = """\
@@ -64,11 +64,15 @@ class Noted:
 
     def __init__(self, when_ended: Callable[[Outcome], object] = lambda outcome: None):
         self.waiting: list[str] = []
+        self.rungs: dict[float, list[str]] = {}
         self.outcomes: list[Outcome] = []
         self._when_ended = when_ended
 
-    def sweep_started(self, directory: SweepDirectory, waiting: Sequence[SweepRun], total: int) -> None:
+    def sweep_started(
+        self, directory: SweepDirectory, waiting: Sequence[SweepRun], total: int, rung: Rung
+    ) -> None:
         self.waiting = [run.number for run in waiting]
+        self.rungs[rung.until] = self.waiting
 
     def run_ended(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

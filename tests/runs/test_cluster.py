@@ -19,6 +19,7 @@ from sweeps import (
     LONG,
     PATIENCE_SECONDS,
     QUICK,
+    Here,
     Noted,
     Sweeping,
     begun,
@@ -26,6 +27,7 @@ from sweeps import (
     check_networks,
     files_of,
     kept_rows,
+    rows_of,
     sweep_in,
     wait_until,
 )
@@ -334,3 +336,23 @@ class TestNoCluster:
         monkeypatch.setitem(sys.modules, "distributed", None)
         with pytest.raises(InputError, match=r"sheafcli\[cluster\]"):
             DaskWorkers("tcp://127.0.0.1:8786", SweepDirectory(tmp_path))
+
+
+def test_a_search_stops_the_same_losers_on_a_cluster_as_on_this_machine(tmp_path, cluster):
+    text = (
+        "base:\n  task: {kind: paraboloid, n_train: 20, n_test: 10}\n  network: {hidden: [4]}\n"
+        "  training: {method: backprop, steps: 90, log_every: 10}\n"
+        "cross: {training.learning_rate: [0.0003, 0.001, 0.003, 0.01]}\nsearch: {method: halving}\n"
+    )
+    indices = []
+    for name in ("here", "there"):
+        folder = tmp_path / name
+        folder.mkdir()
+        sweep = sweep_in(folder, text)
+        directory = begun(folder, sweep)
+        workers = Here() if name == "here" else DaskWorkers(cluster.address, directory)
+        counts = conduct_sweep(sweep, sweep.runs(), directory, workers, Noted())
+        assert counts == {"stopped": 3, "finished": 1}
+        rows = rows_of(directory.path / "sweep.csv")
+        indices.append([{key: row[key] for key in row if key != "seconds"} for row in rows])
+    assert indices[0] == indices[1]

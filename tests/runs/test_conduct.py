@@ -366,6 +366,11 @@ def test_the_manifest_of_a_finished_run_says_what_it_was(prepare, begin):
         assert set(final) == set(row)
         assert final.pop("seconds") >= float(row["seconds"])
         assert {name: str(value) for name, value in final.items()} == {name: row[name] for name in final}
+    for key, figures in manifest.pop("metrics").items():
+        loss = float((last if key == "final" else last_baseline)["test_loss"])
+        assert figures["rmse"] ** 2 == pytest.approx(loss)
+        variance = float(np.var(experiment.task.y_test))
+        assert figures["r2"] == pytest.approx(1.0 - loss / variance)
     assert manifest.pop("started") <= manifest.pop("ended")
     assert manifest.pop("versions").keys() == {"sheafcli", "python", "numpy", "scipy"}
     assert manifest == {
@@ -486,6 +491,10 @@ KINDS = {
         ["training={method: equilibrium, gamma: 1, steps: 35, log_every: 10}"],
         FOUR_CLASSES,
     ),
+    "waits for a lower validation loss": (
+        ["training={method: backprop, steps: 200, log_every: 10, stop_when: {patience: 2}}", "baseline=null"],
+        FEW_SAMPLES,
+    ),
     "implicit, within and beyond a cycle": (["training={method: implicit, steps: 67, log_every: 9}"], None),
     "implicit, softmax, giving way": (
         ["training={method: implicit, kappa: 0.5, weight_decay: 0.01, steps: 8, log_every: 3}"],
@@ -524,6 +533,7 @@ def prepare_kind(prepare, tmp_path):
     def prepare_kind(kind):
         rng = np.random.default_rng(0)
         shapes = {"X_train": (5, 9), "y_train": (5, 1), "X_test": (3, 9), "y_test": (3, 1)}
+        shapes |= {"X_validation": (4, 9), "y_validation": (4, 1)}
         np.savez(tmp_path / "few.npz", **{name: rng.normal(size=shape) for name, shape in shapes.items()})
         overrides, text = KINDS[kind]
         experiment = prepare(*overrides, **({} if text is None else {"text": text}))
@@ -555,6 +565,48 @@ def test_a_run_stopped_anywhere_and_resumed_ends_as_if_it_never_was(
         assert conduct_run(again, run, Silent(), resume=True)["status"] == "finished"
         assert outcome(run) == expected
         assert run.manifest()["final"]["train_loss"] == whole.manifest()["final"]["train_loss"]
+
+
+@pytest.mark.parametrize("method", ["backprop", "equilibrium", "implicit"])
+@pytest.mark.parametrize("patience", [2, 1000])
+def test_the_network_of_the_least_validation_loss_is_kept(prepare_kind, begin, prepare, method, patience):
+    """Against the whole history of the same training, which waits for nothing."""
+    prepare_kind("fewer samples than inputs")
+    training = f"training={{method: {method}, steps: 60, log_every: 5}}"
+    whole, run = (
+        begin(prepare(training, *more, text=FEW_SAMPLES), name)
+        for name, more in (("whole", ()), ("run", (f"training.stop_when={{patience: {patience}}}",)))
+    )
+    for directory in (whole, run):
+        conduct_run(Experiment.load(directory / "config.yaml"), directory, Silent())
+    history, found = rows_of(whole / "history.csv"), rows_of(run / "history.csv")
+    loss = np.array([float(row["validation_loss"]) for row in history])
+    best = np.minimum.accumulate(loss)
+    at = [int(np.flatnonzero(loss == least)[0]) for least in best]
+    ends = next((i for i in range(len(loss)) if i - at[i] >= patience), len(loss) - 1)
+    assert [row["validation_loss"] for row in found] == [
+        row["validation_loss"] for row in history[: ends + 1]
+    ]
+    task = Experiment.load(run / "config.yaml").task
+    network = run.network()
+    kept = network.output.loss(network.logits(task.X_validation), task.y_validation)
+    assert kept == pytest.approx(best[ends], rel=1e-12)
+    final = run.manifest()["final"]
+    assert final["step"] == int(history[at[ends]]["step"])
+    assert final["validation_loss"] == best[ends]
+    if at[ends] < ends:
+        assert f"the network of step {final['step']} is kept" in run.manifest()["message"]
+
+
+def test_patience_needs_a_validation_part(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "task: {kind: circular}\nnetwork: {hidden: [3]}\ntraining:\n  method: backprop\n  stop_when: "
+        "{patience: 3}\n"
+    )
+    words = r":5: training.stop_when.patience: given 3; there is no validation part"
+    with pytest.raises(InputError, match=words):
+        Experiment.load(path)
 
 
 def test_the_tables_of_a_graph_have_a_row_an_edge(prepare_kind, begin):
@@ -606,12 +658,12 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("kind", "writes", "written"),
     [
-        # The manifest four times, three tables, the network four times, eight checkpoints.
-        ("fixed step", 4 + 3 + 4 + 8, False),
-        ("fixed step", 4 + 3 + 4 + 8, True),
-        # The manifest three times, two tables, the network and a checkpoint at each record.
-        ("equilibrium, ends early", 3 + 2 + 4 + 4, True),
-        ("equilibrium, batches", 3 + 2 + 5 + 5, True),
+        # The manifest four times, the preprocessing, three tables, four networks, eight checkpoints.
+        ("fixed step", 4 + 1 + 3 + 4 + 8, False),
+        ("fixed step", 4 + 1 + 3 + 4 + 8, True),
+        # The manifest three times, preprocessing, two tables, network and checkpoint at each record.
+        ("equilibrium, ends early", 3 + 1 + 2 + 4 + 4, True),
+        ("equilibrium, batches", 3 + 1 + 2 + 5 + 5, True),
     ],
 )
 def test_a_run_killed_beside_any_write_ends_as_if_it_never_was(

@@ -19,6 +19,7 @@ OURS = {
     "discord.csv",
     "network.npz",
     "checkpoint.npz",
+    "preprocessing.json",
 }
 
 
@@ -231,3 +232,30 @@ def test_the_network_reads_back_as_it_was(run, prepare):
 def test_a_run_without_a_network_says_what_to_do(run):
     (run / "network.npz").unlink()
     assert "train it first" in refusal(run.network).message
+
+
+# What was done to the columns --------------------------------------------------------------------
+
+
+def test_a_run_knows_what_was_done_to_its_columns(run, prepare):
+    assert run.preprocessing() == prepare().task.preprocessing
+    assert run.preprocessing().inputs == ("x1", "x2")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "older version"),
+        (b"", "cannot be read"),
+        (b"{}", "cannot be read"),
+        (b"\xff[", "cannot be read"),
+    ],
+)
+def test_where_that_is_gone_or_damaged_it_is_said(run, content, words):
+    path = run / "preprocessing.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    error = refusal(run.preprocessing)
+    assert words in error.message
+    assert error.path == path

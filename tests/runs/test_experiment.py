@@ -302,8 +302,8 @@ def test_a_step_that_takes_long_is_told_before(tmp_path, monkeypatch):
     monkeypatch.setattr("sheafcli.runs.experiment.MANY_OPERATIONS", 1e4)
     (note,) = Experiment.load(path).notes
     assert note == (
-        "a step of implicit takes about 8.8e+04 operations and 0.00011 GB here, for 17 weights and 300 "
-        "residuals; equilibrium and backprop with batch_size are the better choice"
+        "a step of implicit takes about 8.8e+04 operations, some 8.8e-06 s, and 0.00011 GB here, for 17 "
+        "weights and 300 residuals; equilibrium and backprop with batch_size are the better choice"
     )
     assert Experiment.load(path, ["training={method: backprop}"]).notes == ()
 

@@ -77,7 +77,7 @@ def test_the_run_holds_the_network_twice_and_says_where_it_comes_from(tmp_path):
     run = RunDirectory(tmp_path / "run")
     imported.write(run, overwrite=False)
     assert {path.name for path in run.path.iterdir()} == {
-        *("config.yaml", "manifest.json", "network.npz", "imported.npz")
+        *("config.yaml", "manifest.json", "network.npz", "imported.npz", "preprocessing.json")
     }
     for name in ("network.npz", "imported.npz"):
         with np.load(run / name) as found:

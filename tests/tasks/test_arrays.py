@@ -73,7 +73,7 @@ def test_classes_may_be_taken_as_quantities(tmp_path):
 
 
 def test_both_parts_must_be_encoded_alike(tmp_path):
-    codes = {"y_train": np.array([0, 1, 0, 1, 1]), "y_test": np.array([0, 1, 2, 0])}
+    codes = {"y_train": np.array([0.0, 1, 0, 1, 1]), "y_test": np.array([0.0, 1, 2, 0])}
     with pytest.raises(InputError, match="y_train is encoded for output sigmoid and y_test is not"):
         load(tmp_path, **codes)
     assert load(tmp_path, "identity", **codes).output == "identity"
@@ -130,7 +130,7 @@ def test_two_classes_may_be_two_outputs(tmp_path):
     ],
 )
 def test_a_regression_of_what_may_be_classes_is_said_to_be_one(tmp_path, values, words):
-    y_train = np.resize(np.array(values), max(10, len(values)))
+    y_train = np.resize(np.array(values, dtype=float), max(10, len(values)))
     rows = {"X_train": np.ones((len(y_train), 3)), "y_train": y_train, "y_test": y_train[:4]}
     task = load(tmp_path, **rows)
     assert task.output == "identity"
@@ -139,6 +139,36 @@ def test_a_regression_of_what_may_be_classes_is_said_to_be_one(tmp_path, values,
     else:
         assert re.search(words, *task.notes)
     assert load(tmp_path, "identity", **rows).notes == ()
+
+
+@pytest.mark.parametrize("dtype", [int, np.uint8, np.int16])
+@pytest.mark.parametrize("values", [[0, 1, 2], [1, 2], [3, 5, 9, 100]])
+def test_whole_numbers_of_an_integer_type_are_classes_which_is_said(tmp_path, dtype, values):
+    y_train, y_test = np.resize(np.array(values, dtype=dtype), 10), np.array(values, dtype=dtype)
+    rows = {"X_train": np.ones((10, 3)), "X_test": np.ones((len(values), 3))}
+    task = load(tmp_path, y_train=y_train, y_test=y_test, **rows)
+    assert task.classes == tuple(map(str, values))
+    assert task.output == ("sigmoid" if len(values) == 2 else "softmax")
+    assert task.preprocessing.target.labels(task.y_test) == list(map(str, values))
+    (note,) = task.notes
+    assert f"{len(values)} of them from {values[0]} to {values[-1]}: read as classes" in note
+    assert load(tmp_path, "identity", y_train=y_train, y_test=y_test, **rows).classes == ()
+
+
+def test_many_whole_numbers_are_a_quantity(tmp_path):
+    rows = {"X_train": np.ones((60, 3)), "y_train": np.arange(60), "y_test": np.arange(4)}
+    assert load(tmp_path, **rows).output == "identity"
+
+
+def test_a_validation_part_may_stand_beside_the_others(tmp_path):
+    held = {"X_validation": np.full((2, 3), 7.0), "y_validation": np.full((2, 2), 8.0)}
+    task = load(tmp_path, **held)
+    np.testing.assert_array_equal(task.X_validation, held["X_validation"])
+    np.testing.assert_array_equal(task.y_validation, held["y_validation"])
+    with pytest.raises(InputError, match="belong together"):
+        load(tmp_path, X_validation=np.ones((2, 3)))
+    with pytest.raises(InputError, match="X_train has 3 features and X_validation has 2"):
+        load(tmp_path, X_validation=np.ones((2, 2)), y_validation=np.ones((2, 2)))
 
 
 def test_rows_of_shares_are_classes_when_asked_for(tmp_path):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sheafcli.errors import InputError
-from sheafcli.tasks.data import TaskData, class_outputs, encode_classes, encoding_of
+from sheafcli.tasks.data import TaskData
+from sheafcli.tasks.encoding import class_outputs, encode_classes, encoding_of
 from sheafcli.tasks.specification import choose_output
 
 

@@ -258,9 +258,14 @@ GOOD = "a,b,y\n1,2,0.5\n2,3,1.5\n4,1,2.5\n3,3,0.25\n"
             "p,q,r\ns,t,u\n",
             -1,
             1,
-            r"'column_0' holds text: 'p' is not a number \(2 such cells, on lines 1, 2\)",
+            r"2 of 2 texts in 'column_0' stand there once, such as 'p': .* task.exclude",
         ),
-        ("a,b,y\n1,7,0.5\n2,7,1.5\n3,7,2.5\n", "y", None, "'b' is 7 in all .* list the other"),
+        (
+            "a,b,y\n1,7,0.5\n2,7,1.5\n3,7,2.5\n",
+            "y",
+            None,
+            "'b' is 7 in all .* leave it out with task.exclude",
+        ),
         ("a,b,y\n1,7,2\n2,8,2\n3,9,2\n", "y", None, "'y' has the same class in all"),
         ("a,b,y\n1,7,2.5\n2,8,2.5\n3,9,2.5\n", "y", None, r"'y' is 2\.5 in all .* nothing to pred"),
         ("a,y\n1,1e200\n2,3.5\n3,4\n4,5\n", "y", 2, r"'1e200' in 'y' is beyond 1e\+70: .* another unit"),
@@ -312,27 +317,40 @@ def test_a_nul_byte_is_refused_at_its_line(tmp_path):
 
 
 def test_all_that_is_wrong_is_told_column_by_column(tmp_path):
-    rows = ["1,red,,0.5", "2,green,NA,1.5", "x,blue,3,2.5", "4,red,1e99,3.5", "5,red,$7,4.5", "6,blue,,n/a"]
+    rows = [
+        "1,ann,,0.5",
+        "2,bob,NA,1.5",
+        "x,cat,3,2.5",
+        "4,dan,1e99,3.5",
+        "5,eve,$7,4.5",
+        "6,eve,2,n/a",
+        "7,8",
+    ]
     path = write(tmp_path, "\n".join(["a,b,c,y", *rows]))
     with pytest.raises(InputError) as caught:
         load(path, "y")
+    fill = "fill it in, take out the row, or set task.missing: drop or impute"
     assert str(caught.value).replace(f"{path}:", "").splitlines() == [
-        "2: 'b' holds text: 'red' is not a number (6 such cells, on lines 2, 3, 4, 5, 6, ...); code its "
-        "values as numbers, or leave the column out (task.features lists those to use)",
-        "2: no value for 'c' (3 such cells, on lines 2, 3, 7); fill it in, or take out the row",
-        "4: 'x' in 'a' is not a number; correct it, or leave the column out",
+        "2: 4 of 6 texts in 'b' stand there once, such as 'ann': of names or free text nothing is "
+        "learnt; leave "
+        "the column out with task.exclude, or list it in task.categories if they are categories",
+        f"2: no value for 'c' (2 such cells, on lines 2, 3); {fill}",
+        "4: 'x' in 'a' is not a number; correct it, or leave the column out with task.exclude",
         "5: '1e99' in 'c' is beyond 1e+70: squares and products of such numbers overflow; give the column in "
         "another unit",
         "6: '$7' in 'c' is not a number but looks like an amount of money; write 7, all in one currency",
-        "7: no value for 'y' but 'n/a'; fill it in, or take out the row",
+        f"7: no value for 'y' but 'n/a'; {fill}",
+        "8: this row has 2 cells and the first row has 4; values are separated by commas, and one that "
+        "holds ',' "
+        "stands in quotes",
     ]
     assert (caught.value.path, caught.value.line) == (path, 2)
 
 
 def test_many_columns_of_text_are_told_up_to_a_page(tmp_path):
     header = ",".join(f"c{i}" for i in range(30))
-    rows = "".join(",".join(["t"] * 30) + f",{i}.5\n" for i in range(4))
-    with pytest.raises(InputError, match="and 10 more columns with cells that cannot be used") as caught:
+    rows = "".join(",".join([f"t{i}"] * 30) + f",{i}.5\n" for i in range(4))
+    with pytest.raises(InputError, match="and 10 more things that are wrong with it") as caught:
         load(write(tmp_path, f"{header},y\n{rows}"), "y")
     assert len(str(caught.value).splitlines()) == 21
 

@@ -177,3 +177,24 @@ def test_no_spelling_of_numbers_passes_for_names(tmp_path_factory, written, numb
     folder = tmp_path_factory.mktemp(f"t{zlib.crc32(repr(numbers).encode())}")
     with pytest.raises(InputError, match="looks like"):
         load(folder, [written(number) for number in numbers])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([1990, 1991, 1992] * 5, "though they look like years"),
+        ([100, 200, 300, 400, 1200] * 5, "gaps as amounts and prices do"),
+        ([0, 1, 2, 3, 4, 5] * 5, None),
+        ([1, 2, 3, 4, 5] * 5, None),
+        ([10, 20, 30] * 5, None),
+    ],
+)
+def test_integers_that_are_hardly_classes_are_a_warning(tmp_path, values, words):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + "".join(f"{i % 7}.5,{value}\n" for i, value in enumerate(values)))
+    task = CsvTable(path=path, target="y").load(np.random.SeedSequence(0), None)
+    (note,) = task.notes
+    assert "network.output: identity makes them a quantity" in note
+    assert note.startswith("warning: ") == (words is not None)
+    assert words is None or words in note
+    assert CsvTable(path=path, target="y").load(np.random.SeedSequence(0), "softmax").notes == ()

@@ -61,6 +61,9 @@ class Cochain:
         self.z[len(hidden) + 1] = self.z_all[:, half:]
         self.y: Array | None = self.data[:, 2 * half + last :] if output_vertex else None
 
+    def __repr__(self) -> str:
+        return f"Cochain({self.n_samples} samples: {', '.join(self.stalks())})"
+
     @classmethod
     def random(
         cls, widths: Sequence[int], n_samples: int, seed: Seed = 0, *, output_vertex: bool = False

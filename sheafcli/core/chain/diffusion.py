@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.cochain import Cochain
@@ -164,7 +164,7 @@ class HeatEquation:
         for stalk, value, _ in self._held:
             stalk[:] = value
 
-    def jacobian(self) -> sp.csr_array:
+    def jacobian(self) -> scipy.sparse.csr_array:
         """Return d(dv/dt)/dv of a single sample on the stalks in path order: -alpha L_Omega and its pins.
 
         A neuron that slides along z = 0 rests. With `least_squares` the output edge's part is
@@ -177,7 +177,7 @@ class HeatEquation:
         if cochain.y is not None:
             slope = network.output.jacobian(cochain.z[network.depth + 1])[0]
             back = np.eye(n) if self.output_force == "loss" else slope
-            J = sp.block_array([[J, None], [None, -sp.eye_array(n)]]).tolil()
+            J = scipy.sparse.block_array([[J, None], [None, -scipy.sparse.eye_array(n)]]).tolil()
             J[-n:, -2 * n : -n] = slope
             J[-2 * n : -n, -n:] = back
             J[-2 * n : -n, -2 * n : -n] -= back @ slope
@@ -193,7 +193,7 @@ class HeatEquation:
         for layer in cochain.a:
             slides = (cochain.z[layer][0] == 0.0) & (self._flow.r[layer][0, :-1] == 0.0)
             rests[first[f"z{layer}"] + np.flatnonzero(slides)] = 0.0
-        return sp.csr_array(self.alpha * (sp.diags_array(rests) @ J.tocsr()))
+        return scipy.sparse.csr_array(self.alpha * (scipy.sparse.diags_array(rests) @ J.tocsr()))
 
     def largest_eigenvalue(self) -> float:
         """Return an upper bound of the largest eigenvalue met, whatever the pattern, times alpha."""

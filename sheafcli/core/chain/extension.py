@@ -24,7 +24,7 @@ States = NDArray[np.int8]
 INACTIVE, ACTIVE, KINK = 0, 1, 2
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Extension:
     """An equilibrium of the heat equation, with its certificate.
 
@@ -41,6 +41,12 @@ class Extension:
     converged: NDArray[np.bool_]
     iterations: NDArray[np.int64]
     states: tuple[States, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Extension({len(self.energy)} samples, {int(self.converged.sum())} converged, "
+            f"mean energy {self.energy.mean():.4g})"
+        )
 
 
 def extend(

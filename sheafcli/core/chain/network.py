@@ -13,16 +13,20 @@ from sheafcli.core.edge import Edge, activation_edge, affine_edge, edges
 from sheafcli.core.graph import Graph
 from sheafcli.core.operation import Operation
 from sheafcli.core.operations import Dense, ReLU
-from sheafcli.core.outputs import Identity, Output, output_named
+from sheafcli.core.outputs import Identity, Output, as_output, output_named
 from sheafcli.core.types import Array, Seed, Shape
 
+MOST_WIDTHS = 8
+"""Networks with more widths than that are written with dots in the middle."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Network:
     """z_l = W_l a_{l-1} + b_l for l = 1..k+1, a_l = relu(z_l) for l = 1..k, prediction phi(z_{k+1}).
 
     `weights[l-1]` is W_l, of shape n_l x n_{l-1}; `biases[l-1]` is b_l, of shape (n_l,). Both are
     kept as read-only float64 copies. There are k = len(weights) - 1 hidden layers; k may be 0.
+    `output` is phi, or its name: "identity", "sigmoid" or "softmax".
     """
 
     weights: tuple[Array, ...]
@@ -51,6 +55,13 @@ class Network:
                 raise ValueError(f"W{layer} and b{layer} must be finite")
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "biases", biases)
+        object.__setattr__(self, "output", as_output(self.output))
+
+    def __repr__(self) -> str:
+        widths = [*map(str, self.widths)]
+        shown = widths if len(widths) <= MOST_WIDTHS else [*widths[:3], "...", *widths[-2:]]
+        parameters = sum(W.size + len(W) for W in self.weights)
+        return f"Network({'-'.join(shown)}, {self.output.name} output, {parameters:,} parameters)"
 
     @classmethod
     def he(cls, widths: Sequence[int], output: str = "identity", seed: Seed = 0) -> Network:

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse.linalg import splu
 
 from sheafcli.core.chain.network import Network
 from sheafcli.core.types import Array
@@ -59,7 +58,7 @@ class NeuralSheaf:
         parts = [part for z in stalks[:-1] for part in (z[0], np.maximum(z[0], 0.0))]
         return np.concatenate([*parts, stalks[-1][0]])
 
-    def coboundary(self, pattern: Pattern, block: Block = "full") -> sp.csr_array:
+    def coboundary(self, pattern: Pattern, block: Block = "full") -> scipy.sparse.csr_array:
         """Return delta, edges x coordinates; its rows on a 0-cochain are the residuals r_l and s_l.
 
         `block` picks the columns: those of the free coordinates, of the boundary, or all.
@@ -67,13 +66,13 @@ class NeuralSheaf:
         full = self._full_coboundary(pattern)
         free = self._free_mask()
         columns = {"free": free, "boundary": ~free, "full": np.ones_like(free)}[block]
-        return sp.csr_array(full[:, np.flatnonzero(columns)])
+        return scipy.sparse.csr_array(full[:, np.flatnonzero(columns)])
 
-    def laplacian(self, pattern: Pattern, block: Block = "free") -> sp.csr_array:
+    def laplacian(self, pattern: Pattern, block: Block = "free") -> scipy.sparse.csr_array:
         """Return L = delta^T delta: its free block L_Omega, its block L[Omega, U], or all of it."""
         left = self.coboundary(pattern, "full" if block == "full" else "free")
         right = left if block != "boundary" else self.coboundary(pattern, "boundary")
-        return sp.csr_array(left.T @ right)
+        return scipy.sparse.csr_array(left.T @ right)
 
     def free_solver(self, pattern: Pattern) -> Callable[[Array], Array]:
         """Return the map b -> L_Omega^-1 b.
@@ -81,10 +80,10 @@ class NeuralSheaf:
         It factors delta_Omega and solves with it and its transpose, which loses half as many digits as
         a factor of L_Omega would: the condition number of the one is the root of the other's.
         """
-        factors = splu(sp.csc_array(self.coboundary(pattern, "free")))
+        factors = scipy.sparse.linalg.splu(scipy.sparse.csc_array(self.coboundary(pattern, "free")))
         return lambda b: np.asarray(factors.solve(factors.solve(b, trans="T")))
 
-    def _full_coboundary(self, pattern: Pattern) -> sp.csr_array:
+    def _full_coboundary(self, pattern: Pattern) -> scipy.sparse.csr_array:
         network = self.network
         hidden = network.widths[1:-1]
         if [len(active) for active in pattern] != list(hidden):
@@ -93,20 +92,26 @@ class NeuralSheaf:
                 f"got {[len(active) for active in pattern]}"
             )
         # A row of blocks an edge, a column of blocks a vertex.
-        grid: list[list[sp.sparray | None]] = []
+        grid: list[list[scipy.sparse.sparray | None]] = []
         n_vertices = 2 * network.depth + 2
         for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
-            affine: list[sp.sparray | None] = [None] * n_vertices
-            affine[2 * layer - 2] = sp.hstack([sp.csr_array(W), sp.diags_array(b)])
-            affine[2 * layer - 1] = -sp.eye_array(len(b))
+            affine: list[scipy.sparse.sparray | None] = [None] * n_vertices
+            affine[2 * layer - 2] = scipy.sparse.hstack(
+                [scipy.sparse.csr_array(W), scipy.sparse.diags_array(b)]
+            )
+            affine[2 * layer - 1] = -scipy.sparse.eye_array(len(b))
             grid.append(affine)
             if layer <= network.depth:
-                activation: list[sp.sparray | None] = [None] * n_vertices
-                activation[2 * layer - 1] = sp.diags_array(np.asarray(pattern[layer - 1], dtype=np.float64))
+                activation: list[scipy.sparse.sparray | None] = [None] * n_vertices
+                activation[2 * layer - 1] = scipy.sparse.diags_array(
+                    np.asarray(pattern[layer - 1], dtype=np.float64)
+                )
                 after = network.widths[layer + 1]
-                activation[2 * layer] = sp.hstack([-sp.eye_array(len(b)), sp.csr_array((len(b), after))])
+                activation[2 * layer] = scipy.sparse.hstack(
+                    [-scipy.sparse.eye_array(len(b)), scipy.sparse.csr_array((len(b), after))]
+                )
                 grid.append(activation)
-        return sp.csr_array(sp.block_array(grid))
+        return scipy.sparse.csr_array(scipy.sparse.block_array(grid))
 
     def _free_mask(self) -> NDArray[np.bool_]:
         widths = self.network.widths

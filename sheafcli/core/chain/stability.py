@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import eigvalsh
+import scipy
 
 from sheafcli.core.types import Array
 
@@ -25,7 +25,7 @@ def spectral_norm(A: Array) -> float:
     if not np.isfinite(gram).all():
         return float("inf")
     top = len(gram) - 1
-    return float(np.sqrt(max(eigvalsh(gram, subset_by_index=(top, top))[0], 0.0)))
+    return float(np.sqrt(max(scipy.linalg.eigvalsh(gram, subset_by_index=(top, top))[0], 0.0)))
 
 
 def largest_eigenvalue_bound(

@@ -1,12 +1,6 @@
 """What follows a layer: from z_l to the misfit of the output, and back, with kinks that can be softened.
 
-A kink stops every method that follows slopes: on either side of it they say another thing. Softened, the
-activation is its own mean over a stalk that is uncertain by +-eps,
-
-    rho(z) = E max(z + u, 0) = eps c^2 + max(z - eps, 0),   c = rho'(z) = min(max((z / eps + 1) / 2, 0), 1),
-
-u uniform on [-eps, eps]. It is max(z, 0) beyond eps, has a continuous slope, and for eps = 0 is the kink
-itself, where zero counts as active.
+`sheafcli.core.averaged` says what softening by eps is.
 """
 
 from __future__ import annotations
@@ -16,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.fault.misfit import Misfit
 from sheafcli.core.types import Array
 
@@ -126,18 +120,3 @@ class Tail:
 def _times(G: Array, W: Array) -> Array:
     """Return G W for samples x n x m as one product of two matrices."""
     return np.asarray((G.reshape(-1, G.shape[2]) @ W).reshape(*G.shape[:2], -1))
-
-
-def rectified(z: Array, eps: float, slope: Array) -> Array:
-    """Return rho(z) from its slope; max(z, 0) for eps = 0."""
-    return np.maximum(z, 0.0) if eps == 0.0 else np.asarray(eps * slope * slope + np.maximum(z - eps, 0.0))
-
-
-def slope_of(z: Array, eps: float) -> Array:
-    """Return rho'(z): for eps = 0 the pattern, as 0 and 1."""
-    if eps == 0.0:
-        return pattern_of(z).astype(np.float64)
-    slope = z * (0.5 / eps)
-    slope += 0.5
-    np.maximum(slope, 0.0, out=slope)
-    return np.asarray(np.minimum(slope, 1.0, out=slope))

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+import scipy
 
 from sheafcli.core.edge import Edge
 from sheafcli.core.fault.kernel import kernel
@@ -213,10 +213,10 @@ def _class_modes(K: Array, misfit: Misfit, f: Array, Q: Array) -> Callable[[floa
             root = output.root(z, Q)  # R^T Q
             W = np.swapaxes(root, 1, 2) @ root
             half = _square_root(W)
-            factor = cho_factor(np.eye(len(a)) + _by_blocks(half, _by_blocks(half, k).T))
+            factor = scipy.linalg.cho_factor(np.eye(len(a)) + _by_blocks(half, _by_blocks(half, k).T))
             slope = np.einsum("nci,nc->ni", Q, y - output.value(z)).ravel()
             b = _by_blocks(W, g[:, None])[:, 0] + slope
-            inner = cho_solve(factor, _by_blocks(half, (k @ b)[:, None]))
+            inner = scipy.linalg.cho_solve(factor, _by_blocks(half, (k @ b)[:, None]))
             step = b - _by_blocks(half, inner)[:, 0] - a
             step_g = k @ step
             promised = 0.5 * float(step_g @ (slope - a))

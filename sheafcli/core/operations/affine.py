@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.diagonal import Diagonal
@@ -84,10 +84,14 @@ class Linear:
         """Return v W."""
         return (times(v, self.weight),)
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
         """Return W, once a place along the diagonal."""
         places = int(np.prod(self.before, dtype=int))
-        return (sp.csr_array(sp.kron(sp.eye_array(places), sp.csr_array(self.weight))),)
+        return (
+            scipy.sparse.csr_array(
+                scipy.sparse.kron(scipy.sparse.eye_array(places), scipy.sparse.csr_array(self.weight))
+            ),
+        )
 
     def norm(self) -> tuple[float]:
         """Return |W|_2."""

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from sheafcli.core.blocks import blocks
 from sheafcli.core.operation import Kind
@@ -133,7 +133,7 @@ class Correlation:
         before = v.shape[: v.ndim - len(self.spatial) - 1]
         return (x.reshape(*before, -1, *self.spatial),)
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
         """Return the correlation as a matrix; it is the same for all samples."""
         return (_sparse(self.weight, self.windows, self.groups, self.spatial),)
 
@@ -228,7 +228,7 @@ class Depthwise(Correlation):
             yield factors[..., k].reshape(*factors.shape[:2], *(1,) * len(self.spatial)), tap
 
 
-def _sparse(weight: Array, windows: Windows, groups: int, spatial: Shape) -> sp.csr_array:
+def _sparse(weight: Array, windows: Windows, groups: int, spatial: Shape) -> scipy.sparse.csr_array:
     """Return a correlation as a matrix, (outputs x places) x (channels x entries of the image)."""
     channels = groups * weight.shape[1]
     # Which entry of the image each window sees, from 1; 0 is the padding.
@@ -240,4 +240,4 @@ def _sparse(weight: Array, windows: Windows, groups: int, spatial: Shape) -> sp.
     rows = np.arange(len(weight) * places).reshape(*seen.shape[:2], 1, places)
     inside = seen > 0
     entries = (W[inside].astype(np.float64), (np.broadcast_to(rows, seen.shape)[inside], seen[inside] - 1))
-    return sp.csr_array(sp.coo_array(entries, shape=(rows.size, numbers.size)))
+    return scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(rows.size, numbers.size)))

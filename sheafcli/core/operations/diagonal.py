@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.types import Array
@@ -26,9 +26,11 @@ class Diagonal:
         """Return slopes * v."""
         return (v * self.slopes,)
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
         """Return diag(slopes)."""
-        return (sp.csr_array(sp.diags_array(self.slopes[sample].ravel().astype(np.float64))),)
+        return (
+            scipy.sparse.csr_array(scipy.sparse.diags_array(self.slopes[sample].ravel().astype(np.float64))),
+        )
 
     def norm(self) -> tuple[float]:
         """Return the largest slope."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.diagonal import Diagonal
@@ -150,7 +150,7 @@ class Standardized:
         """Return (u - mean(u) - t mean(t u)) / deviation, u = factor v."""
         return (self._project(v * self.factor),)
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
         """Return the matrix, one dense block for all that is normalised together."""
         n = self.factor.size
         blocks = []
@@ -159,7 +159,7 @@ class Standardized:
         ):
             inner = np.eye(n) - 1.0 / n - np.outer(t, t) / n
             blocks.append(self.factor.reshape(-1, 1) * inner / deviation)
-        return (sp.csr_array(sp.block_diag(blocks)),)
+        return (scipy.sparse.csr_array(scipy.sparse.block_diag(blocks)),)
 
     def norm(self) -> tuple[float]:
         """Return max |factor| / min deviation: what stands between them is a projection or less."""
@@ -209,7 +209,7 @@ class Shares:
         """Return p (v - p . v)."""
         return (self.jvp(v),)
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
         """Return the matrix: entries meet where they differ along the axis alone."""
         p = self.p[sample].astype(np.float64)
         numbers = np.moveaxis(np.arange(p.size).reshape(p.shape), self.axis, -1)
@@ -221,7 +221,7 @@ class Shares:
             np.broadcast_to(rows[:, None, :], values.shape),
         )
         entries = (values.ravel(), (places[0].ravel(), places[1].ravel()))
-        return (sp.csr_array(sp.coo_array(entries, shape=(p.size, p.size))),)
+        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(p.size, p.size))),)
 
     def norm(self) -> tuple[float]:
         """Return 1/2, which no softmax exceeds."""

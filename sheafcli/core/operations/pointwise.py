@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import erf, expit
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.diagonal import Diagonal
@@ -200,11 +200,11 @@ class Sigmoid(Pointwise):
 
     def forward(self, x: Array) -> Array:
         """Return 1 / (1 + exp(-x))."""
-        return np.asarray(expit(x))
+        return np.asarray(scipy.special.expit(x))
 
     def slope(self, x: Array) -> Array:
         """Return g (1 - g), with 1 - g(x) = g(-x), which loses no digits."""
-        return np.asarray(expit(x) * expit(-x))
+        return np.asarray(scipy.special.expit(x) * scipy.special.expit(-x))
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class Tanh(Pointwise):
 
     def slope(self, x: Array) -> Array:
         """Return 1 / cosh(x)^2 = 4 g (1 - g) for the sigmoid g at 2 x."""
-        return np.asarray(4.0 * expit(2.0 * x) * expit(-2.0 * x))
+        return np.asarray(4.0 * scipy.special.expit(2.0 * x) * scipy.special.expit(-2.0 * x))
 
 
 @dataclass(frozen=True)
@@ -226,11 +226,11 @@ class SiLU(Pointwise):
 
     def forward(self, x: Array) -> Array:
         """Return x g for the sigmoid g."""
-        return np.asarray(x * expit(x))
+        return np.asarray(x * scipy.special.expit(x))
 
     def slope(self, x: Array) -> Array:
         """Return g + x g (1 - g)."""
-        return np.asarray(expit(x) * (1.0 + x * expit(-x)))
+        return np.asarray(scipy.special.expit(x) * (1.0 + x * scipy.special.expit(-x)))
 
 
 @dataclass(frozen=True)
@@ -239,12 +239,12 @@ class GELU(Pointwise):
 
     def forward(self, x: Array) -> Array:
         """Return x (1 + erf(x / sqrt 2)) / 2."""
-        return np.asarray(x * (0.5 + 0.5 * erf(x * float(np.sqrt(0.5)))))
+        return np.asarray(x * (0.5 + 0.5 * scipy.special.erf(x * float(np.sqrt(0.5)))))
 
     def slope(self, x: Array) -> Array:
         """Return Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)."""
         density = np.exp(-0.5 * x * x) * float(1.0 / np.sqrt(2.0 * np.pi))
-        return np.asarray(0.5 + 0.5 * erf(x * float(np.sqrt(0.5))) + x * density)
+        return np.asarray(0.5 + 0.5 * scipy.special.erf(x * float(np.sqrt(0.5))) + x * density)
 
 
 @dataclass(frozen=True)
@@ -256,13 +256,14 @@ class TanhGELU(Pointwise):
 
     def forward(self, x: Array) -> Array:
         """Return x g for the sigmoid g at twice the tangent's argument."""
-        return np.asarray(x * expit(2.0 * self.factor * (x + self.cubic * x * x * x)))
+        return np.asarray(x * scipy.special.expit(2.0 * self.factor * (x + self.cubic * x * x * x)))
 
     def slope(self, x: Array) -> Array:
         """Return g + x g (1 - g) u', u twice the tangent's argument."""
         u = 2.0 * self.factor * (x + self.cubic * x * x * x)
         return np.asarray(
-            expit(u) * (1.0 + x * expit(-u) * (2.0 * self.factor * (1.0 + 3.0 * self.cubic * x * x)))
+            scipy.special.expit(u)
+            * (1.0 + x * scipy.special.expit(-u) * (2.0 * self.factor * (1.0 + 3.0 * self.cubic * x * x)))
         )
 
 
@@ -282,7 +283,7 @@ class Softplus(Pointwise):
 
     def slope(self, x: Array) -> Array:
         """Return the sigmoid of beta x."""
-        return np.asarray(expit(float(self.beta) * x))
+        return np.asarray(scipy.special.expit(float(self.beta) * x))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.operation import Kind
@@ -107,14 +107,14 @@ class Winners:
             x[image] += v[place] * (self.winner[place] == k)
         return (x,)
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
         """Return a 1 for every window, at its largest entry."""
         winner = self.winner[sample]
         seen = _numbers(self.windows, len(winner), self.spatial)
         taken = np.take_along_axis(seen, winner[:, None].astype(np.intp), axis=1).ravel() - 1
         entries = (np.ones(winner.size), (np.arange(winner.size), taken))
         size = len(winner) * math.prod(self.spatial)
-        return (sp.csr_array(sp.coo_array(entries, shape=(winner.size, size))),)
+        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(winner.size, size))),)
 
     def norm(self) -> tuple[float]:
         """Return the root of how many windows an entry lies in."""
@@ -172,7 +172,7 @@ class Means:
             x[image] += shared[place]
         return (x,)
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
         """Return 1 / counts for all that a window sees."""
         seen = _numbers(self.windows, self.image[0], self.image[1:])
         places = self.image[0] * self.counts.size
@@ -181,7 +181,9 @@ class Means:
         inside = seen > 0
         rows, shares = np.broadcast_to(rows, seen.shape)[inside], np.broadcast_to(shares, seen.shape)[inside]
         entries = (shares, (rows, seen[inside] - 1))
-        return (sp.csr_array(sp.coo_array(entries, shape=(places, math.prod(self.image)))),)
+        return (
+            scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(places, math.prod(self.image)))),
+        )
 
     def norm(self) -> tuple[float]:
         """Return the root of the largest sum of a column, since no row sums to more than 1."""
@@ -245,7 +247,7 @@ class Averaged:
         before = v.shape[: v.ndim - len(self.parent)]
         return (np.broadcast_to(v / self._count(), (*before, *self.parent)),)
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
         """Return 1 / count for every entry, in the row of its mean."""
         own = np.arange(math.prod(self.parent) // self._count())
         own = own.reshape(
@@ -253,7 +255,7 @@ class Averaged:
         )
         rows = np.broadcast_to(own, self.parent).ravel()
         entries = (np.full(rows.size, 1.0 / self._count()), (rows, np.arange(rows.size)))
-        return (sp.csr_array(sp.coo_array(entries, shape=(own.size, rows.size))),)
+        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(own.size, rows.size))),)
 
     def norm(self) -> tuple[float]:
         """Return 1 / sqrt(count)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-import scipy.sparse as sp
+import scipy
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.windows import Index
@@ -61,13 +61,13 @@ class Moved:
         """Return them moved back."""
         return (self.moves.back(v, self.parent),)
 
-    def matrix(self, sample: int) -> tuple[sp.csr_array]:
+    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
         """Return a 1 for every entry that is one of the parent's."""
         size = math.prod(self.parent)
         source = self.jvp(np.arange(1.0, 1.0 + size).reshape(self.parent)).ravel().astype(np.int64) - 1
         rows = np.flatnonzero(source >= 0)
         entries = (np.ones(len(rows)), (rows, source[rows]))
-        return (sp.csr_array(sp.coo_array(entries, shape=(source.size, size))),)
+        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(source.size, size))),)
 
     def norm(self) -> tuple[float]:
         """Return the root of how often an entry is repeated."""

@@ -46,13 +46,17 @@ PRECISIONS: dict[Precision, type[np.floating[Any]]] = {"double": np.float64, "si
 class StopWhen:
     """End early: at a record whose loss on all training data is `train_loss` or less, or after `seconds`.
 
-    Seconds are those spent in steps; records and files are not counted.
+    Seconds are those spent in steps; records and files are not counted. With `patience`, whoever records
+    (`sheafcli.core.training.fit`) ends after so many records without a lower loss on validation data.
     """
 
     train_loss: float | None = None
     seconds: float | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"stop_when.patience must be at least 1, got {self.patience!r}")
         for name in ("train_loss", "seconds"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < np.inf:

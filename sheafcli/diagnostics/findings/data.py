@@ -8,7 +8,7 @@ import numpy as np
 
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import FEWEST_OF_CLASS, FEWEST_SAMPLES, Examined
-from sheafcli.diagnostics.findings.finding import Finding, count_of, listed, verb
+from sheafcli.diagnostics.findings.finding import Finding, count_of, verb
 
 # More than half of the discord is most of it.
 MOST = 0.5
@@ -78,7 +78,7 @@ def sample_discord(examined: Examined) -> Iterator[Finding]:
         (),
         f"{count_of(samples, len(discord), 'sample')} {verb(samples, 'carries', 'carry')} {share:.0%} of the "
         f"discord, {min(gaps[count - 1], MOST_GAP):,.0f} times or more what any other has: "
-        f"{listed(samples, MOST_SAMPLES_NAMED)}.",
+        f"{examined.named(samples, examined.part, MOST_SAMPLES_NAMED)}.",
         "Look at their targets first: labels that are wrong look like this.",
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,7 @@ from sheafcli.core.spectrum import Spectrum, spectrum
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.constant import relative_loss
 from sheafcli.diagnostics.discord import squared_residuals
+from sheafcli.diagnostics.findings.finding import listed
 from sheafcli.diagnostics.findings.reference import Reference, missed, reference
 from sheafcli.diagnostics.findings.rows import spread_evenly, spread_rows
 from sheafcli.diagnostics.findings.shift import Shift, shift_between
@@ -78,7 +79,11 @@ class Examined:
     status : the run's status, as in its manifest; None likewise.
     training : how the run trains; None likewise.
     start : the network that its training began from; None likewise.
-    unsettled : the numbers of samples that were left out, since their equilibrium was not found.
+    places : where the samples of each part stand in the user's own data, by the part's name; of parts that
+        are not there samples are counted from 0.
+    word : what a place is called: line or row.
+    unsettled : the numbers, or the places, of samples that were left out, since their equilibrium was not
+        found.
     """
 
     network: AnyNetwork
@@ -95,6 +100,16 @@ class Examined:
     training: TrainingSpec | None = None
     start: AnyNetwork | None = None
     unsettled: tuple[int, ...] = ()
+    places: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
+    word: str = "row"
+
+    def named(self, samples: Sequence[int], part: str, most: int) -> str:
+        """Return samples as a user finds them, "lines 3, 12 of the data", or by their numbers in a part."""
+        places = self.places.get(part)
+        if places is None:
+            return f"{'sample' if len(samples) == 1 else 'samples'} {listed(samples, most)} of {part}"
+        word = self.word if len(samples) == 1 else f"{self.word}s"
+        return f"{word} {listed(places[list(samples)].tolist(), most)} of the data"
 
     @property
     def n_samples(self) -> int:

@@ -143,7 +143,7 @@ def _advice(worse: str, lacking: bool) -> str:
             "The network is overfitted: it has learnt its training samples by heart. Use more of them, "
             "weight_decay, fewer neurons, or fewer epochs."
         )
-    return "Nothing is the matter: it meets its training samples closely, and new ones well."
+    return "Nothing is wrong: it fits its training samples closely, and new ones well."
 
 
 def _squares(predicted: Array, y: Array) -> Array:

@@ -171,5 +171,5 @@ def constant_inputs(examined: Examined) -> Iterator[Finding]:
         tuple(constant.tolist()),
         f"{count_of(constant, len(spread), 'input')} {verb(constant, 'is', 'are')} the same on all "
         f"{examined.n_samples:,} samples: {listed(names, MOST_NAMES)}.",
-        "Leave them out: they say nothing, and their weights act as biases.",
+        "Leave them out: they carry no information, and their weights act as biases.",
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.examined import FEWEST_OF_CLASS, MOST_REFERENCES, Examined
-from sheafcli.diagnostics.findings.finding import Finding, listed
+from sheafcli.diagnostics.findings.finding import Finding
 from sheafcli.diagnostics.findings.reference import neighbours
 from sheafcli.diagnostics.findings.rows import spread_rows
 from sheafcli.diagnostics.pinned import class_codes
@@ -54,15 +54,17 @@ def label_noise(examined: Examined) -> Iterator[Finding]:
     if len(X) < FEWEST_SURE:
         return
     voters, rows = examined.reference
-    yield from _told(voters.predicted, y[rows], rows, examined.taught_part)
+    yield from _told(examined, voters.predicted, y[rows], rows, examined.taught_part)
     if examined.fresh is not None and examined.shift is None:
         X_fresh, y_fresh = examined.fresh
         some = spread_rows(len(X_fresh), MOST_REFERENCES)
         votes = neighbours(X[rows], y[rows], X_fresh[some])
-        yield from _told(votes, y_fresh[some], some, examined.fresh_part)
+        yield from _told(examined, votes, y_fresh[some], some, examined.fresh_part)
 
 
-def _told(predicted: Array, y: Array, rows: NDArray[np.intp], part: str) -> Iterator[Finding]:
+def _told(
+    examined: Examined, predicted: Array, y: Array, rows: NDArray[np.intp], part: str
+) -> Iterator[Finding]:
     noise = estimated_noise(_by_class(predicted), _by_class(y))
     if noise is None:
         return
@@ -74,8 +76,8 @@ def _told(predicted: Array, y: Array, rows: NDArray[np.intp], part: str) -> Iter
         None,
         (),
         f"About {noise.share:.0%} +- {noise.error:.0%} of the {len(y):,} labels of {part} look wrong: where "
-        f"samples like them agree, these differ. The likeliest {len(samples):,} are the samples "
-        f"{listed(samples, MOST_NAMED)} of {part}.",
+        f"samples like them agree, these differ. The likeliest {len(samples):,}: "
+        f"{examined.named(samples, part, MOST_NAMED)}.",
         "Look at these labels, and mend them. Until then train shorter, or with weight_decay: a network that "
         "fits wrong labels has learnt them by heart.",
     )

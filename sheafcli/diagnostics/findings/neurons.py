@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from sheafcli.core.chain.extension import Extension
 from sheafcli.core.graph import Vertex
@@ -100,7 +99,7 @@ def always_active(examined: Examined) -> Iterator[Finding]:
             "above zero.",
             "The layer is linear on these data: leave it out, or train it with smaller biases."
             if whole
-            else f"Nothing is the matter: these {unit}s add a linear part to the network.",
+            else f"Nothing is wrong: these {unit}s add a linear part to the network.",
         )
 
 
@@ -230,6 +229,8 @@ def _parallel(units: Array) -> list[NDArray[np.intp]]:
     if n == 0:
         return []
     links = np.concatenate(pairs, axis=1)
-    _, label = connected_components(coo_array((np.ones(links.shape[1]), tuple(links)), shape=(n, n)))
+    _, label = scipy.sparse.csgraph.connected_components(
+        scipy.sparse.coo_array((np.ones(links.shape[1]), tuple(links)), shape=(n, n))
+    )
     groups = (np.flatnonzero(label == group) for group in np.flatnonzero(np.bincount(label) > 1))
     return sorted(groups, key=lambda group: int(group[0]))

@@ -122,6 +122,7 @@ def unsettled_samples(examined: Examined) -> Iterator[Finding]:
     unsettled = examined.unsettled
     if not unsettled:
         return
+    what = f"{examined.word} of the data" if examined.part in examined.places else "sample"
     yield Finding(
         "warning",
         "unsettled-samples",
@@ -129,7 +130,7 @@ def unsettled_samples(examined: Examined) -> Iterator[Finding]:
         None,
         (),
         f"{count_of(unsettled, len(examined.X) + len(unsettled), 'sample')} did not reach the tolerance and "
-        f"{verb(unsettled, 'is', 'are')} left out: {listed(unsettled, MOST_NAMED)}.",
+        f"{verb(unsettled, 'is', 'are')} left out: {what} {listed(unsettled, MOST_NAMED)}.",
         "Trust the other tables with care: weights or inputs of very different sizes look like this.",
     )
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.findings.rows import spread_rows
@@ -261,7 +261,7 @@ def _matched(first: Array, second: Array, d: int) -> NDArray[np.intp]:
         signs.append((np.quantile(part[:, :d], LEVELS, axis=0).T, R[:d, d:], np.sort(R[:d, :d], axis=1)))
     scale = first[:, :d].std(axis=0)[:, None] + second[:, :d].std(axis=0) + TINY
     costs = [np.mean(np.abs(a[:, None, :] - b[None, :, :]), axis=2) for a, b in zip(*signs, strict=True)]
-    return np.asarray(linear_sum_assignment(costs[0] / scale + costs[1] + costs[2])[1])
+    return np.asarray(scipy.optimize.linear_sum_assignment(costs[0] / scale + costs[1] + costs[2])[1])
 
 
 def _distributed_alike(first: Array, second: Array) -> NDArray[np.intp]:
@@ -270,7 +270,7 @@ def _distributed_alike(first: Array, second: Array) -> NDArray[np.intp]:
     away = np.flatnonzero(distances(first, second) > _bound(first, second))
     D = np.array([distances(np.repeat(first[:, [i]], len(away), axis=1), second[:, away]) for i in away])
     if len(away) > 1:
-        order[away] = away[linear_sum_assignment(D)[1]]
+        order[away] = away[scipy.optimize.linear_sum_assignment(D)[1]]
     return order
 
 

@@ -46,7 +46,7 @@ def exploding_resistance(examined: Examined) -> Iterator[Finding]:
         "Heat is about to stall: train with method: equilibrium, whose steps do not shrink, or from smaller "
         "weights."
         if heat
-        else "Nothing is the matter unless you train it by heat, whose steps shrink by this factor.",
+        else "Nothing is wrong unless you train it by heat, whose steps shrink by this factor.",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from sheafcli.config.document import DocumentError, parse
+from sheafcli.config.load import FILE_KEYS
 from sheafcli.core.network import GraphNetwork
 from sheafcli.errors import InputError
 from sheafcli.render.palette import OPERATION_COLOURS
@@ -44,18 +48,38 @@ SOURCES: Final[Mapping[str, Source]] = {
     "operations": Source(DIAGNOSE, STATISTICS, ("operation",)),
     "neurons": Source(DIAGNOSE, ("layer", "neuron", *STATISTICS, "active"), ("operation", "edge")),
     "samples": Source(
-        DIAGNOSE, ("sample", *STATISTICS, "loss"), ("worst_edge",), may_have=("target", "predicted")
+        DIAGNOSE,
+        ("sample", *STATISTICS, "loss"),
+        ("worst_edge",),
+        may_have=("target", "predicted", "line", "row"),
     ),
     "classes": Source(DIAGNOSE, ("samples", *STATISTICS, "loss", "accuracy"), ("class",)),
+    "metrics": Source(
+        "sheaf train",
+        (),
+        may_have=("target", "class"),
+        of_parts=False,
+    ),
+    "confusion": Source("sheaf train", ("samples",), ("true", "predicted"), of_parts=False),
     "findings": Source(
         DIAGNOSE,
         ("layer",),
         ("severity", "rule", "operation", "neurons", "evidence", "advice"),
         of_parts=False,
     ),
+    "diff": Source(
+        "sheaf diff",
+        ("mean_square", "largest", "times_rounding", "share", "cumulative"),
+        ("operation", "type", "significant", "kind", "kind_says"),
+        may_have=("segment",),
+        of_parts=False,
+    ),
     "spectrum": Source("sheaf spectrum", ("sample", "gap", "largest", "condition")),
 }
 """The tables that a report can show, each in the file of its name with .csv."""
+
+DIFF_LIMIT = 2**26
+"""The most bytes of diff.json."""
 
 WHOLE: Final = ("step", "layer", "neuron", "sample", "samples")
 """The columns that number things or count them."""
@@ -69,6 +93,7 @@ class Contents:
     ----------
     manifest : manifest.json.
     configuration : config.yaml as text.
+    diff : what `sheaf diff` told last: its sentence, and of what; empty where there is none.
     network : the network if it is another than a plain chain, whose tables say all there is to draw.
     tables : a table of `SOURCES` for each file that is there and has rows; findings also without rows,
         since none is what one hopes for.
@@ -77,6 +102,7 @@ class Contents:
     manifest: Mapping[str, Any]
     configuration: str
     tables: Mapping[str, pd.DataFrame]
+    diff: Mapping[str, Any]
     network: GraphNetwork | None = None
 
     @classmethod
@@ -89,7 +115,8 @@ class Contents:
                 table = _read_table(path, source)
                 if len(table) > 0 or name == "findings":
                     tables[name] = table
-        return cls(_checked(run), _read_text(run / "config.yaml"), tables, _network(run))
+        diff = _diff(run) if "diff" in tables else {}
+        return cls(_checked(run), _read_text(run / "config.yaml"), tables, diff, _network(run))
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Return a table, None if the run has none."""
@@ -99,6 +126,35 @@ class Contents:
     def name(self) -> str:
         """The run's name."""
         return str(self.manifest.get("name", "run"))
+
+    @property
+    def task(self) -> str:
+        """What the run is about: the kind of its task, or the name of the file that its data is from."""
+        path = self._paths.get("task.path")
+        return str(self.manifest.get("task") or "") if path is None else path.name
+
+    @property
+    def _paths(self) -> dict[str, Path]:
+        """The paths of files in the configuration, by key."""
+        try:
+            value = parse(self.configuration).value
+        except DocumentError:
+            return {}
+        held = {
+            f"{section}.{key}": (value.get(section) or {}).get(key) if isinstance(value, dict) else None
+            for section, key in FILE_KEYS
+        }
+        return {
+            key: Path(path) for key, path in held.items() if isinstance(path, str) and os.path.isabs(path)
+        }
+
+    def to_pass_on(self, text: str) -> str:
+        """Return a text in which files stand without their folders: those are nobody else's business."""
+        sources = (self.manifest.get("source") or {}).values()
+        told = [Path(path) for path in sources if isinstance(path, str) and os.path.isabs(path)]
+        for path in sorted({*self._paths.values(), *told}, key=lambda p: -len(str(p))):
+            text = text.replace(str(path), path.name).replace(f"{path.parent}{os.sep}", "")
+        return text
 
     @property
     def is_imported(self) -> bool:
@@ -130,6 +186,21 @@ def _checked(run: RunDirectory) -> Mapping[str, Any]:
     if widths is not None and not proper:
         raise InputError("the manifest is damaged (widths are no sizes)", path=run / "manifest.json")
     return manifest
+
+
+def _diff(run: RunDirectory) -> Mapping[str, Any]:
+    """Return what was told of the difference; InputError if that is damaged."""
+    path = run / "diff.json"
+    if not path.exists():
+        return {}
+    try:
+        with path.open("rb") as file:
+            told = json.loads(file.read(DIFF_LIMIT))
+        if not all(isinstance(told[key], str) for key in ("sentence", "other", "precision")):
+            raise ValueError("it has no sentence")
+    except (OSError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"the file is damaged ({error}); `sheaf diff` writes it anew", path=path) from error
+    return dict(told)
 
 
 def _network(run: RunDirectory) -> GraphNetwork | None:

@@ -31,23 +31,25 @@ MOST_NAMED_EDGES = 6
 LINEAR_UNTIL = 30.0
 # Bars of neurons leave so many bars' room between two layers.
 GAP = 3
+NONE_COLOUR = "#009988"
 
 
 def blame_figure(layers: pd.DataFrame) -> Figure | None:
     """Draw how likely each layer is at fault; None where the table does not say."""
     if "blame" not in layers:
         return None
-    names = [f"layer {layer}" for layer in layers["layer"]]
+    names = [*(f"layer {layer}" for layer in layers["layer"]), "none"]
+    blames = [*layers["blame"], max(0.0, 1.0 - float(layers["blame"].sum()))]
     data: list[JSON] = [
         {
             "type": "bar",
             "orientation": "h",
-            "x": rounded(layers["blame"]),
+            "x": rounded(blames),
             "y": names,
-            "text": [percent(blame) for blame in layers["blame"]],
+            "text": [percent(blame) for blame in blames],
             "textposition": "outside",
             "cliponaxis": False,
-            "marker": {"color": TRAIN},
+            "marker": {"color": [*[TRAIN] * len(layers), NONE_COLOUR]},
             "hovertemplate": "%{y}<br>blame %{x:.1%}<extra></extra>",
         }
     ]
@@ -55,8 +57,8 @@ def blame_figure(layers: pd.DataFrame) -> Figure | None:
         "xaxis": axis("blame", tickformat=".0%", range=[0, 1.2]),
         "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False},
     }
-    caption = "How likely a fault in each layer is; what is missing to 100% says that there is none."
-    return Figure("blame", blame_title(layers), caption, data, layout, height=90 + 28 * len(layers))
+    caption = "How likely a fault in each layer is, and how likely it is that none is at fault."
+    return Figure("blame", blame_title(layers), caption, data, layout, height=90 + 28 * len(names))
 
 
 def resistance_figure(edges: pd.DataFrame) -> Figure:
@@ -204,7 +206,9 @@ def sample_figure(samples: pd.DataFrame, *, classified: bool) -> Figure:
 
 
 def _sample_text(row: dict[Any, Any]) -> str:
-    lines = [f"<b>sample {row['sample']}</b>", f"discord {row['discord']:.4g}", f"loss {row['loss']:.4g}"]
+    places = [f"{word} {row[word]}" for word in ("line", "row") if word in row]
+    name = ", ".join([f"sample {row['sample']}", *places])
+    lines = [f"<b>{name}</b>", f"discord {row['discord']:.4g}", f"loss {row['loss']:.4g}"]
     lines += [f"{key} {plain(short(row[key]))}" for key in ("target", "predicted") if key in row]
     return "<br>".join([*lines, f"most on {plain(row['worst_edge'])}"])
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from sheafcli.render.axes import LOG_FROM, POWERS_FROM
 from sheafcli.render.figures import ROUNDING
-from sheafcli.render.palette import PART_COLOURS
+from sheafcli.render.palette import DISCORD_SCALE, PART_COLOURS
 
 JSON: TypeAlias = dict[str, Any]
 
@@ -30,7 +30,7 @@ THEMES: Final[dict[str, JSON]] = {
         "page": "#f6f7f9",
         "train": PART_COLOURS["train"],
         "link": "#00629b",
-        "scale": ["#fff3cf", "#fee391", "#fec44f", "#fb9a29", "#ec7014", "#cc4c02", "#993404", "#662506"],
+        "scale": list(DISCORD_SCALE),
     },
     "dark": {
         "ink": "#e6e9ee",

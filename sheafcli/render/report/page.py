@@ -12,15 +12,20 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from sheafcli.records.sweep import PLANNED, SweepRecord
 from sheafcli.render.report.contents import Contents
 from sheafcli.render.report.figure import THEMES, template
+from sheafcli.render.report.parts import Section
 from sheafcli.render.report.sections import sections, subtitle
+from sheafcli.render.report.sweep import sweep_sections, sweep_subtitle
 
 STATUS_KINDS = {
     "finished": "good",
     "imported": "good",
     "running": "going",
+    "stopped": "going",
     "interrupted": "going",
+    "unfinished": "going",
     "diverged": "bad",
     "failed": "bad",
 }
@@ -28,18 +33,27 @@ STATUS_KINDS = {
 
 def report_page(contents: Contents) -> str:
     """Return the page of a run: whole, with the library that draws its figures inside."""
-    made = sections(contents)
-    library, script = get_plotlyjs(), _resource("draw.js")
     status = str(contents.manifest.get("status", "unknown"))
+    return _page(contents.name, status, subtitle(contents), sections(contents))
+
+
+def sweep_page(sweep: SweepRecord) -> str:
+    """Return the page of a sweep, as whole as that of a run."""
+    status = "finished" if set(sweep.counts) <= {*PLANNED, "diverged"} else "unfinished"
+    return _page(sweep.name, status, sweep_subtitle(sweep), sweep_sections(sweep))
+
+
+def _page(name: str, status: str, parts: list[str], made: list[Section]) -> str:
+    library, script = get_plotlyjs(), _resource("draw.js")
     page: str = (
         _environment()
         .from_string(_resource("page.html"))
         .render(
-            name=contents.name,
+            name=name,
             version=version("sheafcli"),
             status=status,
             status_kind=STATUS_KINDS.get(status, ""),
-            subtitle=subtitle(contents),
+            subtitle=parts,
             sections=made,
             style=Markup(_resource("style.css")),
             script=Markup(script),

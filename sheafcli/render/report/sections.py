@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
@@ -20,95 +20,55 @@ from sheafcli.render.report.diagnosis import (
     sample_figure,
     short,
 )
+from sheafcli.render.report.difference import difference_figure
 from sheafcli.render.report.figure import Figure
 from sheafcli.render.report.graph import graph_figure
 from sheafcli.render.report.network import path_figure
+from sheafcli.render.report.parts import SEVERITIES, Finding, Section, Text, Tile
+from sheafcli.render.report.predictions import confusion_figure
 from sheafcli.render.report.spectrum import eigenvalue_figure, eigenvector_figure
-from sheafcli.render.report.tables import Table, table_of
+from sheafcli.render.report.tables import Table, are_numbers, table_of
 from sheafcli.render.report.training import accuracy_figure, discord_figure, heat_map, loss_figure
 
 ROWS = 20
 # A finding names at most so many neurons.
 MOST_NEURONS = 20
 STATISTICS = ("discord", "std", "median", "max")
-LAYER_COLUMNS = (
+BLAME_COLUMNS = (
     *("layer", "blame", "kind", "kind_blame", "evidence", "part", "explainable"),
     *("loss", "fitted_loss", "repaired_loss"),
-    *("discord", "share", "resistance", "excess"),
 )
-SAMPLE_COLUMNS = ("sample", "target", "predicted", "loss", "discord", "share", "worst_edge")
+LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")
+# In these the training stalks are at rest: inner edges agree, and the output edge has all of the discord.
+AT_REST = ("equilibrium", "implicit", "backprop")
+SAMPLE_COLUMNS = ("sample", "line", "row", "target", "predicted", "loss", "discord", "share", "worst_edge")
+METRICS = ("target", "class", "samples", "precision", "recall", "f1", "auc", "r2", "rmse", "mae")
 LAYER_AT_FAULT: Final = "layer-at-fault"
-SEVERITIES: Final = ("error", "warning", "info")
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A figure of the summary: what it is, its value, and a word beside it."""
-
-    label: str
-    value: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A finding: how bad, the rule that found it, where, what it saw, what to do."""
-
-    severity: str
-    rule: str
-    place: str
-    evidence: str
-    advice: str
-
-    @property
-    def kind(self) -> str:
-        """Its severity if that is one of the known ones, else info."""
-        return self.severity if self.severity in SEVERITIES else "info"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A file shown as it is."""
-
-    title: str
-    content: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the page; `missing` says what is not there, and what would write it."""
-
-    key: str
-    title: str
-    lead: str = ""
-    tiles: list[Tile] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    texts: list[Text] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
 
 
 def sections(contents: Contents) -> list[Section]:
     """Return all sections in the order of the page."""
-    makers: tuple[Callable[[Contents], Section], ...] = (
+    makers: tuple[Callable[[Contents], Section | None], ...] = (
         _summary,
         _findings,
         _network,
         _training,
+        _predictions,
         _diagnosis,
         _neurons,
         _samples,
+        _difference,
         _spectrum,
         _configuration,
     )
-    return [make(contents) for make in makers]
+    made = [make(contents) for make in makers]
+    return [section for section in made if section is not None]
 
 
 def subtitle(contents: Contents) -> list[str]:
     """Return what stands below the name: the task, the method, the network, when it was."""
     manifest = contents.manifest
-    parts = [str(manifest[key]) for key in ("task", "method") if manifest.get(key)]
+    parts = [str(part) for part in (contents.task, manifest.get("method")) if part]
     if contents.network is not None:
         parts.append(f"a graph of {contents.network.graph.output_edge.layer} layers")
     elif contents.widths is not None:
@@ -139,7 +99,7 @@ def _summary(contents: Contents) -> Section:
         samples = manifest.get("n_train")
         note = f"{samples:,} training samples" if type(samples) is int else ""
         tiles.append(Tile("Parameters", f"{manifest['parameters']:,}", note))
-    lead = f"{manifest['message']}." if manifest.get("message") else ""
+    lead = contents.to_pass_on(f"{manifest['message']}.") if manifest.get("message") else ""
     missing = []
     if not final and not contents.is_imported:
         missing.append("No final figures: the run has not ended; `sheaf train --resume` continues it.")
@@ -156,9 +116,14 @@ def _diagnosed(contents: Contents) -> list[Tile]:
         lead = grave.iloc[0] if len(grave) else None
         told = ("None", "nothing above info") if lead is None else (lead["rule"], lead["severity"])
         tiles.append(Tile("First cause", *told))
-        blamed = grave[grave["rule"] == LAYER_AT_FAULT]["layer"]
-        told = _blame(contents, blamed.iloc[0]) if len(blamed) else ("None", "no layer stands out")
-        tiles.append(Tile("Layer at fault", *told))
+        # What the findings say of a layer, the summary says, too.
+        blamed = found[found["rule"] == LAYER_AT_FAULT]
+        if len(blamed) and blamed["severity"].iloc[0] == "info":
+            tiles.append(Tile("Most to gain", *_blame(contents, blamed["layer"].iloc[0])))
+        elif len(blamed):
+            tiles.append(Tile("Layer at fault", *_blame(contents, blamed["layer"].iloc[0])))
+        else:
+            tiles.append(Tile("Layer at fault", "None", "no layer stands out"))
     if edges is not None:
         worst = edges.iloc[edges["share"].argmax()]
         tiles.append(
@@ -216,6 +181,12 @@ def _network(contents: Contents) -> Section:
         lead = "Input and true output pinned, and the stalks between them settled."
         return Section("network", title, lead, figures=[_drawn(contents, pinned, pinned=True)])
     missing = [_missing("diagnosis", "pinned discord")]
+    if contents.manifest.get("method") in AT_REST:
+        lead = (
+            "In this training the inner edges agree at every step, and the output edge has all of the "
+            "discord. Where the error sits shows once the true output is pinned."
+        )
+        return Section("network", title, lead, missing=missing)
     if (logged := contents.table("discord")) is not None:
         last = logged[logged["step"] == logged["step"].max()].reset_index(drop=True)
         lead = f"The training stalks as they were at step {last['step'].iloc[0]:,}."
@@ -269,6 +240,8 @@ def _diagnosis(contents: Contents) -> Section:
                 if known.all()
                 else (layers.drop(columns=["kind", "kind_blame"]))
             )
+        if "blame" in layers:
+            tables.append(table_of(layers, BLAME_COLUMNS, "What each layer alone would explain"))
         tables.append(table_of(layers, LAYER_COLUMNS, "By layer"))
         if {"blame", "explainable"} <= set(layers):
             lead = (
@@ -307,7 +280,11 @@ def _samples(contents: Contents) -> Section:
     if samples is None:
         return Section("samples", "Samples", missing=[_missing("samples")])
     shown = samples.assign(
-        **{column: samples[column].map(short) for column in ("target", "predicted") if column in samples}
+        **{
+            column: samples[column].map(short)
+            for column in ("target", "predicted")
+            if column in samples and not are_numbers(samples[column])
+        }
     )
     tables = [_leaders(shown, SAMPLE_COLUMNS, "Samples")]
     if classes is not None:
@@ -315,6 +292,19 @@ def _samples(contents: Contents) -> Section:
         tables.insert(0, table_of(classes, columns, "By class"))
     drawn = sample_figure(samples, classified=classes is not None and "target" in samples)
     return Section("samples", "Samples", figures=[drawn], tables=tables)
+
+
+def _predictions(contents: Contents) -> Section | None:
+    """Return how good the predictions are, in the target's terms; older runs have no such section."""
+    metrics, confusion = contents.table("metrics"), contents.table("confusion")
+    if metrics is None:
+        return None
+    caption = "By class" if "class" in metrics else "In the target's units"
+    drawn = None if confusion is None else confusion_figure(confusion)
+    figures = [] if drawn is None else [drawn]
+    return Section(
+        "predictions", "Predictions", figures=figures, tables=[table_of(metrics, METRICS, caption)]
+    )
 
 
 def _spectrum(contents: Contents) -> Section:
@@ -328,13 +318,35 @@ def _spectrum(contents: Contents) -> Section:
     return Section("spectrum", "Spectrum", figures=figures, tables=[table])
 
 
+def _difference(contents: Contents) -> Section | None:
+    """Return what the last `sheaf diff` found; a run that was never compared has no such section."""
+    rows = contents.table("diff")
+    if rows is None:
+        return None
+    rows = rows.assign(significant=rows["significant"] == "True")
+    told, lead = contents.diff, ""
+    if told:
+        lead = f"Compared with {told['other']}, rounding of {told['precision']}: {told['sentence']}."
+    shown = rows.assign(
+        vertex=rows["operation"],
+        local_rms=rows["mean_square"] ** 0.5,
+        size=rows["share"].abs(),
+    ).sort_values(["significant", "size"], ascending=False, kind="stable")
+    columns = ["vertex", "local_rms", "times_rounding", "share", "kind_says"]
+    if "segment" in rows and (rows["segment"] != rows["operation"]).any():
+        columns.append("segment")
+    caption = f"Operations by their share ({min(ROWS, len(rows)):,} of {len(rows):,}), beyond rounding first"
+    table = table_of(shown.head(ROWS), columns, caption)
+    return Section("difference", "Another run", lead, figures=[difference_figure(rows)], tables=[table])
+
+
 def _configuration(contents: Contents) -> Section:
-    texts = [Text("config.yaml", contents.configuration)]
+    texts = [Text("config.yaml", contents.to_pass_on(contents.configuration))]
     if notes := contents.manifest.get("notes"):
-        texts.append(Text("Notes", "\n".join(notes)))
+        texts.append(Text("Notes", contents.to_pass_on("\n".join(notes))))
     for key, title in (("source", "Where the network comes from"), ("versions", "Versions")):
         if entries := contents.manifest.get(key):
-            texts.append(Text(title, "\n".join(_lines(entries))))
+            texts.append(Text(title, contents.to_pass_on("\n".join(_lines(entries)))))
     return Section("configuration", "Configuration", texts=texts)
 
 

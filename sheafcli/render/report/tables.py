@@ -95,6 +95,8 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "layer": ("layer", text_cells),
     "neuron": ("neuron", text_cells),
     "sample": ("sample", text_cells),
+    "line": ("line", text_cells),
+    "row": ("row", text_cells),
     "class": ("class", text_cells),
     "edge": ("edge", text_cells),
     "operation": ("operation", operation_cells),
@@ -116,6 +118,13 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "fitted_loss": ("loss, fitted", number_cells),
     "repaired_loss": ("loss, repaired", number_cells),
     "accuracy": ("accuracy", percent_cells),
+    "precision": ("precision", percent_cells),
+    "recall": ("recall", percent_cells),
+    "f1": ("F1", percent_cells),
+    "auc": ("AUC", number_cells),
+    "r2": ("R2", number_cells),
+    "rmse": ("RMSE", number_cells),
+    "mae": ("MAE", number_cells),
     "active": ("active", percent_cells),
     "target": ("target", text_cells),
     "predicted": ("predicted", text_cells),
@@ -129,9 +138,24 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "gap": ("gap", number_cells),
     "largest": ("largest eigenvalue", number_cells),
     "condition": ("condition number", number_cells),
+    "vertex": ("operation", text_cells),
+    "local_rms": ("local rms", number_cells),
+    "times_rounding": ("x rounding", number_cells),
+    "kind_says": ("what it looks like", text_cells),
+    "segment": ("stands for", text_cells),
     "over_samples": ("", text_cells),
 }
 """How each column of the run's tables is headed and written."""
+
+
+MAY_BE_NUMBERS: Final = ("target", "predicted")
+"""Columns that hold numbers of a regression, or names of classes."""
+
+
+def are_numbers(values: pd.Series[Any]) -> bool:
+    """Say whether a column of text is one of numbers with decimals: of a regression, not codes of classes."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    return bool(numbers.notna().all() and (numbers % 1 != 0).any())
 
 
 def table_of(frame: pd.DataFrame, columns: Sequence[str], caption: str) -> Table:
@@ -140,5 +164,7 @@ def table_of(frame: pd.DataFrame, columns: Sequence[str], caption: str) -> Table
     for column in columns:
         if column in frame:
             header, write = WRITERS[column]
+            if column in MAY_BE_NUMBERS and are_numbers(frame[column]):
+                frame, write = frame.assign(**{column: pd.to_numeric(frame[column])}), number_cells
             made.append(Column(header, write(frame[column]), write in NUMBERS))
     return Table(caption, made)

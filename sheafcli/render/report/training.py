@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from sheafcli.render.axes import happens_early
 from sheafcli.render.figures import MOST_NAMED_EDGES, ROUNDING
 from sheafcli.render.palette import OPERATION_COLOURS, PART_COLOURS
 from sheafcli.render.panels import thinned
@@ -61,8 +62,26 @@ def _course(quantity: str, history: pd.DataFrame, baseline: pd.DataFrame | None)
     heights = axis(quantity, drawn if quantity == "loss" else ())
     if quantity == "accuracy":
         heights["tickformat"] = ".0%"
-    layout = {"xaxis": axis("step", tickformat=","), "yaxis": heights, "hovermode": "x unified"}
+    layout: JSON = {"xaxis": axis("step", tickformat=","), "yaxis": heights, "hovermode": "x unified"}
+    if happens_early(history["step"].to_numpy(), history["train_loss"].to_numpy(dtype=float)):
+        caption += "; steps on a logarithmic axis, the start at its left end"
+        layout |= {"xaxis": _spread_the_beginning(data), "hovermode": "closest"}
     return Figure(quantity, quantity.capitalize(), f"{caption}.{note}", data, layout)
+
+
+def _spread_the_beginning(lines: list[JSON]) -> JSON:
+    """Move lines to a logarithmic axis of steps, and return it: 0 has its place to the left of the first."""
+    steps = [step for line in lines for step in line["x"]]
+    first, last = min(step for step in steps if step > 0), max(steps)
+    left = first / 3
+    for line in lines:
+        line["customdata"] = line["x"]
+        line["hovertemplate"] = "step %{customdata:,}<br>%{y:.4g}"
+        line["x"] = [max(step, left) for step in line["x"]]
+    powers = [10**power for power in range(math.ceil(math.log10(first)), math.floor(math.log10(last)) + 1)]
+    ticks = {"tickvals": [left, *powers], "ticktext": ["0", *(f"{power:,}" for power in powers)]}
+    ends = [math.log10(left), math.log10(last) + 0.03]
+    return axis("step, logarithmic", type="log", range=ends, **ticks)
 
 
 def discord_figure(discord: pd.DataFrame) -> Figure:

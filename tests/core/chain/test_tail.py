@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import jacobian, problem
 
+from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.tail import MOST_CLASSES, Tail, rectified, slope_of
+from sheafcli.core.chain.tail import MOST_CLASSES, Tail
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 softness = st.floats(1e-3, 10.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pandas as pd
 import pytest
 
 from sheafcli.core.chain.network import Network
+from sheafcli.core.difference import values_of
 from sheafcli.core.spectrum import spectrum
+from sheafcli.diagnostics.difference import compare
 from sheafcli.diagnostics.pinned import diagnose
 from sheafcli.diagnostics.spectrum import spectrum_table
 from sheafcli.runs import RunDirectory
@@ -27,6 +30,8 @@ def write_run(path: Path) -> RunDirectory:
     network = Network.he(WIDTHS, output="softmax", seed=1)
     X, y = rng.normal(size=(60, WIDTHS[0])), np.eye(WIDTHS[-1])[rng.integers(0, WIDTHS[-1], 60)]
     found = diagnose(network, X, y, CLASSES)
+    last = replace(network, weights=(*network.weights[:-1], 1.01 * network.weights[-1]))
+    compared = compare(network, X, values_of(last.graph, X), other=last)
     tables = {
         "diagnosis": found.edges,
         "layers": found.layers.assign(blame=[0.2, 0.7, 0.1], explainable=[0.5, 0.4, 0.3], fitted_loss=1.0),
@@ -35,6 +40,7 @@ def write_run(path: Path) -> RunDirectory:
         "samples": found.samples,
         "classes": found.classes,
         "spectrum": spectrum_table(spectrum(network, X)),
+        "diff": compared.operations,
     }
     decay = np.exp(-np.arange(len(STEPS)) / 10)
     history = {"step": STEPS, "seconds": 0.1, "train_loss": decay, "test_loss": 0.1 + decay, "energy": decay}
@@ -61,6 +67,8 @@ def write_run(path: Path) -> RunDirectory:
     path.mkdir()
     for name, table in tables.items():
         (path / f"{name}.csv").write_text(table.to_csv(index=False))
+    told = {"sentence": compared.sentence, "other": "runs/<b>other</b>", "precision": "float64"}
+    (path / "diff.json").write_text(json.dumps(told))
     final = {"step": 490, "train_loss": 0.0074, "test_loss": 0.1074, "test_accuracy": 0.9, "seconds": 4.9}
     manifest = {
         "name": NAME,

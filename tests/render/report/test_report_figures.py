@@ -20,6 +20,7 @@ from sheafcli.render.report.diagnosis import (
     resistance_figure,
     sample_figure,
 )
+from sheafcli.render.report.difference import difference_figure
 from sheafcli.render.report.figure import (
     DIGITS,
     THEMES,
@@ -85,7 +86,7 @@ def test_every_figure_is_one_that_plotly_knows(run, theme):
 
 def test_figures_are_json_and_have_keys_of_their_own(run):
     figures = [figure for section in sections(Contents.read(run)) for figure in section.figures]
-    assert len({figure.key for figure in figures}) == len(figures) == 11
+    assert len({figure.key for figure in figures}) == len(figures) == 12
     for figure in figures:
         json.dumps([figure.data, figure.layout], allow_nan=False)
 
@@ -314,3 +315,13 @@ def test_many_samples_are_thinned_and_say_so():
 def test_the_energy_of_the_extreme_eigenvectors_sums_to_one(run):
     for trace in eigenvector_figure(Contents.read(run).tables["spectrum"]).data:
         assert sum(trace["y"]) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_difference_is_drawn_by_operation_filled_where_it_is_beyond_rounding(run):
+    rows = pd.read_csv(run / "diff.csv")
+    cumulative, within, beyond = difference_figure(rows).data
+    drawn = [name for name, y in zip(beyond["text"], beyond["y"], strict=True) if y is not None]
+    assert drawn == ["affine_3"]
+    assert beyond["y"][-1] == pytest.approx(rows["mean_square"].iloc[-1] ** 0.5, rel=1e-4)
+    assert within["y"][-1] is None
+    assert [y is not None for y in cumulative["y"]] == (rows["cumulative"] > 0.0).tolist()

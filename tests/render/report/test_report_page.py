@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 from sheafcli.errors import InputError
 from sheafcli.render.report import Contents, report_page
 from sheafcli.render.report.contents import SOURCES
+from sheafcli.render.report.sections import sections
 
 LIMIT = 5_000_000
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -73,6 +74,7 @@ def test_the_page_has_its_sections_in_order(run):
         "Where the discord sits",
         "Neurons",
         "Samples",
+        "Another run",
         "Spectrum",
         "Configuration",
     ]
@@ -108,7 +110,7 @@ def test_tables_hold_the_numbers(run):
     for row in Contents.read(run).tables["diagnosis"].itertuples():
         assert row.edge in rows_of(page, "By edge")
         assert f"{row.excess:.2f}" in rows_of(page, "By edge")
-    assert "70.0%" in rows_of(page, "By layer")
+    assert "70.0%" in rows_of(page, "What each layer alone would explain")
 
 
 def test_the_summary_leads_to_the_layer_that_the_findings_blame(run):
@@ -194,6 +196,23 @@ def test_what_is_missing_is_said(run, name, words):
     assert words not in page_of(run).text()
     (run / f"{name}.csv").unlink()
     assert words in page_of(run).text()
+
+
+def test_another_run_leads_with_its_sentence_and_is_left_out_where_there_is_none(run):
+    text = page_of(run).text()
+    assert "Compared with runs/<b>other</b>, rounding of float64: affine_3 alone explains 100%" in text
+    assert "looks scaled" in rows_of(page_of(run), "Operations by their share")
+    (run / "diff.json").unlink()
+    assert "Another run" in page_of(run).text()
+    (run / "diff.csv").unlink()
+    assert "Another run" not in page_of(run).text()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sentence": 1, "other": "a", "precision": "b"}'])
+def test_a_damaged_diff_is_named(run, text):
+    (run / "diff.json").write_text(text)
+    with pytest.raises(InputError, match=r"diff\.json: the file is damaged .*`sheaf diff` writes it anew"):
+        Contents.read(run)
 
 
 def test_every_table_may_be_missing(run):
@@ -340,3 +359,43 @@ def test_a_large_run_stays_below_the_limit(run):
     for name, table in tables.items():
         (run / f"{name}.csv").write_text(table.to_csv(index=False))
     assert len(report_page(Contents.read(run)).encode()) < LIMIT
+
+
+def test_what_is_passed_on_has_the_names_of_files_and_no_folders(run):
+    config = "name: strange\ntask: {kind: csv, path: /home/someone/secret folder/table.csv}\n"
+    (run / "config.yaml").write_text(config)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest |= {"task": "csv", "notes": ["/home/someone/secret folder/table.csv: read with ;"]}
+    manifest["source"] = {"file": "/elsewhere/models/net.onnx"}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    page = report_page(Contents.read(run))
+    assert "someone" not in page
+    assert "/elsewhere" not in page
+    assert "table.csv: read with ;" in page
+    assert ">table.csv</span>" in page
+
+
+def test_that_no_layer_is_at_fault_is_drawn_beside_the_layers(run):
+    blamed = pd.read_csv(run / "layers.csv")["blame"]
+    (figure,) = [f for s in sections(Contents.read(run)) for f in s.figures if f.key == "blame"]
+    assert figure.data[0]["y"] == [*(f"layer {i}" for i in range(1, len(blamed) + 1)), "none"]
+    assert sum(figure.data[0]["x"]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("severity", "label"), [("warning", "Layer at fault"), ("info", "Most to gain")])
+def test_the_summary_says_of_a_layer_what_the_findings_say(run, severity, label):
+    findings = pd.read_csv(run / "findings.csv", keep_default_na=False)
+    findings = findings.iloc[:1].assign(rule="layer-at-fault", severity=severity, layer=2)
+    findings.to_csv(run / "findings.csv", index=False)
+    tiles = {tile.label: tile.value for tile in sections(Contents.read(run))[0].tiles}
+    assert tiles[label] == "Layer 2"
+    assert len({"Layer at fault", "Most to gain"} & set(tiles)) == 1
+
+
+def test_where_training_stalks_are_at_rest_their_discord_is_not_drawn_as_the_error(run):
+    (run / "diagnosis.csv").unlink()
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"method": "equilibrium"}))
+    (section,) = [s for s in sections(Contents.read(run)) if s.key == "network"]
+    assert section.figures == []
+    assert "sheaf diagnose RUN" in section.missing[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.linalg.blas import daxpy, dgemm, dsymm
+import scipy
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.discord import training_discord, training_energy
@@ -29,11 +29,11 @@ class _LearningInput(InputEdge):
         self._X, self._H1 = with_ones(X), H1
 
     def residual(self, r1: Array) -> None:
-        dgemm(1.0, self._X, self._H1, -1.0, r1, 0, 1, 1)
+        scipy.linalg.blas.dgemm(1.0, self._X, self._H1, -1.0, r1, 0, 1, 1)
 
     def learn(self, rate: float, r1: Array) -> None:
         """W_1 <- W_1 - rate r_1^T [x, 1]."""
-        dgemm(-rate, r1, self._X, 1.0, self._H1, 1, 0, 1)
+        scipy.linalg.blas.dgemm(-rate, r1, self._X, 1.0, self._H1, 1, 0, 1)
 
     def settle(self) -> None:
         """Bring H1 up to date: it always is."""
@@ -62,18 +62,18 @@ class _GramInput(InputEdge):
         np.subtract(self._h, r1, out=r1)
 
     def learn(self, rate: float, r1: Array) -> None:
-        dsymm(-rate, self._K, r1, 1.0, self._h, 0, 0, 1)
-        daxpy(r1.T.reshape(-1), self._p_flat, a=rate)
+        scipy.linalg.blas.dsymm(-rate, self._K, r1, 1.0, self._h, 0, 0, 1)
+        scipy.linalg.blas.daxpy(r1.T.reshape(-1), self._p_flat, a=rate)
 
     def settle(self) -> None:
         """Bring H1 up to date and start the sum anew."""
-        dgemm(-1.0, self._P, self._X, 1.0, self._H1, 1, 0, 1)
+        scipy.linalg.blas.dgemm(-1.0, self._P, self._X, 1.0, self._H1, 1, 0, 1)
         self.refresh()
 
     def refresh(self) -> None:
         """Read H1 anew and forget the sum."""
         self._P[:] = 0.0
-        dgemm(1.0, self._X, self._H1, 0.0, self._h, 0, 1, 1)
+        scipy.linalg.blas.dgemm(1.0, self._X, self._H1, 0.0, self._h, 0, 1, 1)
 
 
 class ChainFlow:
@@ -113,7 +113,7 @@ class ChainFlow:
         flow.pull_back()
         self._first.learn(rate, flow.r[1])
         for H, _, a, r, _ in flow.links:
-            dgemm(-rate, r, a, 1.0, H, 1, 0, 1)  # H <- H - rate r^T a, in place
+            scipy.linalg.blas.dgemm(-rate, r, a, 1.0, H, 1, 0, 1)  # H <- H - rate r^T a, in place
         last = len(self._maps)
         r_last = flow.r[last]
         np.subtract(r_last, self._output.value(self.cochain.z[last]), out=r_last)

@@ -1,4 +1,4 @@
-"""All weights of a chain as one least-squares problem: what a joint step of stalks and weights solves.
+"""All weights of a chain as one least-squares problem; see `sheafcli.core.training.least_squares`.
 
 On the slopes of a forward pass, changes dH_l of H_l = [W_l, b_l] move the output of a sample by
 
@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.blocks import blocks
-from sheafcli.core.chain.tail import rectified, slope_of
-from sheafcli.core.chain.training.layers import Parameters, pull_back
-from sheafcli.core.curvature import cholesky
+from sheafcli.core.chain.training.layers import pull_back
+from sheafcli.core.training.least_squares import LeastSquares
 from sheafcli.core.types import Array
 
 
@@ -26,7 +29,7 @@ from sheafcli.core.types import Array
 class Pass:
     """A forward pass: a_0, ..., a_k extended by ones; the slopes rho'(z_l), and the root mean squares of z_l.
 
-    `f` is z_{k+1}, n_{k+1} x samples.
+    `f` is z_{k+1}, samples x n_{k+1}.
     """
 
     a: list[Array]
@@ -38,7 +41,7 @@ class Pass:
 def forward(H: Sequence[Array], inputs: Array, softness: Sequence[float]) -> Pass:
     """Pass inputs, (n_0 + 1) x samples, on through kinks softened by eps, one a hidden layer.
 
-    See `sheafcli.core.chain.tail` for what softening is.
+    See `sheafcli.core.averaged` for what softening is.
     """
     a, slopes, sizes = [inputs], [], []
     for layer, eps in zip(H[:-1], softness, strict=True):
@@ -47,7 +50,7 @@ def forward(H: Sequence[Array], inputs: Array, softness: Sequence[float]) -> Pas
         slopes.append(slope_of(z, eps))
         a.append(np.ones((len(z) + 1, z.shape[1])))
         a[-1][:-1] = rectified(z, eps, slopes[-1])
-    return Pass(a, slopes, sizes, np.asarray(H[-1] @ a[-1]))
+    return Pass(a, slopes, sizes, np.asarray(H[-1] @ a[-1]).T)
 
 
 def sensitivities(W: Sequence[Array], slopes: Sequence[Array], R: Array) -> list[Array]:
@@ -59,27 +62,19 @@ def sensitivities(W: Sequence[Array], slopes: Sequence[Array], R: Array) -> list
     return found[::-1]
 
 
-class LeastSquares:
-    """The least of |J dw - rho|^2 + mu |dw|^2 + decay |W + dW|^2, in which biases do not decay.
-
-    With D = mu + decay for weights and mu for biases and g = J^T rho - decay W, it is solved in the smaller
-    number of the unknowns P and the rows N:
-
-        (J^T J + D) dw = g,   or   (J D^-1 J^T + I) x = rho + J D^-1 decay W,  dw = D^-1 (J^T x - decay W).
-
-    `a` and `M` are those of `forward` and `sensitivities`, rho is columns x samples.
-    """
+class ChainLeastSquares(LeastSquares):
+    """That problem for a chain, of `a` of `forward` and `M` of `sensitivities`; rho is columns x samples."""
 
     def __init__(
-        self, parameters: Parameters, a: Sequence[Array], M: Sequence[Array], rho: Array, decay: float
+        self,
+        w: Array,
+        a: Sequence[Array],
+        M: Sequence[Array],
+        rho: Array,
+        decay: Array,
     ):
-        self._a, self._M, self._rho, self._decay = a, M, rho, decay
-        self._gram: Array | None = None
-        # 1 for weights, 0 for biases, packed as the parameters are.
-        weighs = [np.hstack([np.ones(W.shape), np.zeros((len(W), 1))]).ravel() for W in parameters.W]
-        self._weighs = np.concatenate(weighs)
-        self._pull = decay * self._weighs * parameters.flat
-        self.slope: Array = self.transposed(rho) - self._pull
+        self._a, self._M = a, M
+        super().__init__(w, rho, decay)
 
     def transposed(self, u: Array) -> Array:
         """Return J^T u."""
@@ -100,43 +95,76 @@ class LeastSquares:
         squares = (np.sum(m * m, axis=1) @ (b * b).T for m, b in zip(self._M, self._a, strict=True))
         return max(float(square.max()) for square in squares)
 
-    def solution(self, mu: float) -> Array | None:
-        """Return dw; None where rounding has made the matrix indefinite, or it is not finite."""
-        if self._rho.size >= len(self.slope):
-            if self._gram is None:
-                self._gram = self._over_unknowns()
-                self._gram.flat[:: len(self.slope) + 1] += self._decay * self._weighs
-            solved = cholesky(self._gram, mu)
-            return None if solved is None else solved(self.slope)
-        solved = cholesky(self._over_rows(mu / (mu + self._decay)), mu)
-        if solved is None:
-            return None
-        D = mu + self._decay * self._weighs
-        drift = self._pull / D
-        rhs = self._rho + self.times(drift) if self._decay else self._rho
-        return mu / D * self.transposed(solved(rhs.ravel()).reshape(rhs.shape)) - drift
+    def over_unknowns(self) -> Array:
+        """Return the upper triangle of J^T J, summed over blocks of samples.
 
-    def _over_unknowns(self) -> Array:
-        """Return J^T J, summed over blocks of samples."""
-        size, (columns, n) = len(self.slope), self._rho.shape
-        total = np.zeros((size, size))
-        for block in blocks(n, size * columns):
-            parts = (
-                (m[:, np.newaxis, :, block] * b[np.newaxis, :, np.newaxis, block]).reshape(
-                    len(m) * len(b), -1
-                )
-                for m, b in zip(self._M, self._a, strict=True)
-            )
-            J = np.concatenate(list(parts))
-            total += J @ J.T
+        The block of layers l and l' is the product of their rows of J^T, or, with fewer operations where
+        there are several columns of R and narrow layers,
+
+            sum_i (sum_c m_ic m'_ic^T) x (a_i a'_i^T),
+
+        the columns c summed first, then one product over the samples of all pairs.
+        """
+        columns, n = self._rho.shape
+        sizes = [len(m) * len(b) for m, b in zip(self._M, self._a, strict=True)]
+        ends = np.cumsum([0, *sizes]).tolist()
+        total = np.zeros((ends[-1], ends[-1]))
+        for block in blocks(n, ends[-1] * columns):
+            M, a = ([array[..., block] for array in arrays] for arrays in (self._M, self._a))
+            rows: dict[int, Array] = {}
+            for j, k in combinations_with_replacement(range(len(M)), 2):
+                here = total[ends[j] : ends[j + 1], ends[k] : ends[k + 1]]
+                summed = here.size + 4 * (len(M[j]) * len(M[k]) * columns + len(a[j]) * len(a[k]))
+                if summed < here.size * columns * (0.5 if j == k else 1.0):
+                    here += _product_of_pairs(M[j], M[k], a[j], a[k])
+                    continue
+                for layer in {j, k} - rows.keys():
+                    products = M[layer][:, np.newaxis] * a[layer][:, np.newaxis]
+                    rows[layer] = products.reshape(sizes[layer], -1)
+                here += rows[j] @ rows[k].T
         return total
 
-    def _over_rows(self, ratio: float) -> Array:
-        """Return mu J D^-1 J^T with mu / D the ratio for weights: no row of J is ever formed."""
+    def over_rows(self, ratio: Array) -> Array:
+        """Return J diag(ratio) J^T: no row of J is ever formed."""
         columns, n = self._rho.shape
-        total = np.zeros((columns, n, columns, n))
+        total, start = np.zeros((columns, n, columns, n)), 0
         for m, b in zip(self._M, self._a, strict=True):
             flat, inputs = m.reshape(len(m), -1), b[:-1]
-            shared = ratio * (inputs.T @ inputs) + 1.0
+            shared = ratio[start] * (inputs.T @ inputs) + 1.0
             total += (flat.T @ flat).reshape(total.shape) * shared[np.newaxis, :, np.newaxis, :]
+            start += len(m) * len(b)
         return total.reshape(columns * n, -1)
+
+
+def _product_of_pairs(m: Array, other: Array, b: Array, beside: Array) -> Array:
+    """Return sum_i (sum_c m_ic m'_ic^T) x (b_i b'_i^T), each Kronecker product laid out as [W, b] are."""
+    if m is other:
+        return _product_of_own_pairs(m, b)
+    of_m = m[:, np.newaxis, 0] * other[:, 0]
+    for c in range(1, m.shape[1]):
+        of_m += m[:, np.newaxis, c] * other[:, c]
+    of_b = b[:, np.newaxis] * beside
+    product = of_m.reshape(-1, b.shape[1]) @ of_b.reshape(-1, b.shape[1]).T
+    apart = product.reshape(len(m), len(other), len(b), len(beside))
+    return apart.transpose(0, 2, 1, 3).reshape(len(m) * len(b), -1)
+
+
+def _product_of_own_pairs(m: Array, b: Array) -> Array:
+    """Return that of a layer with itself: of j, k and k, j one is enough."""
+    (j, k), (p, q) = _pairs(len(m)), _pairs(len(b))
+    of_m = m[j, 0] * m[k, 0]
+    for c in range(1, m.shape[1]):
+        of_m += m[j, c] * m[k, c]
+    product = of_m @ (b[p] * b[q]).T
+    half = np.empty((len(product), len(b), len(b)))
+    half[:, p, q] = half[:, q, p] = product
+    whole = np.empty((len(m), len(b), len(m), len(b)))
+    whole[j, :, k] = whole[k, :, j] = half
+    return whole.reshape(len(m) * len(b), -1)
+
+
+@lru_cache
+def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all j <= k below n."""
+    first, second = np.triu_indices(n)
+    return first, second

@@ -43,7 +43,7 @@ class Envelope:
     def root(self, f: Array) -> tuple[Array, Array]:
         """Return T, samples x columns x n_{k+1}, and rho, samples x columns.
 
-        T^T T is the curvature of E, T^T rho its gradient with the sign turned.
+        T^T T is the curvature of E, T^T rho its gradient with the sign turned. NaN where they overflow.
         """
         z, _ = self._settled(f)
         n, outputs = f.shape
@@ -52,7 +52,10 @@ class Envelope:
         if self.give is None:
             return T, rho
         # I + R^T kappa S R = V diag(values) V^T; all are at least 1, whatever rounding has made of them.
-        values, V = np.linalg.eigh(np.eye(T.shape[1]) + T @ self.give @ np.swapaxes(T, 1, 2))
+        inner = np.eye(T.shape[1]) + T @ self.give @ np.swapaxes(T, 1, 2)
+        if not np.isfinite(inner).all():
+            return np.full_like(T, np.nan), np.full_like(rho, np.nan)
+        values, V = np.linalg.eigh(inner)
         scale, turn = np.sqrt(np.maximum(values, 1.0)), np.swapaxes(V, 1, 2)
         return turn @ T / scale[:, :, np.newaxis], scale * np.einsum("nij,nj->ni", turn, rho)
 
