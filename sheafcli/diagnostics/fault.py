@@ -37,6 +37,8 @@ FAULT_COLUMNS = [
 SURE = 0.9
 # Evidence says one layer rather than another by odds that no noise gives (e^10).
 NATS = 10.0
+# It does so of a layer that is likelier at fault than not, if repairing that alone at least halves the loss.
+LIKELIER, HALVED = 0.5, 0.5
 # To first order evidence is known worse: of a network of five convolutions, layers whose kernels had changed
 # signs or places had up to a tenth less than another layer.
 LINEARISED = 0.1
@@ -163,13 +165,18 @@ def samples_tried(network: Network, available: int) -> int:
 def suspected(fault: pd.DataFrame) -> pd.DataFrame:
     """Return the row of the layer at fault, or of two if it is not sure which; none without a sure fault.
 
-    A layer is sure by its blame, unless evidence clearly says another: then that is the second.
+    A layer is sure by its blame, unless evidence clearly says another: then that is the second. And where it
+    is likelier than not, evidence clearly says it, too, and its repair halves the loss.
     """
     ranked = fault.sort_values("blame", ascending=False, kind="stable")
-    if ranked["blame"].sum() < SURE:
-        return ranked.iloc[:0]
     first, rival = ranked.iloc[0], ranked["evidence"].idxmax()
     highest = float(ranked["evidence"].max())
+    lead = first["evidence"] - max([0.0, *ranked["evidence"].iloc[1:]])
+    mends = first["repaired_loss"] <= HALVED * first["loss"]
+    if first["blame"] >= LIKELIER and lead >= max(NATS, UNCERTAIN * highest) and mends:
+        return ranked.iloc[:1]
+    if ranked["blame"].sum() < SURE:
+        return ranked.iloc[:0]
     if first["blame"] < SURE:
         return ranked.iloc[:2]
     if highest - first["evidence"] <= max(NATS, UNCERTAIN * highest):

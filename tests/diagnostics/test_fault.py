@@ -148,8 +148,12 @@ def test_few_samples_have_a_table_without_warnings(samples, output):
 
 def test_where_evidence_clearly_says_another_layer_both_are_suspected():
     table = pd.DataFrame({"layer": [1, 2, 3], "blame": [0.02, 0.95, 0.01], "evidence": [5.0, 90.0, 85.0]})
+    table = table.assign(loss=1.0, repaired_loss=0.1)
     assert suspected(table)["layer"].tolist() == [2]
     assert suspected(table.assign(evidence=[5.0, 90.0, 150.0]))["layer"].tolist() == [2, 3]
     assert suspected(table.assign(evidence=[5.0, 9e3, 9.05e3]))["layer"].tolist() == [2], "to a hundredth"
     assert suspected(table.assign(blame=[0.5, 0.35, 0.1]))["layer"].tolist() == [1, 2]
-    assert suspected(table.assign(blame=[0.5, 0.3, 0.05])).empty
+    assert suspected(table.assign(blame=[0.4, 0.3, 0.05])).empty
+    both_say = table.assign(blame=[0.1, 0.6, 0.05], evidence=[5.0, 90.0, 70.0])
+    assert suspected(both_say)["layer"].tolist() == [2]
+    assert suspected(both_say.assign(repaired_loss=0.7)).empty
