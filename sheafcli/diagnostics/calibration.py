@@ -9,6 +9,10 @@ A network has a row of scores a layer (`sheafcli.diagnostics.scores`). In two st
 u_l holding t_l and what repairs say of the layer, u_0 the largest of these and the size of the error: a
 conditional logit (McFadden 1974). A second forest gives P(kind | layer l at fault). Forests are boosted trees
 (Friedman 2001). All numbers are those of `blame.npz`, which `benchmarks/blame.py` makes.
+
+Where the evidence tells one layer from all others, and from none, by more nats than any noise does, it is an
+opinion of its own, of weight c: P(l) becomes (1 - c) P(l), and that of the layer c more (a linear pool of
+opinions; Stone 1961). See OPINIONS.
 """
 
 from __future__ import annotations
@@ -30,6 +34,11 @@ ALIKE = 0.05
 FAR, FARTHEST, TINY = 20.0, 30.0, 1e-30
 # Evidence is known to a share of the highest; a temperature of so much of it.
 UNCERTAIN = 0.01
+# By how many nats the evidence must lead for an opinion of its own, and the opinion's weight. By more than 100 it
+# was right in all 24 such faults of those that were planted to fit and to hold out: (24 + 1) / (24 + 2), by
+# Laplace's rule of succession. By 30 to 100 it and the logit are as often right where they differ, in 12 faults.
+# Of 200 healthy networks none has evidence that leads by 30.
+OPINIONS = ((100.0, 25.0 / 26.0), (30.0, 0.5))
 # Losses this far below a constant's, as logarithms, are alike; from POOR on they are near it.
 FAR_BELOW, POOR = 6.0, 1.5
 
@@ -101,7 +110,8 @@ class Calibration:
         plain = plain_features(scores, about)
         u, u_none = repair_features(scores, self.where(plain)[:, 0], about)
         logits = np.append(u @ self.layer_weights, u_none @ self.none_weights)
-        return Blame(np.exp(log_softmax(logits))[:-1], np.exp(log_softmax(self.what(plain), axis=1)))
+        layers = with_evidence(np.exp(log_softmax(logits))[:-1], evidence_of(scores))
+        return Blame(layers, np.exp(log_softmax(self.what(plain), axis=1)))
 
 
 @cache
@@ -115,6 +125,9 @@ def calibration() -> Calibration:
         kinds = tuple(file["kinds"].tolist())
         return Calibration(where, what, file["layer_weights"], file["none_weights"], kinds)
 
+
+PARTS = ("layer", "neuron", "input")
+"""What repairs may change of a layer."""
 
 KINDS = {
     "noise": "its weights look noisy",
@@ -195,11 +208,10 @@ def repair_features(
     scores: Sequence[Mapping[str, float]], odds: Array, about: Circumstances
 ) -> tuple[Array, Array]:
     """Return u_l, a row a layer, and u_0, from the forest's log odds and what repairs say."""
-    parts = ("layer", "neuron", "input")
-    evidence = np.array([max(one[f"evidence_{part}"] for part in parts) for one in scores])
+    evidence = evidence_of(scores)
     highest = max(0.0, float(evidence.max()))
     nats = (evidence - highest) / max(1.0, UNCERTAIN * highest)
-    lost = np.array([min(0.0, *(one[f"loss_{part}"] for part in parts)) for one in scores])
+    lost = np.array([min(0.0, *(one[f"loss_{part}"] for part in PARTS)) for one in scores])
     whole = np.array([min(0.0, one["loss_layer"]) for one in scores])
     fitted = np.array([one["fitted"] for one in scores])
     regression = float(about.output == "identity")
@@ -226,6 +238,19 @@ def repair_features(
         [1.0, regression, max(about.loss, -FAR_BELOW), worse, np.log1p(highest), logsumexp(odds), odds.max()]
     )
     return u, u_none
+
+
+def evidence_of(scores: Sequence[Mapping[str, float]]) -> Array:
+    """Return the evidence for each layer's likeliest part, in nats."""
+    return np.array([max(one[f"evidence_{part}"] for part in PARTS) for one in scores])
+
+
+def with_evidence(blame: Array, evidence: Array) -> Array:
+    """Return the blame of the layers pooled with the opinion of the evidence, where it has one."""
+    first = int(evidence.argmax())
+    lead = evidence[first] - max(0.0, *np.delete(evidence, first))
+    weight = next((weight for nats, weight in OPINIONS if lead > nats), 0.0)
+    return (1.0 - weight) * blame + weight * (np.arange(len(blame)) == first)
 
 
 def standardised(scores: Array) -> Array:

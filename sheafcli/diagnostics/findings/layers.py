@@ -43,7 +43,9 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
         _neurons(row),
         f"{_told(suspects)} Repaired alone, layer {layer} takes the loss from {row['loss']:.3g} to "
         f"{row['repaired_loss']:.3g}; its evidence is {row['evidence']:.0f} nats.",
-        _advice(layer) if broken else "The loss is small all the same: look at it if that is a surprise.",
+        _advice(layer)
+        if broken
+        else "The loss is so small that nothing is broken: train further, this layer has most to gain.",
     )
 
 
