@@ -34,10 +34,10 @@ ALIKE = 0.05
 FAR, FARTHEST, TINY = 20.0, 30.0, 1e-30
 # Evidence is known to a share of the highest; a temperature of so much of it.
 UNCERTAIN = 0.01
-# By how many nats the evidence must lead for an opinion of its own, and the opinion's weight. By more than 100
-# it was right in all 24 such faults of those planted to fit and to hold out: (24 + 1) / (24 + 2), by Laplace's
-# rule of succession. By 30 to 100 neither it nor the logit is right much oftener where they differ. Of 200
-# healthy networks none has evidence that leads by 30.
+# By how many nats the evidence must lead for an opinion of its own, and the opinion's weight. By more than
+# 100 it was right in all 24 such faults of those planted to fit and to hold out: (24 + 1) / (24 + 2), by
+# Laplace's rule of succession. By 30 to 100 neither it nor the logit is right much oftener where they differ.
+# Of 200 healthy networks none has evidence that leads by 30.
 OPINIONS = ((100.0, 25.0 / 26.0), (30.0, 0.5))
 # Losses this far below a constant's, as logarithms, are alike; from POOR on they are near it.
 FAR_BELOW, POOR = 6.0, 1.5
