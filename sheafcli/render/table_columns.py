@@ -8,13 +8,18 @@ from rich.text import Text
 from sheafcli.render.house_table import house_table
 from sheafcli.tasks.preprocessing import Preprocessing
 
-MOST_COLUMNS = 60
+MOST_COLUMNS = 30
 
 
 def columns_table(preprocessing: Preprocessing) -> Table:
-    """Return a row a column: what it holds, what is done to it, and what fills in for a missing value."""
+    """Return a row a column: what it holds, what is done to it, and what fills in for a missing value.
+
+    Of more than MOST_COLUMNS the first are shown.
+    """
     rows = preprocessing.described()
-    table = house_table("Columns")
+    table = house_table(
+        "Columns" if len(rows) <= MOST_COLUMNS else f"Columns ({MOST_COLUMNS} of {len(rows)})"
+    )
     for header, justify in (("column", "left"), ("kind", "left"), ("inputs", "right")):
         table.add_column(header, justify=justify, no_wrap=header != "column", overflow="fold")  # type: ignore[arg-type]
     table.add_column("what is done", overflow="fold")

@@ -95,7 +95,7 @@ def test_killed_at_random_moments_and_resumed_it_ends_bit_for_bit_as_uninterrupt
     assert results(run) == results(long / "whole")
     assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
     drawn = {path.name for path in (run / "figures").iterdir()}
-    assert drawn == {"loss.png", "discord.png", "heat_map.png", "learned.png"}
+    assert drawn == {"loss.png", "discord.png", "heat_map.png", "learned.png", "confusion.png"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

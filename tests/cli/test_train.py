@@ -50,7 +50,7 @@ def test_every_experiment_is_valid(sheaf, folder, path):
         given = ("task.path=images.npz",)
     outcome = sheaf("validate", path, *(word for each in given for word in ("--set", each)))
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out.startswith(f"{path}: valid. ")
+    assert outcome.out.splitlines()[-1].startswith(f"{path}: valid. ")
     assert (load_sweep if "A sweep of" in outcome.out else load_config)(path, given).name == path.stem
 
 

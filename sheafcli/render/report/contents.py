@@ -44,7 +44,7 @@ SOURCES: Final[Mapping[str, Source]] = {
     "diagnosis": Source(
         DIAGNOSE, ("layer", *STATISTICS, "resistance", "excess"), words=("operation", "edge")
     ),
-    "layers": Source(DIAGNOSE, ("layer", *STATISTICS), may_have=("part",)),
+    "layers": Source(DIAGNOSE, ("layer", *STATISTICS), may_have=("part", "kind")),
     "operations": Source(DIAGNOSE, STATISTICS, ("operation",)),
     "neurons": Source(DIAGNOSE, ("layer", "neuron", *STATISTICS, "active"), ("operation", "edge")),
     "samples": Source(
