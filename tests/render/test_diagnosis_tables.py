@@ -229,7 +229,7 @@ def test_colours_say_how_grave_and_which_operation():
 
 def test_evidence_of_first_order_is_called_so():
     frame = layers(3)
-    assert printed(blame_table(frame, "train"))[0].startswith("Which layer is at fault")
+    assert printed(blame_table(frame, "train"))[0].startswith("Which single layer, if any, is at fault")
     lines = printed(
         blame_table(
             frame.assign(kind=None, kind_blame=np.nan, fitted_loss=np.nan, explainable=np.nan), "train"

@@ -97,7 +97,7 @@ def test_the_page_opens_without_a_word_on_the_console(opened):
 
 def test_every_figure_is_drawn(opened):
     plots = opened.find_elements(By.CSS_SELECTOR, ".plot")
-    assert len(plots) == 12
+    assert len(plots) == 13
     for plot in plots:
         marks = opened.execute_script(
             "return [...arguments[0].querySelectorAll(arguments[1])]"
