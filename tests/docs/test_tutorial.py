@@ -60,10 +60,16 @@ def test_it_begins_with_a_network_that_guesses_and_ends_with_one_that_reads(done
     assert accuracy_of(printed, "mended.pt") > 85.0
 
 
-def test_the_second_layer_is_blamed_beyond_doubt(done):
+def test_the_second_layer_is_blamed_and_told(done):
     folder, _ = done
     layers = rows_of(folder / "results" / "serving" / "layers.csv")
-    assert [row["layer"] for row in layers if float(row["blame"]) > 0.99] == ["2"]
+    assert [row["layer"] for row in layers if float(row["blame"]) > 0.5] == ["2"]
+    told = [
+        row["layer"]
+        for row in rows_of(folder / "results" / "serving" / "findings.csv")
+        if "at-fault" in row["rule"]
+    ]
+    assert told == ["2"]
     evidence = {row["layer"]: float(row["evidence"]) for row in layers}
     assert evidence.pop("2") > max(evidence.values()) + 10.0
 
