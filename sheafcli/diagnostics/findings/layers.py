@@ -41,7 +41,7 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
         layer,
         "affine",
         _neurons(row),
-        f"{_told(suspects)} Repaired alone, layer {layer} takes the loss from {row['loss']:.3g} to "
+        f"{_told(suspects, broken)} Repaired alone, layer {layer} takes the loss from {row['loss']:.3g} to "
         f"{row['repaired_loss']:.3g}; its evidence is {row['evidence']:.0f} nats.",
         _advice(layer)
         if broken
@@ -49,9 +49,14 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
     )
 
 
-def _told(suspects: pd.DataFrame) -> str:
-    """Return what is sure: the layer with the kind of its fault, the layer alone, or neither."""
+def _told(suspects: pd.DataFrame, broken: bool) -> str:
+    """Return what is sure: the layer with the kind of its fault, the layer alone, or neither.
+
+    Where nothing is broken, it is no fault that the layer explains.
+    """
     first = suspects.iloc[0]
+    if not broken and len(suspects) == 1:
+        return f"A change of layer {first['layer']} alone explains the error ({first['blame']:.1%})."
     if len(suspects) > 1:
         both = ", ".join(f"layer {row.layer} ({row.blame:.1%})" for row in suspects.itertuples())
         return f"One layer is at fault, but which one cannot be told: most likely {both}."
