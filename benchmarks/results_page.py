@@ -526,7 +526,8 @@ def told_of_first_faults() -> list[str]:
         f"On the first {rows.size().min()} faults of each of the fifteen rows above ({len(faults)} in all),",
         f"blame is right in {right['blame']:.0%}, evidence in {right['evidence']:.0%}, loss repaired in",
         f"{right['repaired_loss']:.0%}; blame is behind evidence in {behind.sum()} of {len(behind)} rows.",
-        "How much a clear lead of the evidence counts in blame was set after a look at fourteen of these faults.",
+        "How much a clear lead of the evidence counts in blame was set after a look at fourteen of these",
+        "faults.",
     ]
 
 
