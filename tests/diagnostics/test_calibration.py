@@ -104,7 +104,8 @@ def test_more_evidence_for_a_layer_is_never_less_blame():
         ([5.0, 36.0, 5.0], [0.3, 0.65, 0.0]),
         ([5.0, 106.0, 5.0], [0.6 / 26, (0.3 + 25) / 26, 0.0]),
         ([-50.0, 29.0, -50.0], [0.6, 0.3, 0.0]),  # by less over none
-        ([-200.0, -1.0, -200.0], [0.6, 0.3, 0.0]),
+        ([1.0, 0.0, -5.0], [0.6, 0.3, 0.0]),
+        ([-200.0, 0.9, -200.0], [0.3, 0.15, 0.0]),  # for none
     ],
 )
 def test_evidence_that_leads_far_is_an_opinion(evidence, expected):
