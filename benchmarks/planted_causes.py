@@ -230,11 +230,16 @@ def written(run: Planted, folder: Path, name: str, seed: int) -> RunDirectory:
 
 
 def findings(directory: RunDirectory) -> list[Finding]:
-    """Return what `sheaf diagnose` finds; where it fails, the finding that its error tells."""
+    """Return what `sheaf diagnose` finds; where it fails, the finding that its error tells.
+
+    Where numbers grow out of range it refuses the network, and names no cause.
+    """
     network = directory.network()
-    samples = Samples.choose(directory, network, "test", None)
     try:
+        samples = Samples.choose(directory, network, "test", None)
         return examine_run(directory, network, samples, lambda _: None).findings
+    except InputError:
+        return []
     except RunFailed as error:
         rule, _, evidence = str(error).partition("nothing is written. ")[2].partition(": ")
         return [Finding("error", rule, None, None, (), evidence, "")]
