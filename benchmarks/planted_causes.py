@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from sheafcli.core.chain.network import Network
 from sheafcli.diagnostics.examination import examine_run
 from sheafcli.diagnostics.findings import Finding
+from sheafcli.errors import InputError
 from sheafcli.runs import Experiment, RunDirectory, RunFailed
 from sheafcli.runs.conduct import conduct
 from sheafcli.runs.observer import Silent
