@@ -1,7 +1,6 @@
 """A monitor beside PyTorch: its figures are the module's own, and the training does not notice it."""
 
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -198,7 +197,6 @@ def test_the_run_is_one_that_commands_read(tmp_path, monkeypatch, capsys):
     assert "<table" in watch._repr_html_()
 
 
-@pytest.mark.skipif(find_spec("lightning") is None, reason="needs lightning")
 @pytest.mark.filterwarnings("ignore")  # of Lightning's own, on loggers, workers and versions
 def test_lightning_trains_beside_it(tmp_path):
     import lightning.pytorch as lightning
@@ -228,7 +226,6 @@ def test_lightning_trains_beside_it(tmp_path):
     assert pd.read_json(tmp_path / "run" / "manifest.json", typ="series")["status"] == "finished"
 
 
-@pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
 @pytest.mark.filterwarnings("ignore")
 def test_hugging_face_trains_beside_it(tmp_path):
     import transformers

@@ -2,14 +2,12 @@
 
 import ast
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-NEEDED = {"pytorch.ipynb": ("torch", "onnx")}
 
 
 def run(source, names):
@@ -27,9 +25,6 @@ def is_rich(value):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path):
-    missing = [name for name in NEEDED.get(path.name, ()) if find_spec(name) is None]
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)}")
     names, shown = {"__name__": "__main__"}, []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":

@@ -80,7 +80,6 @@ def test_old_operator_sets_and_fixed_batches_are_read(tmp_path, name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_newer_exporter_gives_the_same_network(tmp_path, name):
-    pytest.importorskip("onnxscript")
     network, path = seeded(NETWORKS[name]), tmp_path / "model.onnx"
     sizes = ({0: torch.export.Dim("samples", min=2, max=64)},)
     with warnings.catch_warnings():
