@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import ThreadpoolController
 
+from sheafcli.api.callbacks import ending, lightning_callback, transformers_callback
 from sheafcli.api.html import shown
 from sheafcli.api.training import targets
 from sheafcli.core.edge import Edge
@@ -112,11 +113,11 @@ class Monitor:
 
     def lightning(self) -> Any:
         """Return a callback for Lightning: ``Trainer(callbacks=[monitor.lightning()])``."""
-        return _lightning_callback(self)
+        return lightning_callback(self)
 
     def transformers(self) -> Any:
         """Return a callback for Hugging Face: ``Trainer(..., callbacks=[monitor.transformers()])``."""
-        return _transformers_callback(self)
+        return transformers_callback(self)
 
     def __enter__(self) -> Monitor:
         return self
@@ -124,7 +125,7 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(*_ending(error))
+        self.close(*ending(error))
 
     def __repr__(self) -> str:
         last = self._history[-1]
@@ -349,54 +350,3 @@ def _found(network: AnyNetwork, X: Array, y: Array, other: tuple[Array, Array] |
 
 def _no_findings() -> pd.DataFrame:
     return pd.DataFrame(columns=["step", *COLUMNS])
-
-
-def _ending(error: BaseException | None) -> tuple[str, str | None]:
-    """Return the status that an exception gives a run, and its message."""
-    if error is None:
-        return "finished", None
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted", "interrupted"
-    return "failed", f"{type(error).__name__}: {error}"
-
-
-def _lightning_callback(watch: Monitor) -> Any:
-    try:
-        from lightning.pytorch import Callback  # noqa: PLC0415  # an extra
-    except ImportError:
-        try:
-            from pytorch_lightning import Callback  # noqa: PLC0415  # its other name
-        except ImportError:
-            raise InputError("a callback for Lightning needs it: pip install lightning") from None
-
-    class MonitorCallback(Callback):  # type: ignore[misc]
-        """Counts Lightning's optimizer steps."""
-
-        def on_train_batch_end(self, trainer: Any, *_: Any, **__: Any) -> None:
-            watch.step(trainer.global_step)
-
-        def on_train_end(self, *_: Any) -> None:
-            watch.close()
-
-        def on_exception(self, _trainer: Any, _module: Any, exception: BaseException) -> None:
-            watch.close(*_ending(exception))
-
-    return MonitorCallback()
-
-
-def _transformers_callback(watch: Monitor) -> Any:
-    try:
-        from transformers import TrainerCallback  # noqa: PLC0415  # an extra
-    except ImportError:
-        raise InputError("a callback for Hugging Face needs transformers: pip install transformers") from None
-
-    class MonitorCallback(TrainerCallback):  # type: ignore[misc]
-        """Counts the optimizer steps of Hugging Face's Trainer."""
-
-        def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-            watch.step(state.global_step)
-
-        def on_train_end(self, *_: Any, **__: Any) -> None:
-            watch.close()
-
-    return MonitorCallback()

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -30,16 +29,11 @@ from sheafcli.core.types import Array
 from sheafcli.interop.onnx_table import Lookup, Quantity
 from sheafcli.tasks.cells import MISSING as MISSING_MARKS
 from sheafcli.tasks.cells import MISSING_WORDS, is_number, may_be_missing, means_nothing
+from sheafcli.tasks.dates import day, days
 
 OTHER, MISSING = "(other)", "(missing)"
 UNKNOWN = "\0"
 """A text that no table holds."""
-ISO = "iso"
-"""The format of dates as 2024-01-31, also with a time behind it."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY = timedelta(days=1)
-
 Cell: TypeAlias = float | str
 Flags: TypeAlias = NDArray[np.bool_]
 
@@ -372,30 +366,3 @@ def numbers(cells: Sequence[str]) -> tuple[Array, Flags, Flags]:
     missing[odd] = [may_be_missing(cells[at]) for at in odd.tolist()]
     values[odd] = np.nan
     return values, missing, ~sound & ~missing
-
-
-def days(cell: str, format: str) -> float:
-    """Return a date as days since 1970-01-01, UTC unless it says otherwise; NaN if it is no such date."""
-    try:
-        when = datetime.fromisoformat(cell) if format == ISO else datetime.strptime(cell, format)
-    except ValueError:
-        return np.nan
-    return ((when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH) / _DAY
-
-
-def day(value: float, format: str) -> str:
-    """Return days since 1970-01-01 as a date in a format, to the second.
-
-    "iso" shows a time only if there is one.
-
-    Beyond the years 1 to 9999 there are no dates: the first or the last stands for those.
-    """
-    first, last = (
-        datetime(year, month, number, tzinfo=UTC) for year, month, number in ((1, 1, 1), (9999, 12, 31))
-    )
-    within = min(max(value, (first - _EPOCH) / _DAY), (last - _EPOCH) / _DAY)
-    when = _EPOCH + timedelta(seconds=round(within * 86400))
-    if format != ISO:
-        return when.strftime(format)
-    bare = when.replace(tzinfo=None)
-    return bare.date().isoformat() if bare.time() == bare.min.time() else bare.isoformat()

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded
 from sheafcli.tasks.cells import is_number, shown, with_point
-from sheafcli.tasks.columns import ISO
 from sheafcli.tasks.csv_rows import PARQUET, CsvRows, Row, Written, csv_rows
+from sheafcli.tasks.dates import ISO
 from sheafcli.tasks.faults import POINT, Faults
 from sheafcli.tasks.gathering import Gathered
 from sheafcli.tasks.separators import CHARACTERS, Separators

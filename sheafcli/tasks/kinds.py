@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from sheafcli.core.types import Array
 from sheafcli.tasks.cells import is_number, look_of, may_be_missing, means_nothing, shown
-from sheafcli.tasks.columns import ISO, days
+from sheafcli.tasks.dates import ISO, days
 from sheafcli.tasks.faults import DATE, Faults
 from sheafcli.tasks.gathering import Gathered
+from sheafcli.tasks.names import doubts_of_names
 
 Kind = Literal["number", "boolean", "category", "date"]
 
@@ -231,30 +232,13 @@ class _Reader:
 
     def _doubts(self, texts: Sequence[str], *, told: bool) -> list[str]:
         """Say what of the names of categories may be none."""
-        notes, count = [], dict(zip(self._texts, self._count.tolist(), strict=True))
+        count = dict(zip(self._texts, self._count.tolist(), strict=True))
+        rows = {text: count[text] for text in texts}
         looking = [text for text in texts if not told and look_of(text)]
-        if looking and 2 * sum(count[text] for text in looking) >= sum(count[text] for text in texts):
-            look = look_of(looking[0])
-            assert look is not None
-            notes.append(
-                f"column {self._name!r} holds texts such as {shown(looking[0])}, which looks like "
-                f"{look.what}: read as {len(texts)} categories; write plain numbers if they are a quantity"
-            )
-        for text in filter(may_be_missing, texts):
-            notes.append(
-                f"column {self._name!r} has the category {shown(text)} in {count[text]:,} rows; if that "
-                "says that a value is missing, leave those cells empty"
-            )
-        alike: dict[str, list[str]] = {}
-        for text in texts:
-            alike.setdefault(" ".join(text.casefold().split()), []).append(text)
-        for group in alike.values():
-            if len(group) > 1:
-                notes.append(
-                    f"column {self._name!r} has categories that differ in capitals or blanks alone: "
-                    f"{', '.join(map(shown, group))}; write them alike if they are one"
-                )
-        return notes
+        most = 2 * sum(rows[text] for text in looking) >= sum(rows.values())
+        named = f"column {self._name!r}", "category", "categories"
+        first = looking[0] if looking and most else None
+        return list(doubts_of_names(*named, rows, first, "leave those cells empty"))
 
     def _refuse_quantities(self, looking: Sequence[int]) -> None:
         """Note texts that look like quantities; of dates, with the format that reads them."""

@@ -17,6 +17,7 @@ from sheafcli.tasks.cells import is_number, look_of, may_be_missing, shown
 from sheafcli.tasks.csv_file import Table
 from sheafcli.tasks.encoding import OutputName, class_outputs, encode_classes
 from sheafcli.tasks.faults import MISSING, Faults
+from sheafcli.tasks.names import doubts_of_names
 from sheafcli.tasks.specification import WARNING, choose_output
 
 MAX_INTEGER_CLASSES = 20
@@ -161,27 +162,11 @@ class _Reader:
 
     def _say_of_texts(self, classes: Sequence[str], looking: Sequence[str]) -> None:
         """Say aloud what of the names of classes may be none."""
-        if 2 * len(looking) > len(classes):
-            look = look_of(looking[0])
-            assert look is not None
-            self._say(
-                f"target {self._name!r} holds texts such as {shown(looking[0])}, which looks like "
-                f"{look.what}: read as {len(classes)} classes; write plain numbers if they are a quantity"
-            )
-        for text in filter(may_be_missing, classes):
-            self._say(
-                f"target {self._name!r} has the class {shown(text)} in {self._cells.count(text)} rows; if "
-                "that says that a value is missing, take out those rows"
-            )
-        alike: dict[str, list[str]] = {}
-        for text in classes:
-            alike.setdefault(" ".join(text.casefold().split()), []).append(text)
-        for texts in alike.values():
-            if len(texts) > 1:
-                self._say(
-                    f"target {self._name!r} has classes that differ in capitals or blanks alone: "
-                    f"{', '.join(map(shown, texts))}; write them alike if they are one"
-                )
+        rows = {text: self._cells.count(text) for text in classes}
+        first = looking[0] if 2 * len(looking) > len(classes) else None
+        named = f"target {self._name!r}", "class", "classes"
+        for doubt in doubts_of_names(*named, rows, first, "take out those rows"):
+            self._say(doubt)
 
     def _refuse_others(self, *, number: bool) -> None:
         """Refuse cells that are no numbers among numbers, or numbers among texts: none may stand there."""
