@@ -22,6 +22,7 @@ from sheafcli.render.tables import json_records
 from sheafcli.runs import RunFailed
 from sheafcli.runs.files import write_text
 from sheafcli.runs.subject import Subject
+from sheafcli.tasks.table import written_of
 
 
 def infer(
@@ -142,7 +143,10 @@ def _rows(studied: Subject, wish: Wish, data: str | None, row: int | None, limit
         return Rows.nothing(preprocessing, studied.network.n_outputs)
     if data is None or data in PARTS:
         return rows_of_task(studied.task, data, row, limit)
-    return rows_of_file(Path(data), preprocessing, row, limit)
+    notes: list[str] = []
+    rows = rows_of_file(Path(data), preprocessing, written_of(studied.specification), notes, row, limit)
+    print_notes(notes)
+    return rows
 
 
 def _names(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,10 @@ from sheafcli.diagnostics.inference_terms import Rows
 from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded, read_npz
 from sheafcli.tasks import TaskData
-from sheafcli.tasks.cells import with_point
 from sheafcli.tasks.csv_file import MAX_BYTES
-from sheafcli.tasks.csv_rows import Written, csv_rows
-from sheafcli.tasks.preprocessing import Preprocessing
+from sheafcli.tasks.csv_rows import Written
+from sheafcli.tasks.new_rows import NewRows, check_usable, read_new_rows
+from sheafcli.tasks.preprocessing import Encoded, Preprocessing
 
 PARTS = ("test", "train")
 
@@ -49,28 +49,25 @@ def rows_of_task(task: TaskData, part: str | None, row: int | None, limit: int |
     return Rows(X, y, tuple(labels.tolist()), missing, word=task.rows.word)
 
 
-def rows_of_file(path: Path, preprocessing: Preprocessing, row: int | None, limit: int | None) -> Rows:
-    """Return rows of a CSV file, by the names of its columns, or of X in an .npz file; NaN is missing."""
+def rows_of_file(
+    path: Path,
+    preprocessing: Preprocessing,
+    written: Written,
+    notes: list[str],
+    row: int | None,
+    limit: int | None,
+) -> Rows:
+    """Return rows of a CSV file, by the names of its columns, or of X in an .npz file; NaN is missing.
+
+    What is to be said of the file joins `notes`.
+    """
     if path.suffix == ".npz":
         X, y, labels = _arrays(path, preprocessing)
         missing = np.column_stack(
             [np.isnan(X[:, place]).any(axis=1) for place in preprocessing.places.values()]
         )
     else:
-        columns, labels = _cells(path)
-        lacking = [name for name in preprocessing.names if name not in columns]
-        if lacking:
-            raise InputError(
-                f"lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; it has "
-                f"{', '.join(columns)}",
-                path=path,
-            )
-        encoded = preprocessing.encode(columns)
-        _check_cells(path, preprocessing, encoded.unusable, encoded.unseen, columns, labels)
-        X, missing = encoded.X, encoded.missing
-        y = np.full((len(X), _width(preprocessing)), np.nan)
-        if all(name in columns for name in preprocessing.target.names):
-            y, _ = preprocessing.target.encode([columns[name] for name in preprocessing.target.names])
+        X, y, labels, missing = _encoded(path, preprocessing, written, notes)
     chosen = list(range(len(X)))[:limit]
     if row is not None:
         if row not in labels:
@@ -102,39 +99,32 @@ def _arrays(path: Path, preprocessing: Preprocessing) -> tuple[Array, Array, lis
     return X, np.full((len(X), width), np.nan) if y is None else y, list(range(len(X)))
 
 
-def _cells(path: Path) -> tuple[dict[str, list[str]], list[int]]:
-    """Return the cells of a CSV file by column, and the lines that its rows start on."""
+def _encoded(
+    path: Path, preprocessing: Preprocessing, written: Written, notes: list[str]
+) -> tuple[Array, Array, list[int], NDArray[np.bool_]]:
+    """Return inputs, targets (NaN where there are none), lines and missing cells of a CSV file."""
+    X, y, missing, lines = [], [], [], list[int]()
     with open_bounded(path, MAX_BYTES) as file:
-        table = csv_rows(file, path, Written(), by_name=True, at_least=2)
-        lines, rows = list[int](), list[list[str]]()
-        for line, cells in table.rows:
-            if len(cells) != len(table.names):
-                raise InputError(
-                    f"this row has {len(cells)} cells and the header has {len(table.names)}",
-                    path=path,
-                    line=line,
-                )
-            lines.append(line)
-            rows.append([with_point(cell) for cell in cells] if table.separators.decimal_comma else cells)
-    return {name: [row[at] for row in rows] for at, name in enumerate(table.names)}, lines
+        for rows in read_new_rows(file, path, preprocessing, written, notes):
+            encoded = preprocessing.encode(rows.cells)
+            # What is missing is what is asked for.
+            check_usable(rows, replace(encoded, missing=np.zeros_like(encoded.missing)), preprocessing, path)
+            _check_categories(rows, encoded, preprocessing, path)
+            X.append(encoded.X)
+            missing.append(encoded.missing)
+            nothing = np.full((len(rows.places), _width(preprocessing)), np.nan)
+            y.append(nothing if rows.targets is None else preprocessing.target.encode(rows.targets)[0])
+            lines += rows.places
+    return np.concatenate(X), np.concatenate(y), lines, np.concatenate(missing)
 
 
-def _check_cells(
-    path: Path,
-    preprocessing: Preprocessing,
-    unusable: NDArray[np.bool_],
-    unseen: NDArray[np.bool_],
-    columns: Mapping[str, Sequence[str]],
-    lines: Sequence[int],
-) -> None:
-    """Raise InputError where a cell is not of its column's kind, or of a category nobody saw."""
-    for flags, what in ((unusable, "is no {kind}"), (unseen, "is a category that the training part has not")):
-        for i, at in np.argwhere(flags)[:1]:
-            column = preprocessing.columns[at]
-            cell = columns[column.name][i]
-            raise InputError(
-                f"{column.name} {what.format(kind=column.kind)}: {cell!r}; correct it, or empty "
-                "the cell for a value that is not known",
-                path=path,
-                line=lines[i],
-            )
+def _check_categories(rows: NewRows, encoded: Encoded, preprocessing: Preprocessing, path: Path) -> None:
+    """Raise InputError where a category is one that nobody saw."""
+    for row, at in np.argwhere(encoded.unseen)[:1].tolist():
+        name = preprocessing.names[at]
+        raise InputError(
+            f"{name} is a category that the training part has not: {rows.cells[name][row]!r}; correct it, or "
+            "empty the cell for a value that is not known",
+            path=path,
+            line=rows.places[row],
+        )

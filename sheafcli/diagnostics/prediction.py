@@ -25,11 +25,11 @@ from sheafcli.runs.data_files import changed_data, check_data_is_there
 from sheafcli.runs.experiment import check_parts, load_data
 from sheafcli.tasks.cells import shown
 from sheafcli.tasks.csv_file import BLOCK
-from sheafcli.tasks.csv_rows import PARQUET, Written
+from sheafcli.tasks.csv_rows import PARQUET
 from sheafcli.tasks.frames import read_parquet, text_cells
 from sheafcli.tasks.new_rows import NewRows, check_usable, find, read_new_rows
 from sheafcli.tasks.preprocessing import Encoded, Preprocessing
-from sheafcli.tasks.table import CsvTable
+from sheafcli.tasks.table import written_of
 from sheafcli.tasks.targets import inputs_of
 
 PARTS = ("test", "train", "validation")
@@ -262,8 +262,6 @@ def open_source(
         return Source(prediction, prediction.of_inputs(X, range(len(X))), [])
     if path.suffix.lower() == PARQUET:
         return _of_frame(run, read_parquet(path).iloc[:limit], path, budget=budget)
-    task = run.config().task
-    written = task.written if isinstance(task, CsvTable) else Written()
     notes: list[str] = []
     if data == STANDARD_INPUT:
         file = standard_input
@@ -273,7 +271,7 @@ def open_source(
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", path=path) from error
     prediction = Prediction(network, preprocessing, budget=budget)
-    rows = read_new_rows(file, path, preprocessing, written, notes, limit)
+    rows = read_new_rows(file, path, preprocessing, written_of(run.config().task), notes, limit)
     return Source(prediction, prediction.of_table(rows, path), notes)
 
 

@@ -10,18 +10,20 @@ from sheafcli.runs.data_files import changed_data, check_data_is_there
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, check_parts
 from sheafcli.tasks import TaskData
+from sheafcli.tasks.specification import TaskSpecification
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A network with the data of its task: of a run, as trained; of a configuration, as it would start.
 
-    `notes` are what is to be said of the data before anything else.
+    `notes` are what is to be said of the data before anything else, `specification` what the configuration says of the data.
     """
 
     name: str
     network: AnyNetwork
     task: TaskData
+    specification: TaskSpecification
     seed: int
     run: RunDirectory | None
     notes: tuple[str, ...]
@@ -35,8 +37,9 @@ class Subject:
             experiment = Experiment.load(run / "config.yaml")
             config, network = experiment.config, run.network()
             check_parts(network, experiment.task, run / "network.npz")
-            return cls(config.name, network, experiment.task, config.seed, run, changed_data(run))
+            data, told = experiment.task, config.task
+            return cls(config.name, network, data, told, config.seed, run, changed_data(run))
         experiment = Experiment.load(path)
         config = experiment.config
         task = experiment.task
-        return cls(config.name, experiment.network, task, config.seed, None, task.notes)
+        return cls(config.name, experiment.network, task, config.task, config.seed, None, task.notes)

@@ -383,3 +383,8 @@ def _cell(table: Table, name: str, at: int) -> str:
 
 def _conflict(key: str, message: str) -> PydanticCustomError:
     return PydanticCustomError("conflict", "{message}", {"key": key, "message": message})
+
+
+def written_of(task: TaskSpecification) -> Written:
+    """Return how another file with the columns of a task is written: as the task's own file was."""
+    return task.written if isinstance(task, CsvTable) else Written()

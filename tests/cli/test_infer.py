@@ -209,4 +209,4 @@ def test_a_file_with_a_strange_cell_is_refused_with_its_line(refused, run, folde
         "infer", run, "--data", "odd.csv", words="the training part has not: 'Paris'"
     )
     (folder / "few.csv").write_text("area,rooms,price\n100,3,250\n,3,250\n")
-    refused("infer", run, "--data", "few.csv", words="lacks the column city")
+    refused("infer", run, "--data", "few.csv", words="columns that the network needs are not there: 'city'")
