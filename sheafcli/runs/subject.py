@@ -17,7 +17,8 @@ from sheafcli.tasks.specification import TaskSpecification
 class Subject:
     """A network with the data of its task: of a run, as trained; of a configuration, as it would start.
 
-    `notes` are what is to be said of the data before anything else, `specification` what the configuration says of the data.
+    `specification` is what the configuration says of the data, `notes` what is to be said of it before
+    anything else.
     """
 
     name: str
