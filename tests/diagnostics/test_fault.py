@@ -129,6 +129,7 @@ def test_a_planted_neuron_is_blamed(layer, neuron):
     weights[layer - 1][neuron] *= -1.0
     table = fault_table(Network(tuple(weights), network.biases, network.output), X, y).set_index("layer")
     assert table["blame"].idxmax() == layer
+    assert table["blame"].max() > 0.9
     assert table.loc[layer, "part"] == f"neuron {neuron}"
     assert table.loc[layer, "repaired_loss"] < 0.2 * table.loc[layer, "loss"]
 
