@@ -21,8 +21,9 @@ LOSSES = ("train_loss", "test_loss")
 ACCURACIES = ("train_accuracy", "test_accuracy")
 # Operations that only some networks have: their columns are there if a run has them, after all others.
 RARE = ("pool", "normalisation", "multiply")
+TEXTS = ("run", "directory", "task", "method", "status")
 COLUMNS = [
-    *("run", "directory", "task", "method", "status", "steps", "seconds"),
+    *(*TEXTS, "steps", "seconds"),
     *(*LOSSES, *ACCURACIES),
     *(*(f"discord_{operation}" for operation in OPERATIONS if operation not in RARE), "discord_total"),
 ]
@@ -138,8 +139,11 @@ def compare(paths: Sequence[Path]) -> Comparison:
     rows = [row for row, _ in trainings]
     some = (*map("discord_{}".format, RARE), *map("test_{}".format, METRICS))
     rare = [column for column in some if any(column in row for row in rows)]
+    # Texts stay objects: a directory's name need not be UTF-8, which pandas' own kind of text asks for.
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *rare], dtype=object)
+    numbers = table.columns.difference(TEXTS)
     return Comparison(
-        pd.DataFrame(rows, columns=[*COLUMNS, *rare]),
+        table.astype(dict.fromkeys(numbers, "float64") | {"steps": "int64"}),
         tuple(history for _, history in trainings),
         tuple(dict.fromkeys(source.task for source in sources)),
     )
