@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from sheafcli.core.edge import Edge
 from sheafcli.core.following import Diffusion, follow
 from sheafcli.core.held import Problem
-from sheafcli.core.integrators import Euler, Integrator
+from sheafcli.core.integrators import Integrator, as_integrator
 from sheafcli.core.network import GraphNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked
-from sheafcli.core.pins import Pin
+from sheafcli.core.pins import Pin, as_pins
 from sheafcli.core.sweep import Linearization, Step, forward, linearize, pull_back
 from sheafcli.core.theorems import forward_coordinates
 from sheafcli.core.trace import Recorder
@@ -193,9 +193,9 @@ def diffuse_graph(
     start: Start | Mapping[str, Array] = "random",
     seed: Seed = 0,
     target: Array | None = None,
-    pins: Sequence[Pin] = (),
+    pins: Sequence[Pin | str] = (),
     alpha: float = 1.0,
-    integrator: Integrator | None = None,
+    integrator: Integrator | str = "euler",
     steps: int = 100_000,
     tolerance: float = 1e-10,
     recorder: Recorder | None = None,
@@ -209,8 +209,8 @@ def diffuse_graph(
     X = as_inputs(network, X).astype(np.float64)
     target = None if target is None else as_targets(network, target, len(X))
     state = start_state(network, X, start, seed)
-    equation = GraphHeat(network, X, state, target=target, pins=pins, alpha=alpha)
-    return follow(equation, integrator or Euler(), steps, tolerance, recorder)
+    equation = GraphHeat(network, X, state, target=target, pins=as_pins(pins), alpha=alpha)
+    return follow(equation, as_integrator(integrator), steps, tolerance, recorder)
 
 
 def start_state(network: GraphNetwork, X: Array, start: Start | Mapping[str, Array], seed: Seed = 0) -> State:

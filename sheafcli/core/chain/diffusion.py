@@ -30,9 +30,9 @@ from sheafcli.core.chain.sheaf import NeuralSheaf, pattern_of
 from sheafcli.core.chain.stability import largest_eigenvalue_bound, spectral_norm
 from sheafcli.core.edge import Edge
 from sheafcli.core.following import Diffusion, follow
-from sheafcli.core.integrators import Euler, Integrator
-from sheafcli.core.network import as_inputs, as_targets
-from sheafcli.core.pins import Pin, check_pins
+from sheafcli.core.integrators import Integrator, as_integrator
+from sheafcli.core.network import as_inputs, as_targets, plain_chain
+from sheafcli.core.pins import Pin, as_pins, check_pins
 from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array, Seed
 
@@ -211,22 +211,55 @@ def diffuse(
     start: Start | Cochain = "random",
     seed: Seed = 0,
     target: Array | None = None,
-    pins: Sequence[Pin] = (),
+    pins: Sequence[Pin | str] = (),
     output_force: OutputForce = "loss",
     alpha: float = 1.0,
-    integrator: Integrator | None = None,
+    integrator: Integrator | str = "euler",
     steps: int = 100_000,
     tolerance: float = 1e-10,
     recorder: Recorder | None = None,
 ) -> Diffusion:
     """Follow the heat equation until every coordinate rests, or for `steps` steps.
 
-    A sample has converged when the largest |dv/dt| of its coordinates is at most `tolerance`. `start` is
-    "random" (drawn from `seed`), "zeros", "forward", or a cochain, which is not changed. The integrator is
-    forward Euler just below its largest stable step unless given. Where a neuron ends at its kink z = 0,
-    pushed back from either side, forward Euler chatters across it and never converges; the other
-    integrators hold it there.
+    Parameters
+    ----------
+    network, X
+        The weights, and the inputs, samples x n_0, which are pinned.
+    start, seed
+        Where the stalks begin: "random" (drawn from the seed), "zeros", "forward", or a cochain, which is
+        not changed.
+    target
+        Pins the output, samples x outputs.
+    pins
+        Coordinates that are held, as `Pin` or as texts such as "z1[3]=0.5".
+    output_force
+        Which force an output edge exerts: `loss` phi(z) - y, or `least_squares` J_phi^T (phi(z) - y).
+    alpha
+        The rate of the flow.
+    integrator
+        An object that holds its options, or its name: "euler", just below its largest stable step,
+        "chebyshev", or "implicit", for one sample. Where a neuron ends at its kink z = 0, pushed back from
+        either side, forward Euler chatters across it and never converges; the other two hold it there.
+    steps, tolerance
+        How many steps to take at most. A sample has converged when the largest |dv/dt| of its coordinates
+        is at most the tolerance.
+    recorder
+        Is shown the equation on the way.
+
+    Returns
+    -------
+    Diffusion
+        The stalks in `cochain`, and by sample whether they have `converged`.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network, X = sc.Network.he([2, 8, 1]), np.ones((3, 2))
+    >>> flow = sc.diffuse(network, X, integrator="chebyshev")
+    >>> bool(flow.converged.all()), np.allclose(flow.cochain.z[2], network.predict(X))
+    (True, True)
     """
+    network = plain_chain(network, "diffuse")
     X = as_inputs(network, X)
     target = None if target is None else as_targets(network, target, len(X))
     equation = HeatEquation(
@@ -234,11 +267,11 @@ def diffuse(
         X,
         start_cochain(network, X, start, seed),
         target=target,
-        pins=pins,
+        pins=as_pins(pins),
         output_force=output_force,
         alpha=alpha,
     )
-    return follow(equation, integrator or Euler(), steps, tolerance, recorder)
+    return follow(equation, as_integrator(integrator), steps, tolerance, recorder)
 
 
 def start_cochain(network: Network, X: Array, start: Start | Cochain, seed: Seed = 0) -> Cochain:
