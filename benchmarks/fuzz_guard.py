@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+import pyarrow
 from matplotlib.figure import Figure
 
 from sheafcli.cli.app import main
@@ -76,7 +77,7 @@ class Ending:
             return f"{self.memory / 1e9:.1f} GB"
         if not may_want_memory and "out of memory" in self.err:
             return "more than 1 GB wanted"
-        if self.status != 0 and not self.err.strip():
+        if self.status != 0 and not (self.err.strip() or (self.status == 3 and self.out.strip())):
             return f"status {self.status} without a word"
         return None
 
@@ -87,6 +88,8 @@ def load() -> None:
         import_module(name)
     for name in COMMANDS:
         function_of(name)
+    # Arrow's own pool, in which pandas keeps text, takes more room of addresses at once than a child has.
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     gc.freeze()  # so that the children do not copy what they only look at
 
 
