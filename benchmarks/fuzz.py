@@ -267,7 +267,11 @@ def run_case(name: str, number: int, seed: int, seeds: Path, tally: Tally) -> No
             tally.statuses[ending.status] += 1
             tally.slowest = max(tally.slowest, ending.seconds)
             tally.memory = max(tally.memory, ending.memory)
-            fault = ending.fault(may_want_memory=kind.may_want_memory, may_find="--fail-on" in arguments)
+            fault = ending.fault(
+                may_want_memory=kind.may_want_memory,
+                may_find="--fail-on" in arguments,
+                is_data=arguments[0] == "predict" or "csv" in arguments,
+            )
             if fault is None and name in ("trainings", "data", "tables") and ending.status == 0:
                 fault = not_finite(folder)
             if fault is not None:

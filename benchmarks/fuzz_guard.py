@@ -50,11 +50,12 @@ class Ending:
     memory: int
 
     def fault(  # noqa: PLR0911  # a line a fault
-        self, *, may_want_memory: bool, may_find: bool
+        self, *, may_want_memory: bool, may_find: bool, is_data: bool = False
     ) -> str | None:
         """Say in a few words what is at fault, None if nothing is.
 
-        `may_want_memory` says that the input may ask for more than there is; `may_find` that 3 is a status.
+        `may_want_memory` says that the input may ask for more than there is; `may_find` that 3 is a status;
+        `is_data` that what is printed is data for a program, with names of the user's own as they are.
         """
         if self.status in (-signal.SIGALRM, -signal.SIGPROF):
             return f"over {SECONDS} seconds"
@@ -71,7 +72,7 @@ class Ending:
                 line for line in self.err.splitlines() if re.search("Warning|Traceback|ignored", line)
             )
             return f"leaked: {re.sub(r'^/.*/', '', line)[:100]}"
-        if "Traceback" in self.out or "\x1b" in self.out + self.err:
+        if "Traceback" in self.out or "\x1b" in self.err + ("" if is_data else self.out):
             return "escape codes or a traceback on a stream"
         if self.memory > BYTES:
             return f"{self.memory / 1e9:.1f} GB"
