@@ -16,7 +16,7 @@ from localise import changed
 from sklearn import datasets
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.training.implicit import Implicit
+from sheafcli.core.training.implicit import Implicit
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import train
