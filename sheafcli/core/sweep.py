@@ -25,7 +25,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 from sheafcli.core.graph import Graph, Vertex
 from sheafcli.core.operation import Restriction
@@ -205,29 +204,6 @@ def coboundary_transposed(at: Linearization, r: Stalks) -> dict[int, Array]:
     """Return delta_Omega^T r by head, sum_children A_cv^T r_c - r_v; r has the residual of every edge."""
     pulls = pull_back(at, NOTHING, held=r)
     return {vertex.index: w - r[vertex.index] for vertex, w in pulls if vertex.edge}
-
-
-def assemble(at: Linearization, sample: int) -> scipy.sparse.csr_array:
-    """Return delta_Omega of one sample, edges x free coordinates, both laid out as `graph.places` says."""
-    graph = at.graph
-    n = graph.dimension
-    # Every vertex as a matrix on the free coordinates: a head is a part of the identity.
-    parts: dict[int, scipy.sparse.csr_array] = {}
-    rows = []
-    for vertex in graph.vertices:
-        restriction = at.restrictions[vertex.index]
-        parts[vertex.index] = scipy.sparse.csr_array((vertex.size, n))
-        if restriction is None:
-            continue
-        for parent, matrix in zip(vertex.parents, restriction.matrix(sample), strict=True):
-            parts[vertex.index] = parts[vertex.index] + matrix @ parts[parent]
-        if vertex.edge is not None:
-            own = scipy.sparse.csr_array(
-                scipy.sparse.eye_array(vertex.size, n, k=graph.places[vertex.index].start)
-            )
-            rows.append(parts[vertex.index] - own)
-            parts[vertex.index] = own
-    return scipy.sparse.csr_array(scipy.sparse.vstack(rows))
 
 
 def block_norms(at: Linearization) -> tuple[Array, Array]:

@@ -19,7 +19,6 @@ from sheafcli.core.graph import Graph
 from sheafcli.core.sweep import (
     Linearization,
     as_samples,
-    assemble,
     coboundary,
     coboundary_transposed,
     forward,
@@ -51,7 +50,7 @@ class Descent(NamedTuple):
 
 
 def sampled_triangularity(at: Linearization, columns: int = 64, seed: int = 0) -> Triangularity:
-    """Return the same figures from so many columns of delta_Omega, drawn anew for every sample.
+    """Return how far so many columns of delta_Omega, drawn anew for every sample, are from such a matrix.
 
     A column is a sweep forwards from a unit vector, so that a graph of any size can be looked at: entries of
     it above its diagonal are at the heads before. All columns are looked at where there are no more.
@@ -86,17 +85,6 @@ def relaxes(graph: Graph, X: Array, starts: int = 1, seed: int = 0) -> list[Desc
         for _ in range(starts)
     ]
     return [descend(graph, x, start) for x, start in begun]
-
-
-def triangularity(at: Linearization, sample: int = 0) -> Triangularity:
-    """Return the largest entry above the diagonal of delta_Omega, and the largest of its diagonal plus 1."""
-    delta = assemble(at, sample)
-    above = scipy.sparse.triu(delta, k=1)
-    return Triangularity(
-        delta.shape[0],
-        float(abs(above).max()) if above.nnz else 0.0,
-        float(np.max(np.abs(delta.diagonal() + 1.0))),
-    )
 
 
 def harmonic_extension(graph: Graph, X: Array) -> Array:

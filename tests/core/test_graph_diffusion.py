@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from assembled import assemble
 from graphs import SMOOTH, graphs
 from hypothesis import given, settings
 from strategies import seeds
@@ -15,7 +16,7 @@ from sheafcli.core.network import GraphNetwork
 from sheafcli.core.outputs import Identity, Softmax
 from sheafcli.core.pins import Pin
 from sheafcli.core.relaxation import relax
-from sheafcli.core.sweep import assemble, linearize
+from sheafcli.core.sweep import linearize
 from sheafcli.core.trace import Recorder
 
 

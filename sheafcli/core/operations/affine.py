@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.diagonal import Diagonal
@@ -48,7 +47,7 @@ class Dense:
 
     def at(self, x: Array) -> Linear:
         """Return W."""
-        return Linear(like(self.weight, x), x.shape[1:-1])
+        return Linear(like(self.weight, x))
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -71,10 +70,9 @@ class Dense:
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """W along the last axis, for each of the places that the axes before it, of lengths `before`, have."""
+    """W along the last axis, for each of the places that the axes before it have."""
 
     weight: Array
-    before: Shape
 
     def jvp(self, dx: Array) -> Array:
         """Return dx W^T."""
@@ -83,15 +81,6 @@ class Linear:
     def vjp(self, v: Array) -> tuple[Array]:
         """Return v W."""
         return (times(v, self.weight),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return W, once a place along the diagonal."""
-        places = int(np.prod(self.before, dtype=int))
-        return (
-            scipy.sparse.csr_array(
-                scipy.sparse.kron(scipy.sparse.eye_array(places), scipy.sparse.csr_array(self.weight))
-            ),
-        )
 
     def norm(self) -> tuple[float]:
         """Return |W|_2."""

@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.blocks import blocks
 from sheafcli.core.operation import Kind
@@ -133,10 +132,6 @@ class Correlation:
         before = v.shape[: v.ndim - len(self.spatial) - 1]
         return (x.reshape(*before, -1, *self.spatial),)
 
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return the correlation as a matrix; it is the same for all samples."""
-        return (_sparse(self.weight, self.windows, self.groups, self.spatial),)
-
     def norm(self) -> tuple[float]:
         """Return |weight|_2 as outputs x columns, times the root of how many windows an entry lies in."""
         largest = max(float(np.linalg.norm(W, 2)) for W in self._matrix())
@@ -226,18 +221,3 @@ class Depthwise(Correlation):
         factors = self._matrix()
         for k, tap in enumerate(self.windows.taps(self.spatial)):
             yield factors[..., k].reshape(*factors.shape[:2], *(1,) * len(self.spatial)), tap
-
-
-def _sparse(weight: Array, windows: Windows, groups: int, spatial: Shape) -> scipy.sparse.csr_array:
-    """Return a correlation as a matrix, (outputs x places) x (channels x entries of the image)."""
-    channels = groups * weight.shape[1]
-    # Which entry of the image each window sees, from 1; 0 is the padding.
-    numbers = np.arange(1.0, 1.0 + channels * math.prod(spatial)).reshape(1, channels, *spatial)
-    seen = columns(windows, numbers).reshape(groups, 1, weight[0].size, -1).astype(np.int64)
-    W = weight.reshape(groups, len(weight) // groups, weight[0].size, 1)
-    seen, W = np.broadcast_arrays(seen, W)
-    places = seen.shape[-1]
-    rows = np.arange(len(weight) * places).reshape(*seen.shape[:2], 1, places)
-    inside = seen > 0
-    entries = (W[inside].astype(np.float64), (np.broadcast_to(rows, seen.shape)[inside], seen[inside] - 1))
-    return scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(rows.size, numbers.size)))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.types import Array
@@ -25,12 +24,6 @@ class Diagonal:
     def vjp(self, v: Array) -> tuple[Array]:
         """Return slopes * v."""
         return (v * self.slopes,)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return diag(slopes)."""
-        return (
-            scipy.sparse.csr_array(scipy.sparse.diags_array(self.slopes[sample].ravel().astype(np.float64))),
-        )
 
     def norm(self) -> tuple[float]:
         """Return the largest slope."""

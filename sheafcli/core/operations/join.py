@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.parameters import check_axis
@@ -71,14 +70,6 @@ class Sum:
         parts = (narrowed(v, shape) for shape in self.parents)
         return tuple(part if sign > 0 else -part for part, sign in zip(parts, self.signs, strict=True))
 
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, ...]:
-        """Return the repetition of every parent, with its sign."""
-        own = broadcast(*self.parents)
-        repeated = (repetition(shape, own) for shape in self.parents)
-        return tuple(
-            scipy.sparse.csr_array(part * sign) for part, sign in zip(repeated, self.signs, strict=True)
-        )
-
     def norm(self) -> tuple[float, ...]:
         """Return the roots of how often entries are repeated."""
         size = math.prod(broadcast(*self.parents))
@@ -127,15 +118,6 @@ class Concatenated:
         ends = np.cumsum([shape[self.axis] for shape in self.parents])[:-1]
         return tuple(np.split(v, ends, axis=self.axis))
 
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, ...]:
-        """Return a 1 for every entry where it ends up."""
-        sizes = [math.prod(shape) for shape in self.parents]
-        numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-        stalks = [part.reshape(shape) for part, shape in zip(numbers, self.parents, strict=True)]
-        source = np.concatenate(stalks, axis=self.axis).ravel()
-        moves = scipy.sparse.csr_array((np.ones(len(source)), (np.arange(len(source)), source)))
-        return tuple(scipy.sparse.csr_array(moves[:, part[0] : part[-1] + 1]) for part in numbers)
-
     def norm(self) -> tuple[float, ...]:
         """Return 1 for every parent."""
         return (1.0,) * len(self.parents)
@@ -175,15 +157,6 @@ class Product:
         """Return y v and x v, summed where a value was repeated."""
         shapes = self.first.shape[1:], self.second.shape[1:]
         return narrowed(v * self.second, shapes[0]), narrowed(v * self.first, shapes[1])
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
-        """Return diag(y) and diag(x), each times the repetition of the other."""
-        x, y = self.first[sample].astype(np.float64), self.second[sample].astype(np.float64)
-        own = broadcast(x.shape, y.shape)
-        by_y, by_x = (scipy.sparse.diags_array(np.broadcast_to(value, own).ravel()) for value in (y, x))
-        return scipy.sparse.csr_array(by_y @ repetition(x.shape, own)), scipy.sparse.csr_array(
-            by_x @ repetition(y.shape, own)
-        )
 
     def norm(self) -> tuple[float, float]:
         """Return max |y| and max |x|, times the roots of how often entries are repeated."""
@@ -232,15 +205,6 @@ class BilinearProduct:
             np.matmul(np.swapaxes(self.first, -1, -2), v),
         )
 
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
-        """Return I (x) Y^T and X (x) I, head by head along the diagonal."""
-        X, Y = (value[sample].astype(np.float64) for value in (self.first, self.second))
-        X, Y = X.reshape(-1, *X.shape[-2:]), Y.reshape(-1, *Y.shape[-2:])
-        rows, last = scipy.sparse.eye_array(X.shape[1]), scipy.sparse.eye_array(Y.shape[2])
-        by_first = scipy.sparse.block_diag([scipy.sparse.kron(rows, y.T) for y in Y])
-        by_second = scipy.sparse.block_diag([scipy.sparse.kron(x, last) for x in X])
-        return scipy.sparse.csr_array(by_first), scipy.sparse.csr_array(by_second)
-
     def norm(self) -> tuple[float, float]:
         """Return the largest |Y|_2 and |X|_2."""
         by_y, by_x = (np.linalg.norm(value, 2, axis=(-2, -1)) for value in (self.second, self.first))
@@ -267,14 +231,6 @@ def narrowed(v: Array, shape: Shape) -> Array:
     first = v.ndim - len(shape)
     repeated = tuple(first + i for i, n in enumerate(shape) if n == 1 and v.shape[first + i] != 1)
     return np.asarray(v.sum(axis=repeated, keepdims=True)) if repeated else v
-
-
-def repetition(shape: Shape, own: Shape) -> scipy.sparse.csr_array:
-    """Return the matrix that repeats a stalk of one shape to another, both flattened."""
-    size = math.prod(shape)
-    source = np.broadcast_to(np.arange(size).reshape(shape), own).ravel()
-    entries = (np.ones(source.size), (np.arange(source.size), source))
-    return scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(source.size, size)))
 
 
 def _listed(shapes: tuple[Shape, ...]) -> str:

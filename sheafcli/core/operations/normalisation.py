@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.diagonal import Diagonal
@@ -150,17 +149,6 @@ class Standardized:
         """Return (u - mean(u) - t mean(t u)) / deviation, u = factor v."""
         return (self._project(v * self.factor),)
 
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return the matrix, one dense block for all that is normalised together."""
-        n = self.factor.size
-        blocks = []
-        for t, deviation in zip(
-            self.standard[sample].reshape(-1, n), self.deviation[sample].ravel(), strict=True
-        ):
-            inner = np.eye(n) - 1.0 / n - np.outer(t, t) / n
-            blocks.append(self.factor.reshape(-1, 1) * inner / deviation)
-        return (scipy.sparse.csr_array(scipy.sparse.block_diag(blocks)),)
-
     def norm(self) -> tuple[float]:
         """Return max |factor| / min deviation: what stands between them is a projection or less."""
         return (float(np.max(np.abs(self.factor)) / np.min(self.deviation)),)
@@ -208,20 +196,6 @@ class Shares:
     def vjp(self, v: Array) -> tuple[Array]:
         """Return p (v - p . v)."""
         return (self.jvp(v),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return the matrix: entries meet where they differ along the axis alone."""
-        p = self.p[sample].astype(np.float64)
-        numbers = np.moveaxis(np.arange(p.size).reshape(p.shape), self.axis, -1)
-        rows = numbers.reshape(-1, numbers.shape[-1])
-        shares = p.ravel()[rows]
-        values = shares[:, :, None] * (np.eye(rows.shape[1]) - shares[:, None, :])
-        places = (
-            np.broadcast_to(rows[:, :, None], values.shape),
-            np.broadcast_to(rows[:, None, :], values.shape),
-        )
-        entries = (values.ravel(), (places[0].ravel(), places[1].ravel()))
-        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(p.size, p.size))),)
 
     def norm(self) -> tuple[float]:
         """Return 1/2, which no softmax exceeds."""

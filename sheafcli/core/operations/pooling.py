@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.parameters import check_axis
-from sheafcli.core.operations.windows import Padding, PerAxis, Windows, columns
+from sheafcli.core.operations.windows import Padding, PerAxis, Windows
 from sheafcli.core.types import Array, Shape
 
 
@@ -107,15 +106,6 @@ class Winners:
             x[image] += v[place] * (self.winner[place] == k)
         return (x,)
 
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return a 1 for every window, at its largest entry."""
-        winner = self.winner[sample]
-        seen = _numbers(self.windows, len(winner), self.spatial)
-        taken = np.take_along_axis(seen, winner[:, None].astype(np.intp), axis=1).ravel() - 1
-        entries = (np.ones(winner.size), (np.arange(winner.size), taken))
-        size = len(winner) * math.prod(self.spatial)
-        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(winner.size, size))),)
-
     def norm(self) -> tuple[float]:
         """Return the root of how many windows an entry lies in."""
         return (math.sqrt(self.windows.overlap),)
@@ -172,19 +162,6 @@ class Means:
             x[image] += shared[place]
         return (x,)
 
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return 1 / counts for all that a window sees."""
-        seen = _numbers(self.windows, self.image[0], self.image[1:])
-        places = self.image[0] * self.counts.size
-        rows = np.arange(places).reshape(self.image[0], 1, *self.counts.shape)
-        shares = 1.0 / self.counts.astype(np.float64)
-        inside = seen > 0
-        rows, shares = np.broadcast_to(rows, seen.shape)[inside], np.broadcast_to(shares, seen.shape)[inside]
-        entries = (shares, (rows, seen[inside] - 1))
-        return (
-            scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(places, math.prod(self.image)))),
-        )
-
     def norm(self) -> tuple[float]:
         """Return the root of the largest sum of a column, since no row sums to more than 1."""
         return (float(np.sqrt(np.max(self.vjp(np.ones_like(self.counts))[0]))),)
@@ -196,12 +173,6 @@ def _counts(windows: Windows, spatial: Shape) -> Array:
     for _, place in windows.taps(spatial):
         counts[place] += 1.0
     return counts
-
-
-def _numbers(windows: Windows, channels: int, spatial: Shape) -> NDArray[np.int64]:
-    """Return which entries the windows see, from 1, channels x kernel x places; 0 is padding."""
-    numbers = np.arange(1.0, 1.0 + channels * math.prod(spatial)).reshape(1, channels, *spatial)
-    return np.asarray(columns(windows, numbers)[0], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -246,16 +217,6 @@ class Averaged:
         """Return v / count wherever it was averaged from."""
         before = v.shape[: v.ndim - len(self.parent)]
         return (np.broadcast_to(v / self._count(), (*before, *self.parent)),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return 1 / count for every entry, in the row of its mean."""
-        own = np.arange(math.prod(self.parent) // self._count())
-        own = own.reshape(
-            [1 if axis - len(self.parent) in self.axes else n for axis, n in enumerate(self.parent)]
-        )
-        rows = np.broadcast_to(own, self.parent).ravel()
-        entries = (np.full(rows.size, 1.0 / self._count()), (rows, np.arange(rows.size)))
-        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(own.size, rows.size))),)
 
     def norm(self) -> tuple[float]:
         """Return 1 / sqrt(count)."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.windows import Index
@@ -60,14 +59,6 @@ class Moved:
     def vjp(self, v: Array) -> tuple[Array]:
         """Return them moved back."""
         return (self.moves.back(v, self.parent),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return a 1 for every entry that is one of the parent's."""
-        size = math.prod(self.parent)
-        source = self.jvp(np.arange(1.0, 1.0 + size).reshape(self.parent)).ravel().astype(np.int64) - 1
-        rows = np.flatnonzero(source >= 0)
-        entries = (np.ones(len(rows)), (rows, source[rows]))
-        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(source.size, size))),)
 
     def norm(self) -> tuple[float]:
         """Return the root of how often an entry is repeated."""
