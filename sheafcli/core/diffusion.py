@@ -22,7 +22,7 @@ from sheafcli.core.integrators import Euler, Integrator
 from sheafcli.core.network import GraphNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked
 from sheafcli.core.pins import Pin
-from sheafcli.core.sweep import Linearization, Step, forward, linearize, pull_back
+from sheafcli.core.sweep import Linearization, Step, block_norms, forward, linearize, pull_back
 from sheafcli.core.theorems import forward_coordinates
 from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array, Seed
@@ -157,33 +157,14 @@ class GraphHeat:
         Every block of delta in place of its norm gives a matrix whose largest singular value is no smaller;
         where operations are smooth, or multiply, the norms are those at the values at hand.
         """
-        delta, output = norms(self.linearized())
-        bound = float(np.linalg.norm(delta, 2) ** 2) + float(self._springs.max(initial=0.0))
+        moved, read = block_norms(self.linearized())
+        output = read[self.network.graph.output.index]
+        bound = float(np.linalg.norm(moved + np.eye(len(moved)), 2) ** 2)
+        bound += float(self._springs.max(initial=0.0))
         pull = self._problem.pull
         if pull is not None:
             bound += pull.stiffness * pull.output.curvature * float(output @ output)
         return self.alpha * bound
-
-
-def norms(at: Linearization) -> tuple[Array, Array]:
-    """Return bounds of the norms of delta's blocks, edges x heads, and of the output's derivatives by head.
-
-    Through exact vertices norms multiply, and add up where several ways meet.
-    """
-    graph = at.graph
-    ways: dict[int, Array] = {}
-    rows: list[Array] = []
-    for vertex in graph.vertices:
-        restriction, row = at.restrictions[vertex.index], np.zeros(len(graph.heads))
-        if restriction is not None:
-            for parent, norm in zip(vertex.parents, restriction.norm(), strict=True):
-                row = row + norm * ways[parent]
-        if vertex.edge is not None:
-            own = np.where(np.arange(len(row)) == len(rows), 1.0, 0.0)
-            rows.append(row + own)
-            row = own
-        ways[vertex.index] = row
-    return np.array(rows), ways[graph.output.index]
 
 
 def diffuse_graph(
