@@ -200,9 +200,12 @@ def coboundary(at: Linearization, x: Stalks) -> dict[int, Array]:
     return {vertex.index: made - x[vertex.index] for vertex, _, made in steps if vertex.edge}
 
 
-def coboundary_transposed(at: Linearization, r: Stalks) -> dict[int, Array]:
-    """Return delta_Omega^T r by head, sum_children A_cv^T r_c - r_v; r has the residual of every edge."""
-    pulls = pull_back(at, NOTHING, held=r)
+def coboundary_transposed(at: Linearization, r: Stalks, sources: Stalks = NOTHING) -> dict[int, Array]:
+    """Return delta_Omega^T r + b by head, sum_children A_cv^T r_c - r_v + b_v.
+
+    r has the residual of every edge, `sources` are b.
+    """
+    pulls = pull_back(at, sources, held=r)
     return {vertex.index: w - r[vertex.index] for vertex, w in pulls if vertex.edge}
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from strategies import networks, seeds
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import discord, residuals
 from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import discord, residuals
 from sheafcli.core.sweep import (
     coboundary,
     coboundary_transposed,
