@@ -128,8 +128,8 @@ class GraphHeat:
         """Return dx/dt / alpha of every coordinate, 0 where a pin holds hard."""
         graph, pull, at = self.network.graph, self._problem.pull, self._linearized()
         self.evaluations += 1
-        pulled = {} if pull is None else {graph.output.index: pull.slope(self._output(at))}
-        gradient = graph.join(coboundary_transposed(at, at.residuals, pulled))
+        slope = {} if pull is None else {graph.output.index: pull.slope(self._output(at))}
+        gradient = graph.join(coboundary_transposed(at, at.residuals, slope))
         gradient += self._springs * (self.cochain.data - self._values)
         return np.asfortranarray(np.where(self._hard, 0.0, -gradient))
 

@@ -118,8 +118,8 @@ def _settle(
 
 def gradient_of(problem: Problem, at: Point) -> dict[int, Array]:
     """Return the gradient of E, springs left out, at every head; at a kink from the right."""
-    pulled = {} if problem.pull is None else {problem.graph.output.index: problem.pull.slope(at.at.output)}
-    return coboundary_transposed(at.at, at.residuals, pulled)
+    slope = {} if problem.pull is None else {problem.graph.output.index: problem.pull.slope(at.at.output)}
+    return coboundary_transposed(at.at, at.residuals, slope)
 
 
 def forces(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:

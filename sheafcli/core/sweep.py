@@ -99,9 +99,9 @@ def forward(graph: Graph, X: Array, held: Stalks = NOTHING) -> Iterator[Step]:
         _let_go(graph, vertex, values)
 
 
-def output(graph: Graph, X: Array) -> Array:
-    """Return the value of the output, samples x stalk."""
-    return _last(forward(graph, X)).value
+def output(graph: Graph, X: Array, held: Stalks = NOTHING) -> Array:
+    """Return what the output is computed as, samples x stalk."""
+    return deque(forward(graph, X, held), maxlen=1)[0].value  # without keeping the others
 
 
 def linearize(graph: Graph, X: Array, held: Stalks = NOTHING, keep: Collection[int] = ()) -> Linearization:
@@ -154,12 +154,12 @@ def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> 
     # What stands before the stalks of the directions, read off any of them: many directions, and the samples.
     index, given = next(iter((*sources.items(), *held.items())), (graph.output.index, at.output))
     before = given.shape[: given.ndim - len(graph.vertices[index].shape)]
-    moved: dict[int, Array] = {}
+    reached: dict[int, Array] = {}
     # Vertices that nothing moves: what reads them alone need not be multiplied.
     still: set[int] = set()
     for vertex in graph.vertices:
         restriction, source = at.restrictions[vertex.index], sources.get(vertex.index)
-        parents = tuple(moved[p] for p in vertex.parents)
+        parents = tuple(reached[p] for p in vertex.parents)
         if restriction is None or still.issuperset(vertex.parents):
             d = np.broadcast_to(given.dtype.type(0.0), (*before, *vertex.shape)) if source is None else source
             if source is None and vertex.index not in held:
@@ -170,8 +170,18 @@ def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> 
                 d = d + source
         if restriction is not None:
             yield Step(vertex, parents, d)
-        moved[vertex.index] = held.get(vertex.index, d)
-        _let_go(graph, vertex, moved)
+        reached[vertex.index] = held.get(vertex.index, d)
+        _let_go(graph, vertex, reached)
+
+
+def pulled(at: Linearization, sources: Stalks) -> dict[int, Array]:
+    """Return (I - N)^-T b by head, b the sources: how they pull at every stalk that is free."""
+    return {vertex.index: w for vertex, w in pull_back(at, sources) if vertex.edge is not None}
+
+
+def moved(at: Linearization, sources: Stalks) -> dict[int, Array]:
+    """Return (I - N)^-1 b by every vertex that has an operation, b the sources: how far they move it."""
+    return {step.vertex.index: step.value for step in push_forward(at, sources)}
 
 
 def respond(at: Linearization, v: Array, keep: Collection[int] = ()) -> Response:
@@ -181,7 +191,7 @@ def respond(at: Linearization, v: Array, keep: Collection[int] = ()) -> Response
     is S v, S = sum over edges of J_w J_w^T the effective resistance: a push-forward of u. `inputs` are how
     far the inputs of some operations of one parent move on that, those of the vertices in `keep`.
     """
-    u = {vertex.index: w for vertex, w in pull_back(at, {at.graph.output.index: v}) if vertex.edge}
+    u = pulled(at, {at.graph.output.index: v})
     inputs = {}
     for step in push_forward(at, u):
         if step.vertex.index in keep:
@@ -222,11 +232,6 @@ def block_norms(at: Linearization) -> tuple[Array, Array]:
             made[vertex.index] = restriction.norm() @ read[list(vertex.parents)]
         read[vertex.index] = made[vertex.index] if vertex.edge is None else np.equal(heads, vertex.index)
     return made[heads], read
-
-
-def _last(steps: Iterator[Step]) -> Step:
-    """Return the last step, without keeping the others."""
-    return deque(steps, maxlen=1)[0]
 
 
 def _let_go(graph: Graph, vertex: Vertex, values: dict[int, Array]) -> None:

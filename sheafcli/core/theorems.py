@@ -23,7 +23,8 @@ from sheafcli.core.sweep import (
     coboundary_transposed,
     forward,
     linearize,
-    pull_back,
+    moved,
+    pulled,
     push_forward,
 )
 from sheafcli.core.types import Array
@@ -108,8 +109,7 @@ def harmonic_extension(graph: Graph, X: Array) -> Array:
     steps = push_forward(at, given, held=nothing)
     c = {step.vertex.index: step.value for step in steps if step.vertex.edge is not None}
     force = {i: -v for i, v in coboundary_transposed(at, c).items()}
-    pulled = {vertex.index: w for vertex, w in pull_back(at, force) if vertex.edge is not None}
-    return graph.join({step.vertex.index: step.value for step in push_forward(at, pulled)})
+    return graph.join(moved(at, pulled(at, force)))
 
 
 def forward_coordinates(graph: Graph, X: Array) -> Array:
