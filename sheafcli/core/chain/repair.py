@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.parts import Input, Kind, Neuron, Part, Taken, WholeLayer
+from sheafcli.core.chain.parts import Columns, Kind, Neuron, Part, Taken
 from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.chain.tail import Sweep, Tail
 from sheafcli.core.fault.misfit import PRIORS, TINY
@@ -95,7 +95,7 @@ def repairs(network: Network, X: Array, y: Array) -> Iterator[list[Repair]]:
 def _repairs_of(bench: _Bench) -> list[Repair]:
     whole, *others = (
         bench.likeliest([(part, part.entries) for part in parts], PRIORS)
-        for parts in ([WholeLayer.of(bench.taken)], bench.inputs())
+        for parts in ([Columns.whole(bench.taken)], bench.inputs())
     )
     return [whole, bench.likeliest(bench.neurons(), PRIORS[::-1]), *others]
 
@@ -241,7 +241,9 @@ class _Bench:
         rows = on_z.reshape(-1, on_z.shape[2])
         bend = _steadied(rows.T @ rows / len(on_z))
         gains = np.sum(pull * np.linalg.solve(bend, pull), axis=0) / np.maximum(np.sum(a * a, axis=0), TINY)
-        return [Input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[: self.most_tried]]
+        return [
+            Columns.of_input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[: self.most_tried]
+        ]
 
     def neurons(self) -> list[Start]:
         """Return the neurons that seem to mend most, each with the weights to start from."""
