@@ -42,6 +42,11 @@ class Diagnosis:
         What the rules found, worst first: severity, rule, place, evidence, advice.
     examination
         All that the tables were made of.
+
+    Examples
+    --------
+    >>> print(sc.diagnose("results/paraboloid"))  # doctest: +SKIP
+    >>> sc.diagnose(network, X, y).findings[["severity", "rule", "advice"]]  # doctest: +SKIP
     """
 
     examination: Examination

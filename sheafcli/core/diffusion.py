@@ -22,10 +22,10 @@ from sheafcli.core.chain.network import Network
 from sheafcli.core.discord import discord, residuals
 from sheafcli.core.edge import Edge
 from sheafcli.core.held import Problem
-from sheafcli.core.integrators import Euler, Integrator
+from sheafcli.core.integrators import Integrator, as_integrator
 from sheafcli.core.network import AnyNetwork, GraphNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked
-from sheafcli.core.pins import Pin
+from sheafcli.core.pins import Pin, as_pins
 from sheafcli.core.sweep import Linearization, block_norms, coboundary_transposed, forward, linearize
 from sheafcli.core.theorems import forward_coordinates
 from sheafcli.core.trace import Recorder
@@ -195,35 +195,72 @@ def diffuse(
     start: Start | Cochain | State | Mapping[str, Array] = "random",
     seed: Seed = 0,
     target: Array | None = None,
-    pins: Sequence[Pin] = (),
+    pins: Sequence[Pin | str] = (),
     output_force: OutputForce = "loss",
     alpha: float = 1.0,
-    integrator: Integrator | None = None,
+    integrator: Integrator | str = "euler",
     steps: int = 100_000,
     tolerance: float = 1e-10,
     recorder: Recorder | None = None,
 ) -> Diffusion:
     """Follow the heat equation until every coordinate rests, or for `steps` steps.
 
-    A sample has converged when the largest |dv/dt| of its coordinates is at most `tolerance`. `start` is
-    "random" (drawn from `seed`), "zeros", "forward", or stalks, which are not changed. Of a network that is
-    no chain the result's `cochain` is a `State`, and a target pulls outputs other than the identity by the
-    output edge.
+    Parameters
+    ----------
+    network, X
+        The weights, and the inputs, samples x n_0, which are pinned.
+    start, seed
+        Where the stalks begin: "random" (drawn from the seed), "zeros", "forward", or stalks, which are not
+        changed.
+    target
+        Pins the output, samples x outputs. Of a network that is no chain it pulls outputs other than the
+        identity by the output edge.
+    pins
+        Coordinates that are held, as `Pin` or as texts such as "z1[3]=0.5".
+    output_force
+        Which force an output edge exerts: `loss` phi(z) - y, or `least_squares` J_phi^T (phi(z) - y).
+    alpha
+        The rate of the flow.
+    integrator
+        An object that holds its options, or its name: "euler", just below its largest stable step,
+        "chebyshev", or "implicit", for one sample. Where a neuron ends at its kink z = 0, pushed back from
+        either side, forward Euler chatters across it and never converges; the others hold it there, in a
+        chain.
+    steps, tolerance
+        How many steps to take at most. A sample has converged when the largest |dv/dt| of its coordinates
+        is at most the tolerance.
+    recorder
+        Is shown the equation on the way.
 
-    The integrator is forward Euler just below its largest stable step unless given. Where a neuron ends at
-    its kink z = 0, pushed back from either side, forward Euler chatters across it and never converges; the
-    other integrators hold it there, in a chain.
+    Returns
+    -------
+    Diffusion
+        The stalks in `cochain`, of a network that is no chain a `State`, and by sample whether they have
+        `converged`.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network, X = sc.Network.he([2, 8, 1]), np.ones((3, 2))
+    >>> flow = sc.diffuse(network, X, integrator="chebyshev")
+    >>> bool(flow.converged.all()), np.allclose(flow.cochain.z[2], network.predict(X))
+    (True, True)
     """
     X = as_inputs(network, X).astype(np.float64, copy=False)
     target = None if target is None else as_targets(network, target, len(X))
     start = start.stalks() if isinstance(start, Cochain | State) else start
-    options: dict[str, Any] = {"target": target, "pins": pins, "output_force": output_force, "alpha": alpha}
+    options: dict[str, Any] = {
+        "target": target,
+        "pins": as_pins(pins),
+        "output_force": output_force,
+        "alpha": alpha,
+    }
     equation = (
         HeatEquation(network, X, start_cochain(network, X, start, seed), **options)
         if isinstance(network, Network)
         else GraphHeat(network, X, start_state(network, X, start, seed), **options)
     )
-    return follow(equation, integrator or Euler(), steps, tolerance, recorder)
+    return follow(equation, as_integrator(integrator), steps, tolerance, recorder)
 
 
 def follow(

@@ -26,9 +26,17 @@ from sheafcli.core.types import Array, Shape
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GraphNetwork:
-    """The value z of the last vertex of a graph, a vector a sample, and the prediction phi(z).
+    """A network of any layers: the value z of the last vertex of a graph, and the prediction phi(z).
 
-    `output` is phi, or its name: "identity", "sigmoid" or "softmax".
+    `load` and `from_torch` return one for what is no plain chain. z is a vector a sample; `output` is phi,
+    or its name: "identity", "sigmoid" or "softmax".
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> network = sc.load("resnet.onnx")  # doctest: +SKIP
+    >>> network.predict(X)  # samples x channels x rows x columns in  # doctest: +SKIP
+    >>> [edge.name for edge in network.edges]  # what its tables are by  # doctest: +SKIP
     """
 
     graph: Graph

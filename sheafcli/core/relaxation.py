@@ -35,7 +35,7 @@ from sheafcli.core.held import Problem
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked
 from sheafcli.core.operations import MaxPooling
-from sheafcli.core.pins import Pin
+from sheafcli.core.pins import Pin, as_pins
 from sheafcli.core.point import Point, evaluate, forces, gradient_of
 from sheafcli.core.resistance import conjugate_gradients
 from sheafcli.core.sweep import Stalks, forward, moved, pulled
@@ -76,7 +76,7 @@ def relax(
     *,
     target: Array | None = None,
     stiffness: float | None = None,
-    pins: Sequence[Pin] = (),
+    pins: Sequence[Pin | str] = (),
     start: Mapping[str, Array] | None = None,
     squared: bool = False,
     tolerance: float = 1e-10,
@@ -93,6 +93,7 @@ def relax(
     graph = network.graph
     X = as_inputs(network, X).astype(np.float64)
     target = None if target is None else as_targets(network, target, len(X))
+    held = as_pins(pins)
     parts = []
     for block in blocks(len(X), 16 * graph.dimension):
         problem = Problem.of(
@@ -101,7 +102,7 @@ def relax(
             None if target is None else target[block],
             stiffness,
             squared,
-            [pin if np.ndim(pin.value) == 0 else _part(pin, block) for pin in pins],
+            [pin if np.ndim(pin.value) == 0 else _part(pin, block) for pin in held],
         )
         begin = None if start is None else {name: stalk[block] for name, stalk in start.items()}
         # A step too far may overflow: it has no finite energy, and is not taken.

@@ -39,6 +39,14 @@ class NeuralSheaf:
     A pattern is one boolean vector of length n_l a hidden layer. Matrices are scipy.sparse CSR arrays
     with coordinates in path order: free z_1, a_1, z_2, ..., z_{k+1}; boundary [x, 1], 1, ..., 1; full
     [x, 1], z_1, [a_1, 1], ..., z_{k+1}; edges affine 1, activation 1, ..., affine k+1.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> sheaf = sc.NeuralSheaf(sc.Network.he([2, 5, 1]))
+    >>> L = sheaf.laplacian(sheaf.pattern(np.array([1.0, 2.0])), block="free")
+    >>> L.shape  # z_1, a_1, z_2
+    (11, 11)
     """
 
     network: Network
