@@ -46,9 +46,7 @@ class Envelope:
         T^T T is the curvature of E, T^T rho its gradient with the sign turned. NaN where they overflow.
         """
         z, _ = self._settled(f)
-        n, outputs = f.shape
-        T = self.output.root(z, np.broadcast_to(np.eye(outputs), (n, outputs, outputs)))
-        rho = self.output.pull(z, self.y)
+        T, rho = self.output.root(z), self.output.pull(z, self.y)
         if self.give is None:
             return T, rho
         # I + R^T kappa S R = V diag(values) V^T; all are at least 1, whatever rounding has made of them.

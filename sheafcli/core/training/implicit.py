@@ -355,16 +355,20 @@ class ImplicitSession:
         improbability = energy / spread + 0.5 * problem.log_determinant(decay)
         if not self._output.classifies:
             improbability += 0.5 * here.f.size * np.log(spread)
+        # What overflows, to NaN even, is least evident.
+        improbability = improbability if np.isfinite(improbability) else float(np.finfo(np.float64).max)
         if improbability < self._least or self.step < CYCLE:
             self._least, self._best_decay = improbability, decay
             self._best[:] = model.flat
 
     def _spread(self, f: Array, determined: float) -> float:
-        """Return s^2 if so many weights are determined."""
+        """Return s^2 if so many weights are determined: at least what the targets' rounding is."""
         if self._output.classifies:
             return 1.0
         potential = float(np.sum(self._output.potential(f, self._y)))
-        return 2.0 * potential / max(f.size - determined, LEAST_LEFT * f.size)
+        rounding = np.finfo(np.float64).eps ** 2 * float(np.mean(self._y**2))
+        spread = 2.0 * potential / max(f.size - determined, LEAST_LEFT * f.size)
+        return max(spread, rounding, LEAST_DAMPING)
 
     def _believe(self, spread: float, determined: float) -> None:
         """Take the decay that follows, unless it is none."""
