@@ -14,7 +14,7 @@ kappa = 0 makes the inner edges rigid: E is Phi; kappa = 1 is the energy of heat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from sheafcli.core.outputs import Output
 from sheafcli.core.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Envelope:
     """E of all samples, for targets y, samples x n_{k+1}.
 
@@ -33,6 +33,8 @@ class Envelope:
     output: Output
     y: Array
     give: Array | None = None
+    # Where the next equilibrium is looked for: at the last one, a step away.
+    _pull: Array | None = field(default=None, init=False)
 
     def value(self, f: Array) -> float:
         """Return E, summed over the samples."""
@@ -66,5 +68,6 @@ class Envelope:
         def resist(v: Array) -> Array:
             return np.asarray(np.einsum("nij,nj->ni", give, v))
 
-        pull, _ = multipliers(self.output, f, self.y, 1.0, resist)
+        pull, _ = multipliers(self.output, f, self.y, 1.0, resist, self._pull)
+        self._pull = pull if np.isfinite(pull).all() else None
         return f + resist(pull), pull
