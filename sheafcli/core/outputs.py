@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from sheafcli.core.types import Array
 
@@ -55,8 +56,8 @@ class Output(Protocol):
         columns = (self.spread(p, np.broadcast_to(unit, p.shape)) for unit in np.eye(p.shape[1]))
         return np.stack([*columns], axis=2)
 
-    def root(self, z: Array, G: Array) -> Array:
-        """Return R^T G with R R^T = J_phi(z), for G samples x n_{k+1} x anything.
+    def root(self, z: Array, G: Array | None = None) -> Array:
+        """Return R^T G with R R^T = J_phi(z), for G samples x n_{k+1} x anything; R^T itself without G.
 
         R has as many columns as J_phi has ranks: for the softmax one less than n_{k+1}.
         """
@@ -100,9 +101,9 @@ class Identity(Output):
         """Return v."""
         return v
 
-    def root(self, z: Array, G: Array) -> Array:
+    def root(self, z: Array, G: Array | None = None) -> Array:
         """Return G."""
-        return G
+        return self.jacobian(z) if G is None else G
 
     def pull(self, z: Array, y: Array) -> Array:
         """Return y - z."""
@@ -139,9 +140,9 @@ class Sigmoid(Output):
         """Return p (1 - p) v."""
         return p * (1.0 - p) * v
 
-    def root(self, z: Array, G: Array) -> Array:
+    def root(self, z: Array, G: Array | None = None) -> Array:
         """Return diag(p (1 - p))^(1/2) G with p = phi(z)."""
-        return self._spread_root(z)[:, :, None] * G
+        return self._spread_root(z)[:, :, None] * (np.eye(z.shape[1]) if G is None else G)
 
     def pull(self, z: Array, y: Array) -> Array:
         """Return (y - p) / (p (1 - p))^(1/2); y - p as y (1 - p) - (1 - y) p, exact for p near y, too."""
@@ -188,31 +189,38 @@ class Softmax(Output):
         """Return (diag(p) - p p^T) v."""
         return np.asarray(p * (v - np.sum(p * v, axis=1, keepdims=True)))
 
-    def root(self, z: Array, G: Array) -> Array:
-        """Return the first n_{k+1} - 1 rows of T diag(q) G, q = p^(1/2), p = phi(z).
+    def root(self, z: Array, G: Array | None = None) -> Array:
+        """Return all rows but the m-th of T diag(q) G, q = p^(1/2), p = phi(z), m the likeliest class.
 
         T = I - v v^T / (1 + q_m), v = q + e_m, is Householder's reflection that turns q, in whose direction
-        J_phi = diag(q) (I - q q^T) diag(q) is null, onto the last axis, m = n_{k+1}.
+        J_phi = diag(q) (I - q q^T) diag(q) is null, onto axis m. So the row of class j is at most q_j: it
+        is next to nothing where the sample has no doubt about j. The last row takes the place of the m-th.
         """
-        q = self._root_of_value(z)
-        scaled = q[:, :, None] * G
-        along = (np.sum(q[:, :, None] * scaled, axis=1) + scaled[:, -1]) / (1.0 + q[:, -1:])
-        return np.asarray(scaled[:, :-1] - q[:, :-1, None] * along[:, None, :])
+        q, each, most, others = self._reflection(z)
+        along = q * q
+        along[each, most] += q[each, most]
+        kept = q[each, others]
+        root = (-kept / (1.0 + q[each, most]))[:, :, None] * along[:, None, :]
+        root[each, np.arange(others.shape[1]), others] += kept
+        return root if G is None else np.asarray(root @ G)
 
     def pull(self, z: Array, y: Array) -> Array:
-        """Return the first n_{k+1} - 1 entries of T ((y - p) / q), as `root` has T and q.
+        """Return those entries of T ((y - p) / q), as `root` has T and q.
 
         y - p as y (1 - p) - (1 - y) p with 1 - p the sum of the others, exact however near p is to y.
         """
-        q, p = self._root_of_value(z), self.value(z)
-        others = p @ (1.0 - np.eye(p.shape[1]))
-        scaled = (y * others - (1.0 - y) * p) / q
-        along = (np.sum(q * scaled, axis=1, keepdims=True) + scaled[:, -1:]) / (1.0 + q[:, -1:])
-        return np.asarray(scaled[:, :-1] - q[:, :-1] * along)
+        (q, each, most, others), p = self._reflection(z), self.value(z)
+        scaled = (y * (p @ (1.0 - np.eye(p.shape[1]))) - (1.0 - y) * p) / q
+        along = np.sum(q * scaled, axis=1, keepdims=True) + scaled[each, most]
+        along /= 1.0 + q[each, most]
+        return np.asarray(scaled[each, others] - q[each, others] * along)
 
-    def _root_of_value(self, z: Array) -> Array:
-        """Return p^(1/2), never quite zero."""
-        return np.asarray(np.maximum(np.sqrt(self.value(z)), np.exp(-0.5 * FARTHEST)))
+    def _reflection(self, z: Array) -> tuple[Array, NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Return q, never quite zero, and as columns the samples, m, and all classes but m."""
+        q = np.maximum(np.sqrt(self.value(z)), np.exp(-0.5 * FARTHEST))
+        most, last = np.argmax(q, axis=1)[:, None], z.shape[1] - 1
+        classes = np.arange(last)
+        return q, np.arange(len(z))[:, None], most, np.where(classes == most, last, classes)
 
 
 OUTPUTS: dict[str, Output] = {output.name: output for output in (Identity(), Sigmoid(), Softmax())}
