@@ -17,7 +17,7 @@ from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.reach import check_reach
 from sheafcli.core.edge import Edge
 from sheafcli.core.graph import Graph
-from sheafcli.core.magnitude import LARGEST, beyond, check_magnitude
+from sheafcli.core.magnitude import LARGEST, MEND, beyond, check_magnitude
 from sheafcli.core.operations import Dense, ReLU
 from sheafcli.core.outputs import Identity, Output, as_output
 from sheafcli.core.sweep import forward, output
@@ -158,7 +158,7 @@ def check_samples(network: AnyNetwork, X: Array, y: Array) -> None:
             if beyond(step.value) is not None:
                 raise ValueError(
                     f"the values of {step.vertex.name} grow beyond {LARGEST:g} at sample {largest}: squares "
-                    "and products of such numbers overflow; scale the weights or the inputs down"
+                    f"and products of such numbers overflow; {MEND}"
                 )
 
 
