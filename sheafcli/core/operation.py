@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.types import Array, Shape
@@ -45,9 +44,6 @@ class Restriction(Protocol):
 
         What is returned may share memory with v.
         """
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, ...]:
-        """Return A_p of one sample for every parent, own stalk x parent's, both flattened in C order."""
 
     def norm(self) -> tuple[float, ...]:
         """Return a bound of the spectral norm of A_p over all samples, for every parent."""

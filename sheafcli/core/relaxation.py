@@ -38,12 +38,7 @@ from sheafcli.core.operations import MaxPooling
 from sheafcli.core.pins import Pin, as_pins
 from sheafcli.core.point import Point, evaluate, forces, gradient_of
 from sheafcli.core.resistance import conjugate_gradients
-from sheafcli.core.sweep import (
-    Stalks,
-    forward,
-    pull_back,
-    push_forward,
-)
+from sheafcli.core.sweep import Stalks, forward, moved, pulled
 from sheafcli.core.types import Array
 
 # A step must lower the energy by this share of what its slope promises, up to rounding.
@@ -152,8 +147,7 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
 
     def respond(pulls: Stalks, given: Stalks) -> dict[int, Array]:
         """Return (I - N)^-1 (given + (I - N)^-T pulls) at every vertex that has an operation."""
-        u = {v.index: w for v, w in pull_back(at.at, pulls) if v.edge is not None}
-        return {step.vertex.index: step.value for step in push_forward(at.at, _sum(given, u))}
+        return moved(at.at, _sum(given, pulled(at.at, pulls)))
 
     def read(d: Stalks) -> Array:
         """Return what multipliers see: a step where pins and bends are, and what is given at the output."""
@@ -177,8 +171,7 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
             i: part.reshape(mask.shape) * mask for (i, mask), part in zip(acts.items(), parts, strict=False)
         }
         for (i, weight), part in zip(bends.items(), parts[len(acts) :], strict=True):
-            pulled = at.soft[i].place(weight * part.reshape(weight.shape))
-            total = _sum(total, {parents[i]: pulled})
+            total = _sum(total, {parents[i]: at.soft[i].place(weight * part.reshape(weight.shape))})
         return total if pull is None else _sum(total, {out: pulls[:, ends[-1] :]})
 
     now = {i: np.where(fixed[i], gradient[i], problem.springs[i] * (problem.values[i] - x[i])) for i in acts}

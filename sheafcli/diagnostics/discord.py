@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.discord import residuals
 from sheafcli.core.edge import Edge
 from sheafcli.core.types import Array
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import residuals
 from sheafcli.core.edge import Edge
 from sheafcli.core.graph import Graph
 from sheafcli.core.network import AnyNetwork, GraphNetwork, as_inputs

@@ -14,18 +14,19 @@ from strategies import seeds
 
 from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import training_energy
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.backprop import gradient
 from sheafcli.core.chain.training.implicit import ChainModel, balance, revive
 from sheafcli.core.chain.training.layers import Parameters
 from sheafcli.core.chain.training.least_squares import ChainLeastSquares, forward, sensitivities
+from sheafcli.core.discord import training_energy
 from sheafcli.core.outputs import output_named
 from sheafcli.core.training import implicit
 from sheafcli.core.training.cost import Cost
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.envelope import Envelope
 from sheafcli.core.training.implicit import CYCLE, SOFT_STEPS, Implicit, softness
+from sheafcli.core.training.least_squares import telling
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 
@@ -503,3 +504,35 @@ def test_a_gain_beyond_all_promises_is_taken(monkeypatch):
     session.advance(1)
     assert session._damping > 0.0
     assert np.isfinite(session._damping)
+
+
+def test_an_exact_fit_by_evidence_stays_finite():
+    """One sample is met to the last bit: no error is left to have a variance."""
+    rng = np.random.default_rng(0)
+    X, y = 100.0 * rng.normal(size=(1, 6)), rng.normal(size=(1, 6))
+    session = Implicit(steps=CYCLE + 5, regularise="evidence").start(Network.he([6, 1, 5, 6]), X, y)
+    session.advance(CYCLE + 5)
+    assert all(np.isfinite(array).all() for array in session.state().values())
+    assert session.network().output.loss(session.network().logits(X), y) < 1e-6
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("most", [np.inf, 0])
+def test_rows_that_are_left_out_are_lost_in_rounding(output, most):
+    """Most samples have no doubt left; what is left of J makes the same J^T J and J^T rho."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(50, 3)) * 10.0 ** rng.uniform(-1, 3, size=(50, 1))
+    y = (z > 0.0).astype(float) if output == "sigmoid" else np.eye(3)[np.argmax(z, axis=1)]
+    y[0] = np.roll(y[0], 1)
+    T, rho = Envelope(output_named(output), y).root(z)
+    samples, some, some_rho = telling(T, rho, most)
+    if most == 0:
+        assert samples == slice(None)
+        assert some is T
+        return
+    assert len(some) == len(samples) < 0.9 * rho.size
+    D = rng.normal(size=(50, 3, 7))
+    J, picked = (T @ D).reshape(-1, 7), (some @ D[samples]).reshape(-1, 7)
+    np.testing.assert_allclose(picked.T @ picked, J.T @ J, rtol=0, atol=1e-13 * np.max(J.T @ J))
+    slope = J.T @ rho.ravel()
+    np.testing.assert_allclose(picked.T @ some_rho.ravel(), slope, rtol=0, atol=1e-13 * np.max(np.abs(slope)))

@@ -64,25 +64,32 @@ class Part(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class WholeLayer:
-    """All of [W_l, b_l], as the change B V of it: V, r x (n_{l-1} + 1), spans the inputs of the samples.
+class Columns:
+    """All of [W_l, b_l], or a column of it, as the change B V: V, r x (n_{l-1} + 1), has orthonormal rows.
 
-    A change beyond their span moves no stalk, and V has orthonormal rows: nothing is lost, |B| is the norm of
-    the change, and B, n_l x r, is all that has to be found. `inside` is [a, 1] V^T, samples x r.
+    For the whole layer V spans the inputs of the samples: a change beyond moves no stalk, so that nothing is
+    lost. For the weights out of one coordinate of a_{l-1} it is a unit vector. |B| is the norm of the change,
+    and B, n_l x r, is all that has to be found. `inside` is [a, 1] V^T, samples x r.
     """
 
     layer: Taken
     span: Array
     inside: Array
     kind: Kind = "layer"
-    index: None = None
+    index: int | None = None
 
     @classmethod
-    def of(cls, layer: Taken) -> WholeLayer:
+    def whole(cls, layer: Taken) -> Columns:
         """Return the layer with the span of its inputs, where they are fewer than its columns."""
         samples, columns = layer.inputs.shape
         span = np.eye(columns) if samples >= columns else np.linalg.qr(layer.inputs.T)[0].T
         return cls(layer, span, layer.inputs @ span.T)
+
+    @classmethod
+    def of_input(cls, layer: Taken, index: int) -> Columns:
+        """Return the weights out of one coordinate of a_{l-1}."""
+        columns = layer.inputs.shape[1]
+        return cls(layer, np.eye(1, columns, index), layer.inputs[:, index : index + 1], "input", index)
 
     @property
     def entries(self) -> Array:
@@ -152,49 +159,6 @@ class Neuron:
         """Return J^T J from a row a sample: all its outputs have the same inputs, times numbers."""
         size = np.linalg.norm(tail.sensitivity(sweep, self.index), axis=1)
         return Curvature.of(size[:, None] * self.layer.inputs)
-
-
-@dataclass(frozen=True, eq=False)
-class Input:
-    """The weights out of one coordinate of a_{l-1}: a column."""
-
-    layer: Taken
-    index: int
-    kind: Kind = "input"
-
-    @property
-    def entries(self) -> Array:
-        """The column."""
-        return np.asarray(self.layer.matrix[:, self.index])
-
-    def stalk(self, entries: Array) -> Array:
-        """Return z_l with the input's part anew."""
-        return self.layer.z + np.outer(self.layer.inputs[:, self.index], entries - self.entries)
-
-    def slope(self, on_z: Array) -> Array:
-        """Return the column of on_z^T [a, 1]."""
-        return np.asarray(self.layer.inputs[:, self.index] @ on_z)
-
-    def placed(self, entries: Array) -> Array:
-        """Return the matrix with the column in it."""
-        M = self.layer.matrix.copy()
-        M[:, self.index] = entries
-        return M
-
-    def curvature(self, tail: Tail, sweep: Sweep, negligible: float) -> Curvature | Repeated:
-        """Return J^T J from a row a sample and output."""
-        a = self.layer.inputs[:, self.index]
-        if tail.is_free:
-            return Repeated(Curvature.of(a[:, None]), self.layer.z.shape[1])
-        G, _ = tail.sensitivities(sweep)
-        sample, output = _matter(G, a * a, negligible, G.shape[2])
-        largest = Curvature.of(G[sample, output] * a[sample, None])
-
-        def product(v: Array) -> Array:
-            moved = G @ (a[:, None] * v)[:, :, None]
-            return np.asarray(np.einsum("i,ij->j", a, (np.swapaxes(G, 1, 2) @ moved)[:, :, 0]))
-
-        return largest if len(sample) == G.shape[0] * G.shape[1] else replace(largest, product=product)
 
 
 def _matter(

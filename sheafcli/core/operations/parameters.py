@@ -1,6 +1,8 @@
-"""Checks of what operations are made with, and of the shapes that they meet."""
+"""What operations are made with: their parameters, and checks of the shapes that they meet."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +24,22 @@ def as_parameter(name: str, array: Array, shape: Shape | None = None) -> Array:
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite")
     return array
+
+
+class Parametrised:
+    """An operation with the parameters that `learned` names: its fields, of which those left out are None."""
+
+    learned: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        for name, array in self.parameters.items():
+            object.__setattr__(self, name, as_parameter(name, array))
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """The parameters that there are, by the names of their fields."""
+        named = {name: getattr(self, name) for name in self.learned}
+        return {name: array for name, array in named.items() if array is not None}
 
 
 def like(array: Array, x: Array) -> Array:

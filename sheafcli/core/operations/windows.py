@@ -106,14 +106,25 @@ class Windows:
         )
 
 
-def columns(windows: Windows, images: Array) -> Array:
-    """Return what the windows see of images x channels x spatial: images x channels x kernel x places."""
+def columns(windows: Windows, images: Array, empty: float = 0.0) -> Array:
+    """Return what the windows see of images x channels x spatial: images x channels x kernel x places.
+
+    What would lie in the padding is `empty`.
+    """
     spatial = images.shape[2:]
-    out = windows.out(spatial)
-    seen = np.zeros((*images.shape[:2], math.prod(windows.kernel), *out), dtype=images.dtype)
+    shape = (*images.shape[:2], math.prod(windows.kernel), *windows.out(spatial))
+    seen: Array = np.full(shape, empty, dtype=images.dtype)
     for k, (image, place) in enumerate(windows.taps(spatial)):
         seen[:, :, k][place] = images[image]
     return seen
+
+
+def placed(windows: Windows, seen: Array, spatial: Shape) -> Array:
+    """Return the transpose of `columns`: all that windows see added up where they looked."""
+    images: Array = np.zeros((*seen.shape[:2], *spatial), dtype=seen.dtype)
+    for k, (image, place) in enumerate(windows.taps(spatial)):
+        images[image] += seen[:, :, k][place]
+    return images
 
 
 def _meeting(n: int, places: int, offset: int, stride: int) -> tuple[slice, slice]:

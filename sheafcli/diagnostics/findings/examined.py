@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sheafcli.config.training import TrainingSpec
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import residuals
 from sheafcli.core.graph import Graph, Vertex
 from sheafcli.core.network import AnyNetwork, as_inputs
 from sheafcli.core.resistance import resistance_traces

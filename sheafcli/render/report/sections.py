@@ -41,6 +41,10 @@ BLAME_COLUMNS = (
 )
 LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")
 SAMPLE_COLUMNS = ("sample", "line", "row", "target", "predicted", "loss", "discord", "share", "worst_edge")
+HISTORY = (
+    *("step", "train_loss", "validation_loss", "test_loss", "train_accuracy", "test_accuracy"),
+    *("test_r2", "test_rmse", "test_f1", "test_auc", "energy", "seconds"),
+)
 METRICS = ("target", "class", "samples", "precision", "recall", "f1", "auc", "r2", "rmse", "mae")
 LAYER_AT_FAULT: Final = "layer-at-fault"
 
@@ -211,8 +215,8 @@ def _training(contents: Contents) -> Section:
     figures, tables, missing = [], [], []
     if history is not None:
         figures += _side_by_side(loss_figure(history, baseline), accuracy_figure(history, baseline))
-        columns = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "energy", "seconds")
-        tables.append(table_of(history.iloc[thinned(len(history), 10)], columns, "History"))
+        rows = history.iloc[thinned(len(history), 10)]
+        tables.append(table_of(rows, HISTORY, "History"))
     else:
         missing.append(_missing("history"))
     if contents.manifest.get("method") in AT_REST:
