@@ -43,8 +43,8 @@ SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
 # hangs on the last digits. And the least after a step that is not taken.
 FIRST_DAMPING, LEAST_DAMPING = (100.0, 1.0), 0.1
 # So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap (a layer
-# counts as CALLS more), and the most for a whole layer, of which there is one where there are many neurons and
-# inputs. They end before that where an eighth of them, or FEWEST_STALLED, gain fewer than STALLED nats together.
+# counts as CALLS more), and the most for a whole layer, of which there is one where there are many neurons
+# and inputs. They end before that where an eighth of them, and FEWEST_STALLED, gain less than STALLED nats.
 FEWEST_STEPS, MOST_WORK, CALLS = 30, 4_000_000, 3000
 MOST_STEPS: dict[Kind, int] = {"layer": 400, "neuron": 100, "input": 100}
 FEWEST_STALLED, STALLED = 5, 0.1
