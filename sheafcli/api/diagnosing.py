@@ -95,7 +95,7 @@ class Diagnosis:
         console = Console(
             file=text, width=WIDTH, color_system=None, highlight=False, markup=False, emoji=False
         )
-        for line in headlines(self.examination):
+        for line in headlines(self.examination.samples, self.examination.diagnosis):
             console.print(line)
         for table in examination_tables(self.examination, MOST_NEURONS, MOST_SAMPLES):
             console.print()

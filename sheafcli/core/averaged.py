@@ -26,7 +26,12 @@ from sheafcli.core.types import Array, Shape
 
 def rectified(z: Array, eps: float, slope: Array) -> Array:
     """Return rho(z) from its slope; max(z, 0) for eps = 0."""
-    return np.maximum(z, 0.0) if eps == 0.0 else np.asarray(eps * slope * slope + np.maximum(z - eps, 0.0))
+    if eps == 0.0:
+        return np.maximum(z, 0.0)
+    mean, beyond = slope * slope, z - eps
+    mean *= eps
+    mean += np.maximum(beyond, 0.0, out=beyond)
+    return np.asarray(mean)
 
 
 def slope_of(z: Array, eps: float) -> Array:

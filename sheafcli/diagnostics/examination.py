@@ -98,23 +98,15 @@ def examine_samples(
         )
 
     advance("pinned equilibrium")
-    diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
-    unsettled = tuple(diagnosis.unsettled)
-    if samples.places is not None:
-        unsettled = tuple(samples.places[list(unsettled)].tolist())
-    if 2 * len(unsettled) > len(samples.X):
+    asked = samples
+    samples, diagnosis, unsettled = settled(network, samples)
+    if 2 * len(unsettled) > len(asked.X):
         lead = leading_cause(examined(diagnosis))
         raise RunFailed(
-            f"{len(unsettled)} of {len(samples.X)} samples did not reach the tolerance: "
+            f"{len(unsettled)} of {len(asked.X)} samples did not reach the tolerance: "
             f"{', '.join(map(str, unsettled[:20]))}; nothing is written"
             + (f". {lead.rule}: {lead.evidence} {lead.advice}" if lead else "")
         )
-    if unsettled:
-        rows = np.flatnonzero(diagnosis.settled)
-        places = None if samples.places is None else samples.places[rows]
-        samples = replace(samples, X=samples.X[rows], y=samples.y[rows], places=places)
-        diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
-        diagnosis = replace(diagnosis, samples=diagnosis.samples.assign(sample=rows))
     advance("repairs")
     diagnosis, fault = _blamed(network, samples, diagnosis, lambda: advance("repairs"))
     advance("findings")
@@ -123,6 +115,23 @@ def examine_samples(
     return Examination(
         network, samples, diagnosis, diagnosis.layers.merge(fault, on="layer", how="left"), findings
     )
+
+
+def settled(network: AnyNetwork, samples: Samples) -> tuple[Samples, Diagnosis, tuple[int, ...]]:
+    """Diagnose samples without those that did not reach the tolerance, unless these are more than half.
+
+    Returns the samples that are left, their diagnosis, and the places of the others.
+    """
+    diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
+    unsettled = np.asarray(diagnosis.unsettled, dtype=np.intp)
+    told = tuple((unsettled if samples.places is None else samples.places[unsettled]).tolist())
+    if not len(unsettled) or 2 * len(unsettled) > len(samples.X):
+        return samples, diagnosis, told
+    rows = np.flatnonzero(diagnosis.settled)
+    places = None if samples.places is None else samples.places[rows]
+    samples = replace(samples, X=samples.X[rows], y=samples.y[rows], places=places)
+    diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
+    return samples, replace(diagnosis, samples=diagnosis.samples.assign(sample=rows)), told
 
 
 def parts(network: AnyNetwork) -> int:

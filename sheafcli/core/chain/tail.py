@@ -69,7 +69,8 @@ class Tail:
         stalks, slopes = [z], []
         for W, b, eps in zip(self.weights, self.network.biases[self.layer :], self.softness, strict=True):
             slopes.append(slope_of(z, eps))
-            z = rectified(z, eps, slopes[-1]) @ W.T + b
+            z = rectified(z, eps, slopes[-1]) @ W.T
+            z += b
             stalks.append(z)
         return Sweep(stalks, slopes)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.heat import ChainFlow
 from sheafcli.core.edge import Edge
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
+from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.graph.heat import GraphFlow
 from sheafcli.core.training.protocol import Diverged, Progress
 from sheafcli.core.types import Array, Seed
@@ -63,6 +64,8 @@ class Heat:
     reset_every, reset_time
         Restart the stalks after every so many steps, or after every so much integration time; None
         never does.
+    stop_when
+        Its `patience` ends early; it has no other conditions here.
     """
 
     steps: int | None = None
@@ -73,6 +76,7 @@ class Heat:
     stalks: str | Mapping[str, Array] = "random"
     reset_every: int | None = None
     reset_time: float | None = None
+    stop_when: StopWhen = field(default_factory=StopWhen)
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.time is None):
@@ -89,6 +93,8 @@ class Heat:
                 continue
             if not isinstance(value, int | float) or not 0 < value < np.inf:
                 raise ValueError(f"{name} must be a number above 0 and finite, got {value!r}")
+        if self.stop_when != StopWhen(patience=self.stop_when.patience):
+            raise ValueError("heat training ends early by stop_when.patience alone: give steps or time")
         if isinstance(self.stalks, str) and self.stalks not in get_args(Start):
             raise ValueError(f"stalks start as {', '.join(get_args(Start))} or arrays, got {self.stalks!r}")
 
