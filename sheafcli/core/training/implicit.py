@@ -352,7 +352,8 @@ class ImplicitSession:
         """Return the decay of the first cycle of a network for classes; see the module's docstring."""
         if self.step >= SOFT_STEPS:
             return 0.0
-        return self._first_decay * LAST_DECAY ** (self.step / (SOFT_STEPS - 1)) * self._model.weighs
+        decay = self._first_decay * LAST_DECAY ** (self.step / (SOFT_STEPS - 1))
+        return np.asarray(decay * self._model.weighs)
 
     def _typical_decay(self) -> float:
         """Return the decay of the prior that makes weights as large as those of the start."""
