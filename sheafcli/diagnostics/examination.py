@@ -16,7 +16,7 @@ from sheafcli.core.network import AnyNetwork
 from sheafcli.core.operation import Learnable
 from sheafcli.diagnostics.fault import edge_faults, fault_table, layers_of
 from sheafcli.diagnostics.findings import Examined, Finding, examine, findings_frame, leading_cause
-from sheafcli.diagnostics.pinned import Diagnosis, bytes_of_sample, diagnose
+from sheafcli.diagnostics.pinned import PinnedDiscord, bytes_of_sample, diagnose
 from sheafcli.errors import InputError
 from sheafcli.records.logged import read_log
 from sheafcli.runs import RunDirectory, RunFailed
@@ -29,7 +29,7 @@ class Examination:
 
     network: AnyNetwork
     samples: Samples
-    diagnosis: Diagnosis
+    diagnosis: PinnedDiscord
     layers: pd.DataFrame
     findings: list[Finding]
 
@@ -79,7 +79,7 @@ def examine_samples(
     """
     check_memory(network)
 
-    def examined(diagnosis: Diagnosis) -> Examined:
+    def examined(diagnosis: PinnedDiscord) -> Examined:
         return Examined(
             network,
             samples.X,
@@ -117,7 +117,7 @@ def examine_samples(
     )
 
 
-def settled(network: AnyNetwork, samples: Samples) -> tuple[Samples, Diagnosis, tuple[int, ...]]:
+def settled(network: AnyNetwork, samples: Samples) -> tuple[Samples, PinnedDiscord, tuple[int, ...]]:
     """Diagnose samples without those that did not reach the tolerance, unless these are more than half.
 
     Returns the samples that are left, their diagnosis, and the places of the others.
@@ -160,8 +160,8 @@ def total_memory() -> int:
 
 
 def _blamed(
-    network: AnyNetwork, samples: Samples, diagnosis: Diagnosis, advance: Callable[[], object]
-) -> tuple[Diagnosis, pd.DataFrame]:
+    network: AnyNetwork, samples: Samples, diagnosis: PinnedDiscord, advance: Callable[[], object]
+) -> tuple[PinnedDiscord, pd.DataFrame]:
     """Return the table of faults by layer; of a graph's edges the evidence and blame stand beside discord."""
     if isinstance(network, Network):
         return diagnosis, fault_table(network, *samples.trained_on, advance)

@@ -6,14 +6,14 @@ from rich.table import Table
 
 from sheafcli.core.pinned import Pinned
 from sheafcli.diagnostics.examination import Examination
-from sheafcli.diagnostics.pinned import Diagnosis
+from sheafcli.diagnostics.pinned import PinnedDiscord
 from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
 from sheafcli.render.numbers import percent
 from sheafcli.render.tables import discord_tables, neurons_table
 from sheafcli.runs.samples import Samples
 
 
-def headlines(samples: Samples, diagnosis: Diagnosis) -> list[str]:
+def headlines(samples: Samples, diagnosis: PinnedDiscord) -> list[str]:
     """Return the lines that say what the tables are of."""
     lines = [f"Pinned discord of {len(samples.X)} samples ({samples.part}): input and true output pinned"]
     if isinstance(diagnosis.equilibrium, Pinned):
