@@ -76,7 +76,7 @@ DEFAULT_STEPS = 20 * CYCLE
 # The damping of a cycle's first step, as a share of the largest diagonal entry of J^T J; the range of all.
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 0.01, 1e-250, 1e250
 # The last decay of a network for classes in its first cycle, as a share of the first.
-LAST_DECAY = 1e-12
+LAST_DECAY = 1e-6
 # A step is kept if at least this share of the promised gain came true; so many are tried, ever shorter.
 LEAST_GAIN, TRIES = 1e-4, 5
 FIRST_GROWTH, MOST_GROWTH = 2.0, 1e9
