@@ -47,22 +47,17 @@ class State:
         self.data = np.array(coordinates, order="F")
         self.z_hidden = self.data[:, :0]
         self.n_samples = len(self.data)
-        places = network.graph.places.values()
-        self._places = dict(
-            zip(network.stalks, zip(places, network.stalks.values(), strict=True), strict=True)
-        )
+        self._network = network
 
     @classmethod
     def of(cls, network: GraphNetwork, stalks: Mapping[str, Array]) -> State:
         """Pack stalks given by name, each samples x stalk."""
-        parts = [np.asarray(stalks[name]) for name in network.stalks]
-        return cls(network, np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1))
+        named = zip(network.graph.heads, network.stalks, strict=True)
+        return cls(network, network.graph.join({v.index: np.asarray(stalks[name]) for v, name in named}))
 
     def stalks(self) -> dict[str, Array]:
         """Return the stalks by name, each samples x stalk."""
-        return {
-            name: self.data[:, place].reshape(-1, *shape) for name, (place, shape) in self._places.items()
-        }
+        return dict(zip(self._network.stalks, self._network.graph.split(self.data).values(), strict=True))
 
 
 class GraphHeat:

@@ -24,8 +24,9 @@ more multipliers, C d + m / k = 0. The line search is on the energy with kinks r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,18 @@ class Relaxed:
     converged: NDArray[np.bool_]
     iterations: NDArray[np.int64]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Relaxed]) -> Relaxed:
+        """Return the equilibria of some blocks of samples as one."""
+
+        def whole(name: str) -> Any:
+            found = [getattr(part, name) for part in parts]
+            if isinstance(found[0], Mapping):
+                return {stalk: np.concatenate([one[stalk] for one in found]) for stalk in found[0]}
+            return np.concatenate(found)
+
+        return cls(*(whole(field.name) for field in fields(cls)))
+
 
 def relax(
     network: AnyNetwork,
@@ -108,18 +121,7 @@ def relax(
         # A step too far may overflow: it has no finite energy, and is not taken.
         with np.errstate(over="ignore", invalid="ignore"):
             parts.append(_relaxed(problem, begin, tolerance, max_iterations))
-    stalks, kinks = (
-        {
-            name: np.concatenate([getattr(part, field)[name] for part in parts])
-            for name in getattr(parts[0], field)
-        }
-        for field in ("stalks", "kinks")
-    )
-    energy, left, converged, steps = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("energy", "certificate", "converged", "iterations")
-    )
-    return Relaxed(stalks, kinks, energy, left, converged, steps)
+    return Relaxed.joined(parts)
 
 
 def _part(pin: Pin, block: slice) -> Pin:

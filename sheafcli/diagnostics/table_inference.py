@@ -133,6 +133,10 @@ def infer_table(
             "settled": inferred.settled,
         }
     )
+    if nearby and (table["reached"] & (table["changed"] == 0)).all():
+        notes.append(
+            f"nothing changes: {'the row gives' if len(table) == 1 else 'all rows give'} that already"
+        )
     cells = pd.DataFrame({"row": rows.labels} | decoded(preprocessing, inferred.X))
     for name, values in outputs_of(target, inferred.output).items():
         cells[name] = values

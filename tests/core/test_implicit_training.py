@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import problem
 from scipy.optimize import approx_fprime
-from sklearn.linear_model import BayesianRidge
+from sklearn.linear_model import BayesianRidge, LogisticRegression
 from strategies import seeds
 
 from sheafcli.core.averaged import rectified, slope_of
@@ -536,3 +536,46 @@ def test_rows_that_are_left_out_are_lost_in_rounding(output, most):
     np.testing.assert_allclose(picked.T @ picked, J.T @ J, rtol=0, atol=1e-13 * np.max(J.T @ J))
     slope = J.T @ rho.ravel()
     np.testing.assert_allclose(picked.T @ some_rho.ravel(), slope, rtol=0, atol=1e-13 * np.max(np.abs(slope)))
+
+
+# What falls in the first cycle of a network for classes.
+
+
+def parted(rng):
+    """Return samples on both sides of a plane, with room between, and their labels."""
+    X = rng.normal(size=(60, 3))
+    side = X @ [1.0, -2.0, 0.5]
+    far = np.abs(side) > 0.4
+    return X[far], (side[far] > 0.0).astype(float)[:, np.newaxis]
+
+
+def test_the_first_cycle_follows_the_path_of_ridge_logistic_regression():
+    """Without hidden layers the least weights at every loss are scikit-learn's, of C = 1 / decay."""
+    X, y = parted(np.random.default_rng(0))
+    session = Implicit(steps=CYCLE).start(Network.he([3, 1], "sigmoid"), X, y)
+    for step in (20, 30):
+        session.advance(step - session.step)
+        C = 1.0 / np.max(session._falling_decay())
+        session.advance(1)
+        ridge = LogisticRegression(C=C, tol=1e-10, max_iter=100_000).fit(X, y.ravel())
+        weights = session.network().weights[0]
+        assert np.linalg.norm(weights - ridge.coef_) < 0.05 * np.linalg.norm(ridge.coef_)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.1])
+def test_what_falls_does_not_crush_small_weights(scale):
+    """A network whose weights are all next to nothing has hardly a slope to leave from."""
+    X, y = parted(np.random.default_rng(0))
+    start = Network.he([3, 6, 4, 1], "sigmoid", seed=0)
+    small = Network(tuple(scale * W for W in start.weights), start.biases, start.output)
+    session = Implicit(steps=CYCLE).start(small, X, y)
+    session.advance(CYCLE)
+    assert session.network().output.loss(session.network().logits(X), y) < 1e-6
+
+
+def test_nothing_falls_for_a_regression_or_where_a_decay_is_chosen():
+    X, y = parted(np.random.default_rng(0))
+    start = Network.he([3, 4, 1], "sigmoid")
+    for method in (Implicit(weight_decay=1e-3), Implicit(regularise="evidence")):
+        assert not np.any(method.start(start, X, y)._falling_decay())
+    assert not np.any(Implicit().start(Network.he([3, 4, 1], "identity"), X, y)._falling_decay())

@@ -165,11 +165,6 @@ class Network:
         return self.output.value(self.logits(X))
 
 
-def is_finite(array: Array) -> bool:
-    """Return whether all entries of an array, not an empty one, are finite; needs no memory of its size."""
-    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
-
-
 def _frozen(array: Array) -> Array:
     copy = np.array(array, dtype=np.float64)
     copy.flags.writeable = False

@@ -1,9 +1,15 @@
-"""The parts of a layer's map [W_l, b_l] that a fault may be in: all, a neuron's row, an input's column."""
+"""The parts of a layer's map [W_l, b_l] that a fault may be in: all, a neuron's row, an input's column.
+
+A part is some entries that may change while all others stay. With `entries` a vector that describes it, its
+own as they are, `stalk` is z_l, `slope` the gradient in them from that in z_l, `placed` the whole matrix, and
+`curvature` the J^T J of J = R^T dz_{k+1} / d entries, where the tail has been swept. Rows of J smaller than
+`negligible` need not be in its Gram matrix. `kind` says what it is called, `index` which neuron or input.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,39 +34,6 @@ class Taken:
     inputs: Array
     matrix: Array
     z: Array
-
-
-class Part(Protocol):
-    """Some entries of [W_l, b_l] that may change while all others stay.
-
-    With `entries` a vector that describes it, `stalk` is z_l, `slope` the gradient in them from that in z_l,
-    `placed` the whole matrix, and `curvature` the J^T J of J = R^T dz_{k+1} / d entries, where the tail has
-    been swept. Rows of J smaller than `negligible` need not be in its Gram matrix.
-    """
-
-    @property
-    def kind(self) -> Kind:
-        """What it is called."""
-
-    @property
-    def index(self) -> int | None:
-        """Which neuron or input it is."""
-
-    @property
-    def entries(self) -> Array:
-        """The entries as they are."""
-
-    def stalk(self, entries: Array) -> Array:
-        """Return z_l."""
-
-    def slope(self, on_z: Array) -> Array:
-        """Return the gradient in the entries."""
-
-    def placed(self, entries: Array) -> Array:
-        """Return [W_l, b_l]."""
-
-    def curvature(self, tail: Tail, sweep: Sweep, negligible: float) -> Curvature | Repeated:
-        """Return J^T J."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +132,9 @@ class Neuron:
         """Return J^T J from a row a sample: all its outputs have the same inputs, times numbers."""
         size = np.linalg.norm(tail.sensitivity(sweep, self.index), axis=1)
         return Curvature.of(size[:, None] * self.layer.inputs)
+
+
+Part = Columns | Neuron
 
 
 def _matter(

@@ -189,25 +189,22 @@ class Correlation:
 class Depthwise(Correlation):
     """The linear map of a convolution in which every group is one channel, shift by shift."""
 
-    def jvp(self, dx: Array) -> Array:
-        """Return the correlation with the kernel."""
-        before, out = dx.shape[: dx.ndim - len(self.spatial) - 1], self.windows.out(self.spatial)
-        images = dx.reshape(-1, self.groups, 1, *self.spatial)
-        y = np.zeros((len(images), self.groups, len(self.weight) // self.groups, *out), dtype=dx.dtype)
+    def _multiply(self, images: Array) -> Array:
+        """Return the shifted images, times the entry of the kernel that meets them, added up."""
+        out = self.windows.out(self.spatial)
+        y = np.zeros((len(images), *self._matrix().shape[:2], *out), dtype=images.dtype)
         for block in blocks(len(images), y[0].size, ENTRIES):
             for factor, (image, place) in self._shifts():
                 y[block][place] += factor * images[block][image]
-        return y.reshape(*before, len(self.weight), *out)
+        return y
 
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return the transposed correlation."""
-        before, out = v.shape[: v.ndim - len(self.spatial) - 1], self.windows.out(self.spatial)
-        flat = v.reshape(-1, self.groups, len(self.weight) // self.groups, *out)
-        x = np.zeros((len(flat), self.groups, *self.spatial), dtype=v.dtype)
-        for block in blocks(len(flat), flat[0].size, ENTRIES):
+    def _multiply_transposed(self, values: Array) -> Array:
+        """Return the values, times the entries of the kernel, added up where these looked."""
+        x = np.zeros((len(values), self.groups, *self.spatial), dtype=values.dtype)
+        for block in blocks(len(values), values[0].size, ENTRIES):
             for factor, (image, place) in self._shifts():
-                x[block][image] += (factor * flat[block][place]).sum(axis=2)
-        return (x.reshape(*before, self.groups, *self.spatial),)
+                x[block][image] += (factor * values[block][place]).sum(axis=2)
+        return x
 
     def _shifts(self) -> Iterator[tuple[Array, tuple[Index, Index]]]:
         """Yield every entry of the kernel, groups x outputs a group, with the tap that it is for."""

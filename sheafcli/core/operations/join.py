@@ -10,7 +10,7 @@ import numpy as np
 
 from sheafcli.core.operation import Kind
 from sheafcli.core.operations.maps import Maps
-from sheafcli.core.operations.parameters import check_axis
+from sheafcli.core.operations.parameters import check_axis, narrowed
 from sheafcli.core.types import Array, Shape
 
 
@@ -75,9 +75,7 @@ class Concatenate:
         """Return the shape with the lengths along the axis added up."""
         check_axis(self.axis, parents[0])
         place = len(parents[0]) + self.axis
-        if any(
-            (*s[:place], *s[place + 1 :]) != (*parents[0][:place], *parents[0][place + 1 :]) for s in parents
-        ):
+        if len({(*shape[:place], None, *shape[place + 1 :]) for shape in parents}) > 1:
             raise ValueError(f"the shapes {_listed(parents)} differ in more than axis {self.axis}")
         return (*parents[0][:place], sum(shape[place] for shape in parents), *parents[0][place + 1 :])
 
@@ -153,13 +151,6 @@ def broadcast(*shapes: Shape) -> Shape:
         raise ValueError(
             f"the shapes {_listed(shapes)} do not agree, nor are lengths 1 where they differ"
         ) from None
-
-
-def narrowed(v: Array, shape: Shape) -> Array:
-    """Return v, (...) x stalk, summed over the axes of the stalk that are of length 1 in `shape`."""
-    first = v.ndim - len(shape)
-    repeated = tuple(first + i for i, n in enumerate(shape) if n == 1 and v.shape[first + i] != 1)
-    return np.asarray(v.sum(axis=repeated, keepdims=True)) if repeated else v
 
 
 def repeated(*shapes: Shape) -> tuple[float, ...]:

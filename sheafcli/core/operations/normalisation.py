@@ -8,8 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from sheafcli.core.operation import Kind
-from sheafcli.core.operations.affine import Scale
-from sheafcli.core.operations.maps import Maps
+from sheafcli.core.operations.maps import Maps, diagonal
 from sheafcli.core.operations.parameters import Parametrised, as_parameter, check_axis, like, summed_to
 from sheafcli.core.types import Array, Shape
 
@@ -49,11 +48,14 @@ class BatchNormalization(Parametrised):
 
     def forward(self, x: Array) -> Array:
         """Return x times the slope, plus what is left."""
-        return self._scale(x).forward(x)
+        slope, left = self._line(x)
+        y = x * slope
+        y += left
+        return y
 
     def at(self, x: Array) -> Maps:
         """Return factor / sqrt(variance + epsilon) by channel."""
-        return self._scale(x).at(x)
+        return diagonal(np.broadcast_to(self._line(x)[0], x.shape))
 
     def gradient(self, x: Array, v: Array) -> dict[str, Array]:
         """Return the sums of v (x - mean) / sqrt(variance + epsilon) and of v by channel."""
@@ -64,10 +66,10 @@ class BatchNormalization(Parametrised):
             "offset": v.sum(axis=rest),
         }
 
-    def _scale(self, x: Array) -> Scale:
-        """Return the same map as factors and offsets."""
+    def _line(self, x: Array) -> tuple[Array, Array]:
+        """Return slope and offset of the same map, by channel."""
         slope = self.factor / self._deviation()
-        return Scale(_by_channel(slope, x), _by_channel(self.offset - self.mean * slope, x))
+        return _by_channel(like(slope, x), x), _by_channel(like(self.offset - self.mean * slope, x), x)
 
     def _deviation(self) -> Array:
         return np.asarray(np.sqrt(self.variance + float(self.epsilon)))

@@ -62,8 +62,13 @@ def check_broadcast(name: str, array: Array, shape: Shape) -> None:
         raise ValueError(f"{name} of shape {array.shape} does not broadcast over a value of shape {shape}")
 
 
+def narrowed(v: Array, shape: Shape) -> Array:
+    """Return v, (...) x stalk, summed over the axes of the stalk that are of length 1 in `shape`."""
+    first = v.ndim - len(shape)
+    repeated = tuple(first + i for i, n in enumerate(shape) if n == 1 and v.shape[first + i] != 1)
+    return np.asarray(v.sum(axis=repeated, keepdims=True)) if repeated else v
+
+
 def summed_to(array: Array, shape: Shape) -> Array:
     """Return an array summed over the axes along which one of this shape would broadcast to it."""
-    extra = array.ndim - len(shape)
-    ones = tuple(extra + i for i, n in enumerate(shape) if n == 1)
-    return np.asarray(array.sum(axis=(*range(extra), *ones), keepdims=True)).reshape(shape)
+    return np.asarray(narrowed(array, shape).sum(axis=tuple(range(array.ndim - len(shape)))))

@@ -67,11 +67,10 @@ class ReLU(PiecewiseLinear):
         return x >= 0.0
 
 
-@dataclass(frozen=True)
-class LeakyReLU(PiecewiseLinear):
+class Leaky(PiecewiseLinear):
     """x where x >= 0, below * x elsewhere."""
 
-    below: float = 0.01
+    below: float | Array
 
     def forward(self, x: Array) -> Array:
         """Return x or below * x."""
@@ -79,11 +78,18 @@ class LeakyReLU(PiecewiseLinear):
 
     def slope(self, x: Array) -> Array:
         """Return 1 or below."""
-        return np.where(x >= 0.0, x.dtype.type(1.0), x.dtype.type(self.below))
+        return np.where(x >= 0.0, x.dtype.type(1.0), like(np.asarray(self.below), x))
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Leaky):
+    """x where x >= 0, below * x elsewhere."""
+
+    below: float = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class PReLU(Parametrised, PiecewiseLinear):
+class PReLU(Parametrised, Leaky):
     """x where x >= 0, below * x elsewhere; `below` is a parameter that broadcasts over the stalk.
 
     One slope a channel of an image has shape channels x 1 x 1.
@@ -96,14 +102,6 @@ class PReLU(Parametrised, PiecewiseLinear):
         """Return the same shape."""
         check_broadcast("below", self.below, parent)
         return parent
-
-    def forward(self, x: Array) -> Array:
-        """Return x or below * x."""
-        return x * self.slope(x)
-
-    def slope(self, x: Array) -> Array:
-        """Return 1 or below."""
-        return np.where(x >= 0.0, x.dtype.type(1.0), like(self.below, x))
 
     def gradient(self, x: Array, v: Array) -> dict[str, Array]:
         """Return the sum of v * min(x, 0)."""

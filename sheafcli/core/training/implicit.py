@@ -52,10 +52,10 @@ no sample activates is moved to where half of them do.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -67,7 +67,7 @@ from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.training.descent import TELL_SECONDS, Rule, StopWhen
 from sheafcli.core.training.envelope import Envelope
 from sheafcli.core.training.graph.implicit import GraphModel
-from sheafcli.core.training.least_squares import LeastSquares
+from sheafcli.core.training.model import Model, Passed
 from sheafcli.core.training.protocol import Progress
 from sheafcli.core.types import Array, Seed
 
@@ -77,7 +77,7 @@ DEFAULT_STEPS = 20 * CYCLE
 # The damping of a cycle's first step, as a share of the largest diagonal entry of J^T J; the range of all.
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 0.01, 1e-250, 1e250
 # The last decay of a network for classes in its first cycle, as a share of the first.
-LAST_DECAY = 1e-12
+LAST_DECAY = 1e-6
 # A step is kept if at least this share of the promised gain came true; so many are tried, ever shorter.
 LEAST_GAIN, TRIES = 1e-4, 5
 FIRST_GROWTH, MOST_GROWTH = 2.0, 1e9
@@ -144,49 +144,6 @@ class Implicit:
     def start(self, network: AnyNetwork, X: Array, y: Array, seed: Seed = 0) -> ImplicitSession:
         """Begin a session, in which nothing is drawn."""
         return ImplicitSession(self, network, X, y)
-
-
-class Passed(Protocol):
-    """A forward pass: the outputs f, samples x n_{k+1}, and what else a model needs of it.
-
-    `sizes` are the root mean squares of what the activations with kinks read.
-    """
-
-    @property
-    def f(self) -> Array:
-        """The outputs."""
-
-    @property
-    def sizes(self) -> Sequence[float]:
-        """One number an activation with kinks."""
-
-
-class Model(Protocol):
-    """A network as a function of all its weights, `flat`, at the training samples.
-
-    `weighs` is 1 for those that decay, 0 for the others.
-    """
-
-    flat: Array
-    weighs: Array
-
-    def prepare(self) -> None:
-        """Make ready for a cycle, without a change of any output that has a slope."""
-
-    def forward(self, softness: Sequence[float] = ()) -> Any:
-        """Pass the samples on (`Passed`); soft are the activations with kinks, one number each, if any."""
-
-    def problem(self, here: Any, T: Array, rho: Array, decay: Array) -> LeastSquares:
-        """Return the problem of the rows T df, T samples x columns x n_{k+1}; rho is samples x columns."""
-
-    def resistance(self, here: Any) -> Array:
-        """Return S, samples x n_{k+1} x n_{k+1}."""
-
-    def network(self) -> AnyNetwork:
-        """Return the network as it is now."""
-
-    def evaluated(self, y: Array, kappa: float) -> Rule:
-        """Return the rule with the equilibrium at the weights, an output edge of stiffness kappa."""
 
 
 class ImplicitSession:
@@ -348,11 +305,10 @@ class ImplicitSession:
             self._damping = self._within(self._damping * self._growth)
             self._growth = min(2.0 * self._growth, MOST_GROWTH)
 
-    def _falling_decay(self) -> Array | float:
+    def _falling_decay(self) -> Array:
         """Return the decay of the first cycle of a network for classes; see the module's docstring."""
-        if self.step >= SOFT_STEPS:
-            return 0.0
-        return self._first_decay * LAST_DECAY ** (self.step / (SOFT_STEPS - 1)) * self._model.weighs
+        left = LAST_DECAY ** (self.step / (SOFT_STEPS - 1)) if self.step < SOFT_STEPS else 0.0
+        return np.asarray(self._first_decay * left * self._model.weighs)
 
     def _typical_decay(self) -> float:
         """Return the decay of the prior that makes weights as large as those of the start."""

@@ -23,7 +23,7 @@ from sheafcli.core.types import Array
 
 
 class ChainModel:
-    """See `sheafcli.core.training.implicit.Model`."""
+    """See `sheafcli.core.training.model.Model`."""
 
     def __init__(self, network: Network, X: Array):
         self._inputs = np.vstack([X.T, np.ones((1, len(X)))])

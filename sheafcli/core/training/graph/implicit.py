@@ -32,7 +32,7 @@ class GraphPass:
 
 
 class GraphModel:
-    """See `sheafcli.core.training.implicit.Model`. Softened are activations with kinks but no parameters."""
+    """See `sheafcli.core.training.model.Model`. Softened are activations with kinks but no parameters."""
 
     def __init__(self, network: GraphNetwork, X: Array):
         self._X = X
