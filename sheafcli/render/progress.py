@@ -169,8 +169,11 @@ def working(total: int) -> Iterator[Callable[[str], None]]:
     Yields a function to call before each part, with what is done there.
     """
     console = stderr()
+    if not console.file.isatty():  # older versions of rich end even a disabled bar with an empty line
+        yield lambda what: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.file.isatty()) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total)
         begun = 0
 
@@ -190,9 +193,11 @@ def counting(what: str, *, shown: bool) -> Iterator[Callable[[int], None]]:
     themselves.
     """
     console = stderr()
+    if not (shown and console.file.isatty()):  # as above
+        yield lambda more: None
+        return
     columns = (TextColumn(f"{{task.completed:,.0f}} {what}"), TimeElapsedColumn())
-    hidden = not (shown and console.file.isatty())
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda more: bar.update(task, advance=more)
 
