@@ -16,7 +16,7 @@ from sheafcli.core.inference.choices import Choice
 from sheafcli.core.inference.gaussian import Gaussian
 from sheafcli.core.inference.inference import Inferred, Question, infer_inputs
 from sheafcli.core.network import AnyNetwork, as_targets
-from sheafcli.core.pins import Pin
+from sheafcli.core.pins import Pin, as_pins
 from sheafcli.core.types import Array
 
 Name: TypeAlias = str | int
@@ -88,7 +88,7 @@ def infer(
     bounds: Mapping[Name, tuple[float, float]] | None = None,
     choices: Sequence[Choice] = (),
     sparse: bool = False,
-    pins: Sequence[Pin] = (),
+    pins: Sequence[Pin | str] = (),
     scale: Array | float = 1.0,
     seed: int = 0,
 ) -> Inference:
@@ -126,11 +126,20 @@ def infer(
     sparse
         Change few inputs.
     pins
-        Coordinates of hidden stalks that are held as well.
+        Coordinates of hidden stalks that are held as well, as `Pin` or as texts such as "z1[3]=0.5".
     scale
         What of each output counts as one, for what is missed.
     seed
         The seed for where searches start.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network = sc.Network([[[2.0, 1.0]], [[1.0]]], [[0.0], [0.0]], "identity")  # relu(2 x1 + x2)
+    >>> X, usual = np.array([[1.0, 3.0]]), np.random.default_rng(0).normal(size=(50, 2))
+    >>> inferred = sc.infer(network, X, target=np.array([[7.0]]), free=["x1"], prior=usual)
+    >>> inferred.X.round(6)  # x2 stays
+    array([[2., 3.]])
     """
     names = tuple(map(str, X.columns)) if isinstance(X, pd.DataFrame) else ()
     values = np.asarray(X, dtype=np.float64)
@@ -171,7 +180,7 @@ def infer(
         None if target is None else stiffness,
         np.broadcast_to(np.asarray(scale, dtype=np.float64), (m,)),
         margin_of(probability),
-        tuple(pins),
+        tuple(as_pins(pins)),
         probability is not None,
     )
     low, high = _limits(bounds or {}, names)

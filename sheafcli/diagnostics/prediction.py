@@ -323,6 +323,11 @@ def predict(
 
     `data` is a DataFrame with the columns of the run's table, in any order; the path of a CSV or .npz file;
     or test, train or validation: the run's own. What a user ought to know of the rows is said in warnings.
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> sc.predict("results/penguins", "new.csv")  # a row a row of the file  # doctest: +SKIP
     """
     directory = RunDirectory.existing(Path(run))
     if isinstance(data, pd.DataFrame):

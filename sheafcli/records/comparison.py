@@ -173,7 +173,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
     rare = [column for column in some if any(column in row for row in rows)]
     # Texts stay objects: a directory's name need not be UTF-8, which pandas' own kind of text asks for.
     table = pd.DataFrame(rows, columns=[*COLUMNS, *rare], dtype=object)
-    numbers = table.columns.difference(list(TEXTS))
+    numbers = [column for column in table if column not in TEXTS]
     return Comparison(
         table.astype(dict.fromkeys(numbers, "float64") | {"steps": "int64"}),
         tuple(history for _, history in trainings),

@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.core.following import Diffusion
+from sheafcli.core.diffusion import Diffusion
 from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import patterns_for_bound

@@ -18,6 +18,7 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
+from sheafcli.core.brief import brief
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.heat import ChainFlow
 from sheafcli.core.edge import Edge
@@ -44,9 +45,9 @@ CHEBYSHEV_PAIR = np.array([1.0 / (_CENTRE - _RADIUS), 1.0 / (_CENTRE + _RADIUS)]
 RAMP, FIRST_STEP = 0.01, 0.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Heat:
-    """Joint forward Euler of stalks and weights.
+    """The paper's sheaf training: the joint heat flow of stalks and weights, by forward Euler.
 
     Parameters
     ----------
@@ -66,7 +67,17 @@ class Heat:
         never does.
     stop_when
         Its `patience` ends early; it has no other conditions here.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> X = np.random.default_rng(0).uniform(-2, 2, size=(50, 2))
+    >>> fit = sc.train(sc.Network.he([2, 8, 1]), X, (X**2).sum(axis=1), sc.Heat(time=10))
+    >>> fit.history[-1].train_loss < fit.history[0].train_loss
+    True
     """
+
+    __repr__ = brief
 
     steps: int | None = None
     time: float | None = None
