@@ -54,10 +54,9 @@ def diagnose(
 ) -> None:
     """Show where a network goes wrong, and why.
 
-    Input and true output are pinned, and the stalks between them solved for; every layer is asked whether
-    it is at fault. Writes diagnosis.csv (by
-    edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv, findings.csv
-    into the run directory, where that can be written. csv prints the edges; json prints all but the
+    Input and true output are pinned, and the stalks between them solved for; every layer is checked for a
+    fault. Writes diagnosis.csv (by edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv
+    and findings.csv into the run directory, if it can. csv prints the edges; json prints all but the
     single neurons and samples.
     """
     directory = RunDirectory.existing(run)

@@ -40,8 +40,8 @@ def sweep(
             "--jobs",
             metavar="N",
             min=1,
-            help="How many runs at a time on this machine, one thread each.",
-            show_default="one a processor",
+            help="Do N runs at a time on this machine, each on one thread.",
+            show_default="one per processor",
         ),
     ] = None,
     scheduler: Annotated[

@@ -51,7 +51,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor tables.")] = False,
 ) -> None:
-    """Train as a configuration says, and write a run directory."""
+    """Train the network of a configuration, and write a run directory."""
     if resume and overwrite:
         raise typer.BadParameter("--resume keeps the run that is there and --overwrite replaces it: give one")
     experiment = Experiment.load(config, set_ or ())
