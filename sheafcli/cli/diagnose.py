@@ -140,7 +140,7 @@ def _print_json(directory: RunDirectory, found: Examination, metrics: Metrics | 
 
 def _print_tables(found: Examination, metrics: Metrics | None) -> None:
     console = stdout()
-    for line in headlines(found):
+    for line in headlines(found.samples, found.diagnosis):
         say(line)
     told = [] if metrics is None else metrics_tables(metrics, _part(found))
     for table in (*told, *examination_tables(found, MOST_NEURONS, MOST_SAMPLES)):

@@ -21,15 +21,35 @@ SHARE_LEFT, MOST_PRODUCTS = 1e-2, 30
 
 
 def cholesky(A: Array, ridge: float) -> Callable[[Array], Array] | None:
-    """Return b -> (A + ridge I)^-1 b; None where that matrix is not finite, or indefinite by rounding."""
+    """Return b -> (A + ridge I)^-1 b; None where that matrix is not finite, or indefinite by rounding.
+
+    Only the upper triangle of A is read.
+    """
+    # LAPACK's own functions: SciPy's wrappers take as long as a matrix of a hundred rows.
     ridged = np.array(A, order="F")
     ridged.flat[:: len(A) + 1] += ridge
-    try:
-        factor = scipy.linalg.cho_factor(ridged, overwrite_a=True)
-    except (scipy.linalg.LinAlgError, ValueError):  # ValueError: it is not finite
+    if not np.isfinite(ridged).all():
+        return None
+    factor, indefinite = scipy.linalg.lapack.dpotrf(ridged, clean=False, overwrite_a=True)
+    if indefinite:
         return None
     # A right-hand side that overflowed has no finite solution: the caller sees that, and stops.
-    return lambda b: np.asarray(scipy.linalg.cho_solve(factor, b, check_finite=False))
+    return lambda b: np.asarray(scipy.linalg.lapack.dpotrs(factor, b)[0])
+
+
+def log_determinant(A: Array, scale: float) -> float:
+    """Return log det(I + scale A), A positive semidefinite; only its upper triangle is read.
+
+    NaN where that matrix is not finite.
+    """
+    whole = scale * A.T
+    whole.flat[:: len(A) + 1] += 1.0
+    try:
+        return 2.0 * float(np.sum(np.log(np.diag(np.linalg.cholesky(whole)))))
+    except np.linalg.LinAlgError:  # the least eigenvalues, 1, are lost in the rounding of the largest
+        if not np.isfinite(whole).all():
+            return np.nan
+        return float(np.sum(np.log(np.maximum(np.linalg.eigvalsh(whole), 1.0))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +115,7 @@ class Curvature:
 
     def log_determinant(self, scale: float) -> float:
         """Return log det(I + scale J^T J)."""
-        A = scale * self.gram
-        try:
-            return 2.0 * float(np.sum(np.log(np.diag(np.linalg.cholesky(np.eye(len(A)) + A)))))
-        except np.linalg.LinAlgError:  # the least eigenvalues, 1, are lost in the rounding of the largest
-            return float(np.sum(np.log1p(np.maximum(np.linalg.eigvalsh(A), 0.0))))
+        return log_determinant(self.gram, scale)
 
 
 @dataclass(frozen=True, eq=False)

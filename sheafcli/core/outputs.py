@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from sheafcli.core.types import Array
 
@@ -32,25 +33,31 @@ class Output(Protocol):
         """Return, per sample, the potential whose gradient in z is ``phi(z) - y``."""
 
     def loss(self, z: Array, y: Array) -> float:
-        """Return the loss that is reported, a mean over samples."""
+        """Return the loss that is reported, a mean over samples: that of the potential, unless said."""
+        return float(np.mean(self.potential(z, y)))
 
     def loss_scale(self, n_outputs: int) -> float:
         """Return the loss in units of the mean potential, for so many outputs."""
+        return 1.0
 
     def accuracy(self, z: Array, y: Array) -> float | None:
         """Return the share of samples whose class, or every label, is right; None for a regression."""
 
     def discord(self, z: Array, y: Array) -> float:
         """Return what the output edge counts in a training discord, a mean over samples."""
-
-    def jacobian(self, z: Array) -> Array:
-        """Return J_phi(z), symmetric and positive semidefinite, samples x n_{k+1} x n_{k+1}."""
+        return self.loss(z, y)
 
     def spread(self, p: Array, v: Array) -> Array:
         """Return J_phi v, samples x n_{k+1}, at the prediction p = phi(z); J_phi is symmetric."""
 
-    def root(self, z: Array, G: Array) -> Array:
-        """Return R^T G with R R^T = J_phi(z), for G samples x n_{k+1} x anything.
+    def jacobian(self, z: Array) -> Array:
+        """Return J_phi(z), symmetric and positive semidefinite, samples x n_{k+1} x n_{k+1}."""
+        p = self.value(z)
+        columns = (self.spread(p, np.broadcast_to(unit, p.shape)) for unit in np.eye(p.shape[1]))
+        return np.stack([*columns], axis=2)
+
+    def root(self, z: Array, G: Array | None = None) -> Array:
+        """Return R^T G with R R^T = J_phi(z), for G samples x n_{k+1} x anything; R^T itself without G.
 
         R has as many columns as J_phi has ranks: for the softmax one less than n_{k+1}.
         """
@@ -60,7 +67,7 @@ class Output(Protocol):
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(Output):
     """phi(z) = z with half the squared error; the reported loss is the mean squared error."""
 
     name: ClassVar[str] = "identity"
@@ -90,17 +97,13 @@ class Identity:
         """Return the mean of ||z - y||^2."""
         return 2.0 * float(np.mean(self.potential(z, y)))
 
-    def jacobian(self, z: Array) -> Array:
-        """Return the identity."""
-        return np.broadcast_to(np.eye(z.shape[1]), (*z.shape, z.shape[1]))
-
     def spread(self, p: Array, v: Array) -> Array:
         """Return v."""
         return v
 
-    def root(self, z: Array, G: Array) -> Array:
+    def root(self, z: Array, G: Array | None = None) -> Array:
         """Return G."""
-        return G
+        return self.jacobian(z) if G is None else G
 
     def pull(self, z: Array, y: Array) -> Array:
         """Return y - z."""
@@ -108,7 +111,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Sigmoid:
+class Sigmoid(Output):
     """phi(z) = 1 / (1 + exp(-z)) by output, with the binary cross-entropy, summed over outputs.
 
     One output tells two classes apart; several are as many labels, of which a sample may have any.
@@ -129,34 +132,17 @@ class Sigmoid:
         """
         return np.asarray(np.sum(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0.0) - y * z), axis=1))
 
-    def loss(self, z: Array, y: Array) -> float:
-        """Return the mean cross-entropy."""
-        return float(np.mean(self.potential(z, y)))
-
-    def loss_scale(self, n_outputs: int) -> float:
-        """Return 1: they are one."""
-        return 1.0
-
     def accuracy(self, z: Array, y: Array) -> float:
         """Return the share of samples all of whose outputs are on the right side of 1/2."""
         return float(np.mean(np.all((z >= 0) == (y >= 0.5), axis=1)))
-
-    def discord(self, z: Array, y: Array) -> float:
-        """Return the mean cross-entropy."""
-        return self.loss(z, y)
-
-    def jacobian(self, z: Array) -> Array:
-        """Return diag(p (1 - p)) with p = phi(z)."""
-        p = self.value(z)
-        return (p * (1.0 - p))[:, :, None] * np.eye(z.shape[1])
 
     def spread(self, p: Array, v: Array) -> Array:
         """Return p (1 - p) v."""
         return p * (1.0 - p) * v
 
-    def root(self, z: Array, G: Array) -> Array:
+    def root(self, z: Array, G: Array | None = None) -> Array:
         """Return diag(p (1 - p))^(1/2) G with p = phi(z)."""
-        return self._spread_root(z)[:, :, None] * G
+        return self._spread_root(z)[:, :, None] * (np.eye(z.shape[1]) if G is None else G)
 
     def pull(self, z: Array, y: Array) -> Array:
         """Return (y - p) / (p (1 - p))^(1/2); y - p as y (1 - p) - (1 - y) p, exact for p near y, too."""
@@ -170,7 +156,7 @@ class Sigmoid:
 
 
 @dataclass(frozen=True)
-class Softmax:
+class Softmax(Output):
     """phi(z)_j = exp(z_j) / sum_i exp(z_i) with the cross-entropy; targets are rows that sum to one."""
 
     name: ClassVar[str] = "softmax"
@@ -195,56 +181,46 @@ class Softmax:
         powers[np.arange(len(z)), np.argmax(z, axis=1)] = 0.0
         return np.asarray(np.log1p(powers.sum(axis=1)) - np.sum(y * below, axis=1))
 
-    def loss(self, z: Array, y: Array) -> float:
-        """Return the mean cross-entropy."""
-        return float(np.mean(self.potential(z, y)))
-
-    def loss_scale(self, n_outputs: int) -> float:
-        """Return 1: they are one."""
-        return 1.0
-
     def accuracy(self, z: Array, y: Array) -> float:
         """Return the share of samples whose largest entry is the target's."""
         return float(np.mean(np.argmax(z, axis=1) == np.argmax(y, axis=1)))
-
-    def discord(self, z: Array, y: Array) -> float:
-        """Return the mean cross-entropy."""
-        return self.loss(z, y)
-
-    def jacobian(self, z: Array) -> Array:
-        """Return diag(p) - p p^T with p = phi(z)."""
-        p = self.value(z)
-        return p[:, :, None] * (np.eye(z.shape[1]) - p[:, None, :])
 
     def spread(self, p: Array, v: Array) -> Array:
         """Return (diag(p) - p p^T) v."""
         return np.asarray(p * (v - np.sum(p * v, axis=1, keepdims=True)))
 
-    def root(self, z: Array, G: Array) -> Array:
-        """Return the first n_{k+1} - 1 rows of T diag(q) G, q = p^(1/2), p = phi(z).
+    def root(self, z: Array, G: Array | None = None) -> Array:
+        """Return all rows but the m-th of T diag(q) G, q = p^(1/2), p = phi(z), m the likeliest class.
 
         T = I - v v^T / (1 + q_m), v = q + e_m, is Householder's reflection that turns q, in whose direction
-        J_phi = diag(q) (I - q q^T) diag(q) is null, onto the last axis, m = n_{k+1}.
+        J_phi = diag(q) (I - q q^T) diag(q) is null, onto axis m. So the row of class j is at most q_j: it
+        is next to nothing where the sample has no doubt about j. The last row takes the place of the m-th.
         """
-        q = self._root_of_value(z)
-        scaled = q[:, :, None] * G
-        along = (np.sum(q[:, :, None] * scaled, axis=1) + scaled[:, -1]) / (1.0 + q[:, -1:])
-        return np.asarray(scaled[:, :-1] - q[:, :-1, None] * along[:, None, :])
+        q, each, most, others = self._reflection(z)
+        along = q * q
+        along[each, most] += q[each, most]
+        kept = q[each, others]
+        root = (-kept / (1.0 + q[each, most]))[:, :, None] * along[:, None, :]
+        root[each, np.arange(others.shape[1]), others] += kept
+        return root if G is None else np.asarray(root @ G)
 
     def pull(self, z: Array, y: Array) -> Array:
-        """Return the first n_{k+1} - 1 entries of T ((y - p) / q), as `root` has T and q.
+        """Return those entries of T ((y - p) / q), as `root` has T and q.
 
         y - p as y (1 - p) - (1 - y) p with 1 - p the sum of the others, exact however near p is to y.
         """
-        q, p = self._root_of_value(z), self.value(z)
-        others = p @ (1.0 - np.eye(p.shape[1]))
-        scaled = (y * others - (1.0 - y) * p) / q
-        along = (np.sum(q * scaled, axis=1, keepdims=True) + scaled[:, -1:]) / (1.0 + q[:, -1:])
-        return np.asarray(scaled[:, :-1] - q[:, :-1] * along)
+        (q, each, most, others), p = self._reflection(z), self.value(z)
+        scaled = (y * (p @ (1.0 - np.eye(p.shape[1]))) - (1.0 - y) * p) / q
+        along = np.sum(q * scaled, axis=1, keepdims=True) + scaled[each, most]
+        along /= 1.0 + q[each, most]
+        return np.asarray(scaled[each, others] - q[each, others] * along)
 
-    def _root_of_value(self, z: Array) -> Array:
-        """Return p^(1/2), never quite zero."""
-        return np.asarray(np.maximum(np.sqrt(self.value(z)), np.exp(-0.5 * FARTHEST)))
+    def _reflection(self, z: Array) -> tuple[Array, NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Return q, never quite zero, and as columns the samples, m, and all classes but m."""
+        q = np.maximum(np.sqrt(self.value(z)), np.exp(-0.5 * FARTHEST))
+        most, last = np.argmax(q, axis=1)[:, None], z.shape[1] - 1
+        classes = np.arange(last)
+        return q, np.arange(len(z))[:, None], most, np.where(classes == most, last, classes)
 
 
 OUTPUTS: dict[str, Output] = {output.name: output for output in (Identity(), Sigmoid(), Softmax())}

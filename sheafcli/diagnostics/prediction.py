@@ -26,8 +26,8 @@ from sheafcli.runs.experiment import check_parts, load_data
 from sheafcli.tasks.cells import shown
 from sheafcli.tasks.csv_file import BLOCK
 from sheafcli.tasks.csv_rows import PARQUET
-from sheafcli.tasks.frames import read_parquet, text_cells
-from sheafcli.tasks.new_rows import NewRows, check_usable, find, read_new_rows
+from sheafcli.tasks.frames import frame_rows, read_parquet
+from sheafcli.tasks.new_rows import NewRows, check_usable, read_new_rows
 from sheafcli.tasks.preprocessing import Encoded, Preprocessing
 from sheafcli.tasks.table import written_of
 from sheafcli.tasks.targets import inputs_of
@@ -307,6 +307,11 @@ def predict(
 
     `data` is a DataFrame with the columns of the run's table, in any order; the path of a CSV or .npz file;
     or test, train or validation: the run's own. What a user ought to know of the rows is said in warnings.
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> sc.predict("results/penguins", "new.csv")  # a row a row of the file  # doctest: +SKIP
     """
     directory = RunDirectory.existing(Path(run))
     if isinstance(data, pd.DataFrame):
@@ -323,16 +328,5 @@ def predict(
 def _of_frame(run: RunDirectory, table: pd.DataFrame, path: Path, *, budget: bool) -> Source:
     preprocessing, notes = run.preprocessing(), list[str]()
     prediction = Prediction(run.network(), preprocessing, word="row", budget=budget)
-    found = find([str(name) for name in table.columns], preprocessing, path, None, notes)
-
-    def rows() -> Iterator[NewRows]:
-        for start in range(0, len(table), BLOCK):
-            block = table.iloc[start : start + BLOCK]
-            cells: dict[str, Sequence[str]] = {
-                name: text_cells(block.iloc[:, found.positions[name]])
-                for name in (*preprocessing.names, *found.targets)
-            }
-            places = range(start, start + len(block))
-            yield NewRows(places, cells, [cells[name] for name in found.targets] or None)
-
-    return Source(prediction, prediction.of_table(rows(), path), notes)
+    rows = frame_rows(table, path, preprocessing, notes)
+    return Source(prediction, prediction.of_table(rows, path), notes)

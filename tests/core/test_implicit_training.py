@@ -9,23 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import problem
 from scipy.optimize import approx_fprime
-from sklearn.linear_model import BayesianRidge
+from sklearn.linear_model import BayesianRidge, LogisticRegression
 from strategies import seeds
 
 from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import training_energy
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.backprop import gradient
 from sheafcli.core.chain.training.implicit import ChainModel, balance, revive
 from sheafcli.core.chain.training.layers import Parameters
 from sheafcli.core.chain.training.least_squares import ChainLeastSquares, forward, sensitivities
+from sheafcli.core.discord import training_energy
 from sheafcli.core.outputs import output_named
 from sheafcli.core.training import implicit
 from sheafcli.core.training.cost import Cost
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.envelope import Envelope
 from sheafcli.core.training.implicit import CYCLE, SOFT_STEPS, Implicit, softness
+from sheafcli.core.training.least_squares import telling
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 
@@ -503,3 +504,78 @@ def test_a_gain_beyond_all_promises_is_taken(monkeypatch):
     session.advance(1)
     assert session._damping > 0.0
     assert np.isfinite(session._damping)
+
+
+def test_an_exact_fit_by_evidence_stays_finite():
+    """One sample is met to the last bit: no error is left to have a variance."""
+    rng = np.random.default_rng(0)
+    X, y = 100.0 * rng.normal(size=(1, 6)), rng.normal(size=(1, 6))
+    session = Implicit(steps=CYCLE + 5, regularise="evidence").start(Network.he([6, 1, 5, 6]), X, y)
+    session.advance(CYCLE + 5)
+    assert all(np.isfinite(array).all() for array in session.state().values())
+    assert session.network().output.loss(session.network().logits(X), y) < 1e-6
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("most", [np.inf, 0])
+def test_rows_that_are_left_out_are_lost_in_rounding(output, most):
+    """Most samples have no doubt left; what is left of J makes the same J^T J and J^T rho."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(50, 3)) * 10.0 ** rng.uniform(-1, 3, size=(50, 1))
+    y = (z > 0.0).astype(float) if output == "sigmoid" else np.eye(3)[np.argmax(z, axis=1)]
+    y[0] = np.roll(y[0], 1)
+    T, rho = Envelope(output_named(output), y).root(z)
+    samples, some, some_rho = telling(T, rho, most)
+    if most == 0:
+        assert samples == slice(None)
+        assert some is T
+        return
+    assert len(some) == len(samples) < 0.9 * rho.size
+    D = rng.normal(size=(50, 3, 7))
+    J, picked = (T @ D).reshape(-1, 7), (some @ D[samples]).reshape(-1, 7)
+    np.testing.assert_allclose(picked.T @ picked, J.T @ J, rtol=0, atol=1e-13 * np.max(J.T @ J))
+    slope = J.T @ rho.ravel()
+    np.testing.assert_allclose(picked.T @ some_rho.ravel(), slope, rtol=0, atol=1e-13 * np.max(np.abs(slope)))
+
+
+# What falls in the first cycle of a network for classes.
+
+
+def parted(rng):
+    """Return samples on both sides of a plane, with room between, and their labels."""
+    X = rng.normal(size=(60, 3))
+    side = X @ [1.0, -2.0, 0.5]
+    far = np.abs(side) > 0.4
+    return X[far], (side[far] > 0.0).astype(float)[:, np.newaxis]
+
+
+def test_the_first_cycle_follows_the_path_of_ridge_logistic_regression():
+    """Without hidden layers the least weights at every loss are scikit-learn's, of C = 1 / decay."""
+    X, y = parted(np.random.default_rng(0))
+    session = Implicit(steps=CYCLE).start(Network.he([3, 1], "sigmoid"), X, y)
+    for step in (20, 30):
+        session.advance(step - session.step)
+        C = 1.0 / np.max(session._falling_decay())
+        session.advance(1)
+        ridge = LogisticRegression(C=C, tol=1e-10, max_iter=100_000).fit(X, y.ravel())
+        weights = session.network().weights[0]
+        assert np.linalg.norm(weights - ridge.coef_) < 0.05 * np.linalg.norm(ridge.coef_)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.1])
+def test_what_falls_does_not_crush_small_weights(scale):
+    """A network whose weights are all next to nothing has hardly a slope to leave from."""
+    X, y = parted(np.random.default_rng(0))
+    start = Network.he([3, 6, 4, 1], "sigmoid", seed=0)
+    small = Network(tuple(scale * W for W in start.weights), start.biases, start.output)
+    session = Implicit(steps=CYCLE).start(small, X, y)
+    session.advance(CYCLE)
+    assert session.network().output.loss(session.network().logits(X), y) < 1e-6
+
+
+def test_nothing_falls_for_a_regression_or_where_a_decay_is_chosen():
+    X, y = parted(np.random.default_rng(0))
+    start = Network.he([3, 4, 1], "sigmoid")
+    for method in (Implicit(weight_decay=1e-3), Implicit(regularise="evidence")):
+        assert not np.any(method.start(start, X, y)._falling_decay())
+    assert not np.any(Implicit().start(Network.he([3, 4, 1], "identity"), X, y)._falling_decay())

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.parts import Input, Kind, Neuron, Part, Taken, WholeLayer
+from sheafcli.core.chain.parts import Columns, Kind, Neuron, Part, Taken
 from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.chain.tail import Sweep, Tail
 from sheafcli.core.fault.misfit import PRIORS, TINY
@@ -42,9 +42,10 @@ SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
 # The damping to begin with, likewise, in units of the prior's: where a long first step leads over many kinks
 # hangs on the last digits. And the least after a step that is not taken.
 FIRST_DAMPING, LEAST_DAMPING = (100.0, 1.0), 0.1
-# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap (a layer
-# counts as CALLS more), and the most for a whole layer, of which there is one where there are many neurons
-# and inputs. They end before that where an eighth of them, and FEWEST_STALLED, gain less than STALLED nats.
+# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap (a
+# layer counts as CALLS more), and the most for a whole layer, of which there is one where there are many
+# neurons and inputs. They end before that where an eighth of them, or FEWEST_STALLED, gain fewer than
+# STALLED nats together.
 FEWEST_STEPS, MOST_WORK, CALLS = 30, 4_000_000, 3000
 MOST_STEPS: dict[Kind, int] = {"layer": 400, "neuron": 100, "input": 100}
 FEWEST_STALLED, STALLED = 5, 0.1
@@ -95,7 +96,7 @@ def repairs(network: Network, X: Array, y: Array) -> Iterator[list[Repair]]:
 def _repairs_of(bench: _Bench) -> list[Repair]:
     whole, *others = (
         bench.likeliest([(part, part.entries) for part in parts], PRIORS)
-        for parts in ([WholeLayer.of(bench.taken)], bench.inputs())
+        for parts in ([Columns.whole(bench.taken)], bench.inputs())
     )
     return [whole, bench.likeliest(bench.neurons(), PRIORS[::-1]), *others]
 
@@ -241,7 +242,9 @@ class _Bench:
         rows = on_z.reshape(-1, on_z.shape[2])
         bend = _steadied(rows.T @ rows / len(on_z))
         gains = np.sum(pull * np.linalg.solve(bend, pull), axis=0) / np.maximum(np.sum(a * a, axis=0), TINY)
-        return [Input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[: self.most_tried]]
+        return [
+            Columns.of_input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[: self.most_tried]
+        ]
 
     def neurons(self) -> list[Start]:
         """Return the neurons that seem to mend most, each with the weights to start from."""

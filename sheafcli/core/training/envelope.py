@@ -14,7 +14,7 @@ kappa = 0 makes the inner edges rigid: E is Phi; kappa = 1 is the energy of heat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from sheafcli.core.outputs import Output
 from sheafcli.core.types import Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Envelope:
     """E of all samples, for targets y, samples x n_{k+1}.
 
@@ -33,6 +33,8 @@ class Envelope:
     output: Output
     y: Array
     give: Array | None = None
+    # Where the next equilibrium is looked for: at the last one, a step away.
+    _pull: Array | None = field(default=None, init=False)
 
     def value(self, f: Array) -> float:
         """Return E, summed over the samples."""
@@ -46,9 +48,7 @@ class Envelope:
         T^T T is the curvature of E, T^T rho its gradient with the sign turned. NaN where they overflow.
         """
         z, _ = self._settled(f)
-        n, outputs = f.shape
-        T = self.output.root(z, np.broadcast_to(np.eye(outputs), (n, outputs, outputs)))
-        rho = self.output.pull(z, self.y)
+        T, rho = self.output.root(z), self.output.pull(z, self.y)
         if self.give is None:
             return T, rho
         # I + R^T kappa S R = V diag(values) V^T; all are at least 1, whatever rounding has made of them.
@@ -68,5 +68,6 @@ class Envelope:
         def resist(v: Array) -> Array:
             return np.asarray(np.einsum("nij,nj->ni", give, v))
 
-        pull, _ = multipliers(self.output, f, self.y, 1.0, resist)
+        pull, _ = multipliers(self.output, f, self.y, 1.0, resist, self._pull)
+        self._pull = pull if np.isfinite(pull).all() else None
         return f + resist(pull), pull

@@ -36,6 +36,12 @@ end of each cycle, and of all ends the network is kept whose evidence (Laplace's
 Of a regression nobody knows s^2 before. Its first three cycles all begin at the start, with s^2 the mean
 square of its errors, a tenth and a hundredth of that; the most evident end goes on.
 
+Classes that can be told apart have no least loss: weights grow forever, and of the many ways to part them
+each path finds another. So in the first cycle decay falls by equal factors to nothing, from min(P, |J w|^2)
+/ |w|^2 at the start, P the number of weights: the prior that makes weights as large as they are, unless the
+outputs hardly feel them. The path is then that of the least weights at every loss, with the wide margins that
+follow, and who stops early on it has chosen a decay.
+
 A kink stops every method that follows slopes. So training goes in cycles: activations are softened
 (`sheafcli.core.averaged`) by a share of their input's root mean square that falls to nearly nothing, then
 to nothing. The best network with its kinks as they are is kept. Before a cycle of a chain each hidden neuron
@@ -46,13 +52,14 @@ no sample activates is moved to where half of them do.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
+from sheafcli.core.brief import brief
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.implicit import ChainModel
 from sheafcli.core.edge import Edge
@@ -60,7 +67,7 @@ from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.training.descent import TELL_SECONDS, Rule, StopWhen
 from sheafcli.core.training.envelope import Envelope
 from sheafcli.core.training.graph.implicit import GraphModel
-from sheafcli.core.training.least_squares import LeastSquares
+from sheafcli.core.training.model import Model, Passed
 from sheafcli.core.training.protocol import Progress
 from sheafcli.core.types import Array, Seed
 
@@ -69,6 +76,8 @@ CYCLE, SOFTEST, HARDEST, SOFT_STEPS = 60, 0.5, 0.01, 54
 DEFAULT_STEPS = 20 * CYCLE
 # The damping of a cycle's first step, as a share of the largest diagonal entry of J^T J; the range of all.
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 0.01, 1e-250, 1e250
+# The last decay of a network for classes in its first cycle, as a share of the first.
+LAST_DECAY = 1e-6
 # A step is kept if at least this share of the promised gain came true; so many are tried, ever shorter.
 LEAST_GAIN, TRIES = 1e-4, 5
 FIRST_GROWTH, MOST_GROWTH = 2.0, 1e9
@@ -84,9 +93,11 @@ MOST_KEPT = 31 << 20
 Regularise = Literal["evidence"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Implicit:
-    """Options of implicit steps.
+    """Sheaf training in implicit steps, which relax stalks and weights together: no learning rate.
+
+    It trains best, in networks of up to a few thousand weights or samples.
 
     Parameters
     ----------
@@ -100,7 +111,17 @@ class Implicit:
         "evidence" chooses the weight decay before each cycle, from the training data alone.
     stop_when
         Conditions to end early. A loss of exactly 0 ends the training, too.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> X = np.random.default_rng(0).uniform(-2, 2, size=(50, 2))
+    >>> fit = sc.train(sc.Network.he([2, 8, 1]), X, (X**2).sum(axis=1), sc.Implicit(steps=60))
+    >>> fit.history[-1].train_loss < 0.1
+    True
     """
+
+    __repr__ = brief
 
     steps: int = DEFAULT_STEPS
     kappa: float = 0.0
@@ -125,49 +146,6 @@ class Implicit:
         return ImplicitSession(self, network, X, y)
 
 
-class Passed(Protocol):
-    """A forward pass: the outputs f, samples x n_{k+1}, and what else a model needs of it.
-
-    `sizes` are the root mean squares of what the activations with kinks read.
-    """
-
-    @property
-    def f(self) -> Array:
-        """The outputs."""
-
-    @property
-    def sizes(self) -> Sequence[float]:
-        """One number an activation with kinks."""
-
-
-class Model(Protocol):
-    """A network as a function of all its weights, `flat`, at the training samples.
-
-    `weighs` is 1 for those that decay, 0 for the others.
-    """
-
-    flat: Array
-    weighs: Array
-
-    def prepare(self) -> None:
-        """Make ready for a cycle, without a change of any output that has a slope."""
-
-    def forward(self, softness: Sequence[float] = ()) -> Any:
-        """Pass the samples on (`Passed`); soft are the activations with kinks, one number each, if any."""
-
-    def problem(self, here: Any, T: Array, rho: Array, decay: Array) -> LeastSquares:
-        """Return the problem of the rows T df, T samples x columns x n_{k+1}; rho is samples x columns."""
-
-    def resistance(self, here: Any) -> Array:
-        """Return S, samples x n_{k+1} x n_{k+1}."""
-
-    def network(self) -> AnyNetwork:
-        """Return the network as it is now."""
-
-    def evaluated(self, y: Array, kappa: float) -> Rule:
-        """Return the rule with the equilibrium at the weights, an output edge of stiffness kappa."""
-
-
 class ImplicitSession:
     """Implicit steps under way; see `sheafcli.core.training.protocol.Session`.
 
@@ -187,6 +165,10 @@ class ImplicitSession:
         summed = len(X) / network.output.loss_scale(network.n_outputs)
         self._decay = method.weight_decay * summed * self._model.weighs
         self._start, self._best = self._model.flat.copy(), self._model.flat.copy()
+        chosen = method.weight_decay > 0.0 or method.regularise is not None
+        falls = self._output.classifies and not chosen
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+            self._first_decay = self._typical_decay() if falls else 0.0
         # The decay that the evidence chooses at the best weights.
         self._best_decay, self._least = 0.0, np.inf
         if method.regularise is not None:
@@ -297,16 +279,21 @@ class ImplicitSession:
             here = model.forward(soft)
         kappa = self.method.kappa
         envelope = Envelope(self._output, self._y, kappa * model.resistance(here) if kappa else None)
-        problem = model.problem(here, *envelope.root(here.f), self._decay)
+        decay = self._decay + self._falling_decay()
+
+        def energy_of(f: Array) -> float:
+            return envelope.value(f) + self._penalty(decay)
+
+        problem = model.problem(here, *envelope.root(here.f), decay)
         if self._damping == 0.0:
             self._damping = self._within(FIRST_DAMPING * problem.largest())
-        energy, before = envelope.value(here.f) + self._penalty(), model.flat.copy()
+        energy, before = energy_of(here.f), model.flat.copy()
         for _ in range(TRIES):
             dw = problem.solution(self._damping)
             gain = -np.inf
             if dw is not None:
                 np.add(before, dw, out=model.flat)
-                there = envelope.value(model.forward(soft).f) + self._penalty()
+                there = energy_of(model.forward(soft).f)
                 promised = 0.5 * float(dw @ problem.slope + self._damping * (dw @ dw))
                 gain = (energy - there) / promised if promised > 0.0 else gain
             if gain > LEAST_GAIN:
@@ -318,6 +305,20 @@ class ImplicitSession:
             self._damping = self._within(self._damping * self._growth)
             self._growth = min(2.0 * self._growth, MOST_GROWTH)
 
+    def _falling_decay(self) -> Array:
+        """Return the decay of the first cycle of a network for classes; see the module's docstring."""
+        left = LAST_DECAY ** (self.step / (SOFT_STEPS - 1)) if self.step < SOFT_STEPS else 0.0
+        return np.asarray(self._first_decay * left * self._model.weighs)
+
+    def _typical_decay(self) -> float:
+        """Return the decay of the prior that makes weights as large as those of the start."""
+        here, weights = self._model.forward(), self._model.weighs * self._start
+        problem = self._model.problem(here, *Envelope(self._output, self._y).root(here.f), self._decay)
+        moved = problem.times(weights)
+        determined = min(float(np.sum(self._model.weighs)), float(np.vdot(moved, moved)))
+        decay = determined / max(float(weights @ weights), LEAST_DAMPING)
+        return decay if np.isfinite(decay) else 0.0
+
     @staticmethod
     def _within(damping: float) -> float:
         return min(max(damping, LEAST_DAMPING), MOST_DAMPING) if np.isfinite(damping) else MOST_DAMPING
@@ -325,7 +326,7 @@ class ImplicitSession:
     def _look(self) -> None:
         """Keep the weights if they are the best with the kinks as they are."""
         here = self._hard = self._model.forward()
-        value = float(np.sum(self._output.potential(here.f, self._y))) + self._penalty()
+        value = float(np.sum(self._output.potential(here.f, self._y))) + self._penalty(self._decay)
         # From the end of the first cycle on, the evidence decides where it is asked for.
         if value < self._least and (self.method.regularise is None or self.step < CYCLE):
             self._least = value
@@ -351,20 +352,24 @@ class ImplicitSession:
         spread = self._spread(here.f, determined)
         self._believe(spread, determined)
         decay = float(np.max(self._decay))
-        energy = float(np.sum(self._output.potential(here.f, self._y))) + self._penalty()
+        energy = float(np.sum(self._output.potential(here.f, self._y))) + self._penalty(self._decay)
         improbability = energy / spread + 0.5 * problem.log_determinant(decay)
         if not self._output.classifies:
             improbability += 0.5 * here.f.size * np.log(spread)
+        # What overflows, to NaN even, is least evident.
+        improbability = improbability if np.isfinite(improbability) else float(np.finfo(np.float64).max)
         if improbability < self._least or self.step < CYCLE:
             self._least, self._best_decay = improbability, decay
             self._best[:] = model.flat
 
     def _spread(self, f: Array, determined: float) -> float:
-        """Return s^2 if so many weights are determined."""
+        """Return s^2 if so many weights are determined: at least what the targets' rounding is."""
         if self._output.classifies:
             return 1.0
         potential = float(np.sum(self._output.potential(f, self._y)))
-        return 2.0 * potential / max(f.size - determined, LEAST_LEFT * f.size)
+        rounding = np.finfo(np.float64).eps ** 2 * float(np.mean(self._y**2))
+        spread = 2.0 * potential / max(f.size - determined, LEAST_LEFT * f.size)
+        return max(spread, rounding, LEAST_DAMPING)
 
     def _believe(self, spread: float, determined: float) -> None:
         """Take the decay that follows, unless it is none."""
@@ -373,8 +378,8 @@ class ImplicitSession:
         if np.isfinite(decay) and decay > 0.0:
             self._decay = decay * self._model.weighs
 
-    def _penalty(self) -> float:
-        return 0.5 * float(np.sum(self._decay * self._model.flat**2))
+    def _penalty(self, decay: Array) -> float:
+        return 0.5 * float(np.sum(decay * self._model.flat**2))
 
     @contextmanager
     def _at_best(self) -> Iterator[Model]:

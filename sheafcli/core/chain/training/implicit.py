@@ -10,13 +10,20 @@ from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.backprop import BackpropRule
 from sheafcli.core.chain.training.equilibrium import EquilibriumRule
 from sheafcli.core.chain.training.layers import Batch, Parameters
-from sheafcli.core.chain.training.least_squares import ChainLeastSquares, Pass, forward, sensitivities
+from sheafcli.core.chain.training.least_squares import (
+    ChainLeastSquares,
+    Pass,
+    forward,
+    sensitivities,
+    sums_columns,
+)
 from sheafcli.core.training.descent import Rule
+from sheafcli.core.training.least_squares import MOST_TOLD, telling
 from sheafcli.core.types import Array
 
 
 class ChainModel:
-    """See `sheafcli.core.training.implicit.Model`."""
+    """See `sheafcli.core.training.model.Model`."""
 
     def __init__(self, network: Network, X: Array):
         self._inputs = np.vstack([X.T, np.ones((1, len(X)))])
@@ -37,9 +44,13 @@ class ChainModel:
 
     def problem(self, here: Pass, T: Array, rho: Array, decay: Array) -> ChainLeastSquares:
         """Return the least-squares problem of the rows T^T df."""
+        # One row a sample costs as much as all columns of a sample where these are summed first.
+        summed = sums_columns(self._parameters.widths, rho.shape[1])
+        samples, T, rho = telling(T, rho, len(rho) if summed else MOST_TOLD * rho.size)
         R = np.ascontiguousarray(T.transpose(2, 1, 0))
-        M = sensitivities(self._parameters.W, here.slopes, R)
-        return ChainLeastSquares(self.flat, here.a, M, np.ascontiguousarray(rho.T), decay)
+        M = sensitivities(self._parameters.W, [slopes[:, samples] for slopes in here.slopes], R)
+        a = [inputs[:, samples] for inputs in here.a]
+        return ChainLeastSquares(self.flat, a, M, np.ascontiguousarray(rho.T), decay)
 
     def resistance(self, here: Pass) -> Array:
         """Return S = I + sum_l J_l (1 + rho'(z_l)^2) J_l^T, J_l = dz_{k+1} / da_l."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from sheafcli.core.blocks import blocks
 from sheafcli.core.chain.training.layers import pull_back
 from sheafcli.core.training.least_squares import LeastSquares
 from sheafcli.core.types import Array
+
+# An entry that is multiplied on its own takes as long as so many in a product of matrices.
+ENTRY = 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,13 @@ def sensitivities(W: Sequence[Array], slopes: Sequence[Array], R: Array) -> list
     return found[::-1]
 
 
+def sums_columns(widths: Sequence[int], columns: int) -> bool:
+    """Say whether J^T J takes fewer operations with the columns of each sample summed first."""
+    unknowns = sum((m + 1) * n for m, n in pairwise(widths))
+    pairs = columns * sum(widths[1:]) ** 2 + sum(m + 1 for m in widths[:-1]) ** 2
+    return ENTRY * pairs < (columns - 1) * unknowns**2
+
+
 class ChainLeastSquares(LeastSquares):
     """That problem for a chain, of `a` of `forward` and `M` of `sensitivities`; rho is columns x samples."""
 
@@ -98,30 +108,29 @@ class ChainLeastSquares(LeastSquares):
     def over_unknowns(self) -> Array:
         """Return the upper triangle of J^T J, summed over blocks of samples.
 
-        The block of layers l and l' is the product of their rows of J^T, or, with fewer operations where
-        there are several columns of R and narrow layers,
+        That is one product of J with itself or, with fewer operations where there are several columns of R,
 
-            sum_i (sum_c m_ic m'_ic^T) x (a_i a'_i^T),
+            sum_i (sum_c m_ic m'_ic^T) x (a_i a'_i^T)
 
-        the columns c summed first, then one product over the samples of all pairs.
+        for each two layers: the columns c summed first, then one product over the samples of all pairs.
         """
         columns, n = self._rho.shape
         sizes = [len(m) * len(b) for m, b in zip(self._M, self._a, strict=True)]
         ends = np.cumsum([0, *sizes]).tolist()
         total = np.zeros((ends[-1], ends[-1]))
+        summed = sums_columns((len(self._a[0]) - 1, *map(len, self._M)), columns)
         for block in blocks(n, ends[-1] * columns):
             M, a = ([array[..., block] for array in arrays] for arrays in (self._M, self._a))
-            rows: dict[int, Array] = {}
-            for j, k in combinations_with_replacement(range(len(M)), 2):
-                here = total[ends[j] : ends[j + 1], ends[k] : ends[k + 1]]
-                summed = here.size + 4 * (len(M[j]) * len(M[k]) * columns + len(a[j]) * len(a[k]))
-                if summed < here.size * columns * (0.5 if j == k else 1.0):
+            if summed:
+                for j, k in combinations_with_replacement(range(len(M)), 2):
+                    here = total[ends[j] : ends[j + 1], ends[k] : ends[k + 1]]
                     here += _product_of_pairs(M[j], M[k], a[j], a[k])
-                    continue
-                for layer in {j, k} - rows.keys():
-                    products = M[layer][:, np.newaxis] * a[layer][:, np.newaxis]
-                    rows[layer] = products.reshape(sizes[layer], -1)
-                here += rows[j] @ rows[k].T
+                continue
+            J = np.empty((ends[-1], columns * M[0].shape[-1]))
+            for m, b, start, end in zip(M, a, ends, ends[1:], strict=False):
+                rows = J[start:end].reshape(len(m), len(b), columns, -1)
+                np.multiply(m[:, np.newaxis], b[:, np.newaxis], out=rows)
+            total += J @ J.T
         return total
 
     def over_rows(self, ratio: Array) -> Array:

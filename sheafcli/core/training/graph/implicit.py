@@ -18,6 +18,7 @@ from sheafcli.core.training.graph.backprop import BackpropRule
 from sheafcli.core.training.graph.equilibrium import EquilibriumRule
 from sheafcli.core.training.graph.least_squares import GraphLeastSquares
 from sheafcli.core.training.graph.parameters import GraphParameters
+from sheafcli.core.training.least_squares import MOST_TOLD, telling
 from sheafcli.core.types import Array
 
 
@@ -31,7 +32,7 @@ class GraphPass:
 
 
 class GraphModel:
-    """See `sheafcli.core.training.implicit.Model`. Softened are activations with kinks but no parameters."""
+    """See `sheafcli.core.training.model.Model`. Softened are activations with kinks but no parameters."""
 
     def __init__(self, network: GraphNetwork, X: Array):
         self._X = X
@@ -75,7 +76,8 @@ class GraphModel:
     def problem(self, here: GraphPass, T: Array, rho: Array, decay: Array) -> GraphLeastSquares:
         """Return the least-squares problem of the rows T df."""
         self._soften(here.softness)
-        return GraphLeastSquares(self._graph, self._X, T, rho, self.flat, decay)
+        samples, T, rho = telling(T, rho, MOST_TOLD * rho.size)
+        return GraphLeastSquares(self._graph, self._X[samples], T, rho, self.flat, decay)
 
     def resistance(self, here: GraphPass) -> Array:
         """Return S."""
