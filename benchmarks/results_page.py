@@ -288,7 +288,8 @@ def implicit_steps() -> list[str]:
         "three learning rates. trf is SciPy's least_squares, for regressions; L-BFGS is SciPy's, which",
         "scikit-learn uses; JAX is Adam in one compiled loop, at the better of two rates; PyTorch is Adam,",
         f"eager, at the best of three. Compilation is not counted{_compiling(compiling)}.",
-        "Blobs were timed on a busy machine. Medians over so many",
+        "The machine was busy with other work, at a load of about 12 on two cores, which makes CPU seconds",
+        "longer for all of them. JPC, the nearest relative in JAX, could not be installed here. Medians over so many",
         f"starts: {counts}, PyTorch 5.",
         "",
         *table(
