@@ -38,8 +38,8 @@ class Windows:
     ) -> Windows:
         """Return the windows; one number stands for all axes of the kernel, and for both ends of them."""
         axes = len(kernel)
-        stride, dilation = _per_axis("stride", stride, axes), _per_axis("dilation", dilation, axes)
-        return cls(_per_axis("kernel", kernel, axes), stride, _pairs(padding, axes), dilation, ceil)
+        kernel, stride = _per_axis("kernel", kernel, axes), _per_axis("stride", stride, axes)
+        return cls(kernel, stride, _pairs(padding, axes), _per_axis("dilation", dilation, axes), ceil)
 
     def out(self, spatial: Shape) -> Shape:
         """Return how many places the window has along each axis, or raise ValueError where it has none."""
