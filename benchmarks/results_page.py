@@ -289,8 +289,8 @@ def implicit_steps() -> list[str]:
         "scikit-learn uses; JAX is Adam in one compiled loop, at the better of two rates; PyTorch is Adam,",
         f"eager, at the best of three. Compilation is not counted{_compiling(compiling)}.",
         "The machine was busy with other work, at a load of about 12 on two cores, which makes CPU seconds",
-        "longer for all of them. JPC, the nearest relative in JAX, could not be installed here. Medians over so many",
-        f"starts: {counts}, PyTorch 5.",
+        "longer for all of them. JPC, the nearest relative in JAX, could not be installed here. Medians over",
+        f"so many starts: {counts}, PyTorch 5.",
         "",
         *table(
             times,
