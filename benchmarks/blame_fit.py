@@ -108,7 +108,7 @@ def exported(model: HistGradientBoostingClassifier) -> Forest:
 def boosted(X: Array, y: Array, **options: float) -> Forest:
     """Return boosted trees that were fitted to classes y, with what both forests have in common."""
     model = HistGradientBoostingClassifier(
-        **options, l2_regularization=5.0, max_features=0.4, early_stopping=False, random_state=0
+        **options, l2_regularization=5.0, early_stopping=False, random_state=0
     )
     return exported(model.fit(X, y))
 
@@ -117,7 +117,8 @@ def fitted_where(planted: list[Case]) -> Forest:
     """Return the forest that says of every layer whether it is at fault."""
     X = np.vstack([plain_features(case.scores, case.about) for case in planted])
     y = np.concatenate([np.arange(1, len(case.scores) + 1) == case.fault for case in planted])
-    return boosted(X, y, max_iter=200, max_leaf_nodes=15, learning_rate=0.06, min_samples_leaf=30)
+    options = {"max_iter": 400, "max_leaf_nodes": 31, "learning_rate": 0.05, "max_features": 0.3}
+    return boosted(X, y, min_samples_leaf=30, **options)
 
 
 def fitted_what(planted: list[Case]) -> Forest:
@@ -125,7 +126,8 @@ def fitted_what(planted: list[Case]) -> Forest:
     some = [case for case in planted if case.fault]
     X = np.array([plain_features(case.scores, case.about)[case.fault - 1] for case in some])
     y = np.array([list(KINDS).index(case.kind) for case in some])
-    return boosted(X, y, max_iter=60, max_leaf_nodes=8, learning_rate=0.12, min_samples_leaf=20)
+    options = {"max_iter": 60, "max_leaf_nodes": 8, "learning_rate": 0.12, "max_features": 0.4}
+    return boosted(X, y, min_samples_leaf=20, **options)
 
 
 class Seen(NamedTuple):

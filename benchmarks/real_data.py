@@ -130,7 +130,7 @@ def epoch_memory() -> dict[str, object]:
 
 
 def step_costs() -> Iterator[dict[str, object]]:
-    """Time a step of equilibrium training beside one of back-propagation, in turns."""
+    """Time a step of equilibrium training beside one of back-propagation, in turns, in CPU seconds."""
     for widths, output, samples, batch, steps in (
         ((2, 30, 1), "identity", 300, None, 1000),
         ((2, 25, 1), "sigmoid", 300, None, 500),
@@ -152,10 +152,10 @@ def step_costs() -> Iterator[dict[str, object]]:
         times: dict[str, list[float]] = {name: [] for name in sessions}
         for turn in range(ROUNDS + 1):
             for name, session in sessions.items():
-                began = time.perf_counter()
+                began = time.process_time()
                 session.advance(steps)
                 if turn > 0:
-                    times[name].append((time.perf_counter() - began) / steps)
+                    times[name].append((time.process_time() - began) / steps)
         micro = {name: 1e6 * float(np.median(taken)) for name, taken in times.items()}
         yield {
             "widths": "-".join(map(str, widths)), "samples": batch or samples,

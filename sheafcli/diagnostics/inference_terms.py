@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sheafcli.core.inference.aim import Aim
 from sheafcli.core.inference.choices import Choice, Levels, Whole
+from sheafcli.core.magnitude import LARGEST
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.pins import Pin
 from sheafcli.core.types import Array
@@ -263,9 +264,9 @@ def _target(task: TaskData, wanted: Mapping[str, str]) -> tuple[NDArray[np.bool_
     if target.output == "identity":
         cells = [[wanted.get(name, "0")] for name in target.names]
         y, known = target.encode(cells)
-        if not known[0]:
-            name = next(name for name in wanted if not is_number(wanted[name]))
-            raise InputError(f"--target {name}={wanted[name]}: write a number, such as {name}=1.5")
+        if not (known[0] and np.abs(y[0]).max() <= LARGEST):
+            told = ", ".join(f"{name}={value}" for name, value in wanted.items())
+            raise InputError(f"--target {told}: write a number, such as {name}=1.5, of at most {LARGEST:g}")
         return np.array([name in wanted for name in target.names]), y[0]
     if len(target.names) > 1:
         codes = {name: code for code, name in enumerate(target.classes)}

@@ -15,8 +15,8 @@ from rich.text import Text
 GAP = 2
 # Long words are broken before a column with numbers goes, but not into shorter pieces.
 SHORTEST_PIECE = 5
-# Nor is what names the rows, in the first column, broken into shorter ones than this.
-SHORTEST_NAME = 12
+# In a narrow table columns go anyway: what names the rows, in the first one, stays in longer pieces there.
+NARROW, SHORTEST_NAME = 60, 12
 
 
 class HouseTable(Table):
@@ -54,7 +54,8 @@ class HouseTable(Table):
     def _fitting(self, console: Console, options: ConsoleOptions) -> tuple[list[Column], list[Column]]:
         """Return the columns that are shown, and those that are left out, each in their order."""
         kept = list(self.columns)
-        pieces = [SHORTEST_NAME, *[SHORTEST_PIECE] * len(kept)]
+        name = SHORTEST_NAME if options.max_width < NARROW else SHORTEST_PIECE
+        pieces = [name, *[SHORTEST_PIECE] * len(kept)]
         needed = {
             id(column): _least_width(column, console, options, piece) + GAP
             for column, piece in zip(kept, pieces, strict=False)

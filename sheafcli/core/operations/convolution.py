@@ -61,8 +61,7 @@ class Convolution(Parametrised):
     @property
     def windows(self) -> Windows:
         """Where the kernel looks."""
-        kernel = self.weight.shape[2:]
-        return Windows.of(kernel, self.stride, self.padding, self.dilation, len(kernel))
+        return Windows.of(self.weight.shape[2:], self.stride, self.padding, self.dilation)
 
     def shape(self, parent: Shape) -> Shape:
         """Return outputs x places of the kernel."""

@@ -41,7 +41,7 @@ class Pooling:
     def windows(self) -> Windows:
         """Where it looks."""
         stride = self.kernel if self.stride is None else self.stride
-        return Windows.of(self.kernel, stride, self.padding, self.dilation, len(self.kernel), ceil=self.ceil)
+        return Windows.of(self.kernel, stride, self.padding, self.dilation, ceil=self.ceil)
 
     def shape(self, parent: Shape) -> Shape:
         """Return channels x places of the window."""

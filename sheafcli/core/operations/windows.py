@@ -34,23 +34,12 @@ class Windows:
 
     @classmethod
     def of(
-        cls,
-        kernel: PerAxis,
-        stride: PerAxis,
-        padding: Padding,
-        dilation: PerAxis,
-        axes: int,
-        *,
-        ceil: bool = False,
+        cls, kernel: Shape, stride: PerAxis, padding: Padding, dilation: PerAxis, *, ceil: bool = False
     ) -> Windows:
-        """Return the windows over so many axes; one number stands for all axes, and for both ends of them."""
-        return cls(
-            _per_axis("kernel", kernel, axes),
-            _per_axis("stride", stride, axes),
-            _pairs(padding, axes),
-            _per_axis("dilation", dilation, axes),
-            ceil,
-        )
+        """Return the windows; one number stands for all axes of the kernel, and for both ends of them."""
+        axes = len(kernel)
+        kernel, stride = _per_axis("kernel", kernel, axes), _per_axis("stride", stride, axes)
+        return cls(kernel, stride, _pairs(padding, axes), _per_axis("dilation", dilation, axes), ceil)
 
     def out(self, spatial: Shape) -> Shape:
         """Return how many places the window has along each axis, or raise ValueError where it has none."""
