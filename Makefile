@@ -84,7 +84,7 @@ bench-localise: $(VENV)/.datasets  ## plant 3,000 faults and see which score fin
 	$(BIN)/python benchmarks/localise.py
 	$(BIN)/python benchmarks/results_page.py
 
-bench-blame: $(VENV)/.datasets  ## plant faults in a thousand networks and fit how sure blame may be (20 minutes)
+bench-blame: $(VENV)/.datasets  ## plant faults in 700 networks and fit how sure blame may be (25 minutes)
 	$(BIN)/python benchmarks/blame.py
 	$(BIN)/python benchmarks/blame_fit.py
 

@@ -4,10 +4,13 @@
 
 Appends to tables in benchmarks/results/planted/, a row a layer of a network with a fault, or with none:
 
-- plain_fit: every kind twice in each of 600 networks, with the scores that take no repair;
-- fit, held_out, healthy: kinds in turn, with all scores; healthy networks have no faults.
+- plain_fit: every kind twice in each of 390 networks, with the scores that take no repair;
+- fit: four kinds in turn in each of 78 other networks, with all scores;
+- held_out: three kinds in turn in each of 108 networks, with all scores, and 92 more without a fault;
+- localise: the first 24 faults of every kind and network of `benchmarks/localise.py`, with all scores.
 
-What is in them is not repeated. `benchmarks/blame_fit.py` fits and measures.
+`benchmarks/blame_tasks.py` says on which tasks, and of which depths and widths. What is in the tables is not
+repeated. `benchmarks/blame_fit.py` fits and measures.
 """
 
 from __future__ import annotations
@@ -19,10 +22,13 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import localise
 import numpy as np
 import pandas as pd
-from blame_faults import KINDS, N_SAMPLES, Fault, trained
+from blame_faults import KINDS, Fault
+from blame_tasks import trained
 from rich.progress import track
 
 from sheafcli.core.chain.extension import extend
@@ -34,10 +40,13 @@ from sheafcli.diagnostics.constant import loss_of_constant
 from sheafcli.diagnostics.scores import layer_scores, plain_scores
 
 PLANTED = Path(__file__).parent / "results" / "planted"
-FAULTS_A_NETWORK = 6
-# How many networks a table has. Plain ones are numbered from FIRST_PLAIN on: no network is in two tables.
-NETWORKS = {"plain_fit": 600, "fit": 100, "held_out": 100, "healthy": 200}
+# How many networks a table has, in how many of them faults are planted, and how many in each.
+NETWORKS = {"plain_fit": 390, "fit": 78, "held_out": 200, "localise": 24}
+FAULTY = {"plain_fit": 390, "fit": 78, "held_out": 108}
+FAULTS_A_NETWORK = {"fit": 4, "held_out": 3}
+# Networks of plain_fit are those of fit from this number on.
 FIRST_PLAIN = 1000
+N_SAMPLES = 300
 Scores = list[dict[str, float]]
 
 
@@ -52,29 +61,51 @@ def all_scores(network: Network, X: Array, y: Array) -> Scores:
 
 def kinds_of(table: str, number: int) -> list[str]:
     """Return what is planted in a network, one after the other: first nothing."""
-    if table == "healthy":
+    if number >= FAULTY[table]:
         return ["none"]
     if table == "plain_fit":
         return ["none", *KINDS, *KINDS]
-    order = list(KINDS)
-    return ["none", *(order[(FAULTS_A_NETWORK * number + i) % len(order)] for i in range(FAULTS_A_NETWORK))]
+    order, some = list(KINDS), FAULTS_A_NETWORK[table]
+    return ["none", *(order[(some * number + i) % len(order)] for i in range(some))]
 
 
-def rows_of(table: str, number: int) -> Iterator[dict[str, object]]:
-    """Plant faults in the network of a number, and yield what every layer shows."""
-    part, offset = ("fit", FIRST_PLAIN) if table == "plain_fit" else (table, 0)
-    scores: Callable[[Network, Array, Array], Scores] = plain_scores if offset else all_scores
-    task, network, X, y = trained(part, number + offset)
-    before = network.output.loss(network.logits(X), y)
+class Planted(NamedTuple):
+    """A network before and after a fault of a kind, on samples of a task."""
+
+    task: str
+    kind: str
+    network: Network
+    fault: Fault
+    X: Array
+    y: Array
+
+
+def planted(table: str, number: int) -> Iterator[Planted]:
+    """Plant faults in the network of a number."""
+    if table == "localise":
+        for name in localise.WIDTHS:
+            for kind in localise.KINDS:
+                network, X, y, fault = localise.planted(name, kind, number)
+                yield Planted(name, kind, network, Fault(fault.network, fault.layer), X, y)
+        return
+    part, number_there = ("fit", FIRST_PLAIN + number) if table == "plain_fit" else (table, number)
+    task, network, X, y = trained(part, number_there)
     rng = np.random.default_rng([list(NETWORKS).index(table), number])
     for kind in kinds_of(table, number):
         try:
             fault = Fault(network, 0) if kind == "none" else KINDS[kind](network, X, y, rng)
         except ValueError:  # no neuron that can be killed, say
             continue
-        if fault is None:
-            continue
+        if fault is not None:
+            yield Planted(task, kind, network, fault, X, y)
+
+
+def rows_of(table: str, number: int) -> Iterator[dict[str, object]]:
+    """Plant faults in the network of a number, and yield what every layer shows."""
+    scores: Callable[[Network, Array, Array], Scores] = plain_scores if table == "plain_fit" else all_scores
+    for task, kind, network, fault, X, y in planted(table, number):
         found = scores(fault.network, X, y)
+        before, after = (n.output.loss(n.logits(X), y) for n in (network, fault.network))
         about = {
             "number": number,
             "task": task,
@@ -84,7 +115,7 @@ def rows_of(table: str, number: int) -> Iterator[dict[str, object]]:
             "kind": kind,
             "fault": fault.layer,
             "loss_before": before,
-            "loss_after": fault.network.output.loss(fault.network.logits(X), y),
+            "loss_after": after,
             "constant": loss_of_constant(network.output, y),
         }
         for layer, one in enumerate(found, start=1):
@@ -92,12 +123,10 @@ def rows_of(table: str, number: int) -> Iterator[dict[str, object]]:
 
 
 def missing() -> Iterator[tuple[str, int]]:
-    """Yield the networks that are not in the tables yet, the tables in turn."""
+    """Yield the networks that are not in the tables yet."""
     done = {name: _numbers(PLANTED / f"{name}.csv") for name in NETWORKS}
-    for number in range(max(NETWORKS.values())):
-        for name, count in NETWORKS.items():
-            if number < count and number not in done[name]:
-                yield name, number
+    for name, count in NETWORKS.items():
+        yield from ((name, number) for number in range(count) if number not in done[name])
 
 
 def _numbers(path: Path) -> set[int]:
@@ -110,7 +139,7 @@ def main() -> None:
     for name, number in track(list(missing()), "planting faults"):
         path = PLANTED / f"{name}.csv"
         rows = pd.DataFrame(rows_of(name, number))
-        rows.to_csv(path, mode="a", header=not path.exists(), index=False)
+        rows.to_csv(path, mode="a", header=not path.exists(), index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

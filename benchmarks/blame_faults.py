@@ -1,9 +1,4 @@
-"""Tasks, trained networks, and the kinds of faults that are planted in them to fit blame.
-
-Fitted are networks on synthetic tasks, of one to six hidden layers; held out are networks on real tables,
-half moons and digits, of one to eight. They are small, and trained in many ways, shortly and long: what long
-training does to weights is no fault.
-"""
+"""The kinds of faults that are planted to fit blame, and to measure it."""
 
 from __future__ import annotations
 
@@ -13,146 +8,11 @@ from dataclasses import dataclass
 import localise
 import numpy as np
 from localise import changed
-from sklearn import datasets
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.training.implicit import Implicit
-from sheafcli.core.training.backprop import Backprop
-from sheafcli.core.training.equilibrium import Equilibrium
-from sheafcli.core.training.fit import train
-from sheafcli.core.training.optimizers import Adam
 from sheafcli.core.types import Array
-from sheafcli.tasks.synthetic import Blobs, Circular, Paraboloid, Saddle
 
 Rng = np.random.Generator
-N_SAMPLES = 300
-
-
-# Tasks -------------------------------------------------------------------------------------------
-
-
-def one_hot(labels: Array, classes: int) -> Array:
-    return labels.reshape(-1, 1).astype(float) if classes == 2 else np.eye(classes)[labels]
-
-
-def classed(X: Array, labels: Array) -> tuple[Array, Array, str]:
-    classes = int(labels.max()) + 1
-    return X, one_hot(labels, classes), "sigmoid" if classes == 2 else "softmax"
-
-
-def standard(X: Array) -> Array:
-    return (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-12)
-
-
-def synthetic(task: type, n: int, rng: Rng) -> tuple[Array, Array, str]:
-    data = task(n_train=n, n_test=1).load(np.random.SeedSequence(int(rng.integers(1 << 30))), None)
-    return data.X_train, data.y_train, data.output
-
-
-def teacher(n: int, rng: Rng, classes: int) -> tuple[Array, Array, str]:
-    """Draw a random network as the truth, of inputs that are correlated."""
-    inputs, outputs = int(rng.integers(3, 25)), classes or int(rng.integers(1, 3))
-    X = standard(
-        rng.standard_normal((n, inputs)) @ rng.standard_normal((inputs, inputs))
-        + rng.standard_normal((n, inputs))
-    )
-    f = standard(Network.he((inputs, 12, outputs), "identity", rng).logits(X))
-    if not classes:
-        return X, f + 0.1 * rng.standard_normal(f.shape), "identity"
-    return classed(X, np.argmax(f + 0.2 * rng.standard_normal(f.shape), axis=1))
-
-
-def clusters(n: int, rng: Rng) -> tuple[Array, Array, str]:
-    inputs = int(rng.integers(6, 40))
-    classes = int(rng.integers(2, 9))
-    X, labels = datasets.make_classification(
-        n,
-        inputs,
-        n_informative=max(5, inputs // 2),
-        n_redundant=inputs // 5,
-        n_classes=classes,
-        n_clusters_per_class=1,
-        class_sep=1.5,
-        random_state=int(rng.integers(1 << 30)),
-    )
-    return classed(standard(X), labels)
-
-
-def friedman(n: int, rng: Rng) -> tuple[Array, Array, str]:
-    X, y = datasets.make_friedman1(
-        n, int(rng.integers(5, 12)), noise=0.5, random_state=int(rng.integers(1 << 30))
-    )
-    return standard(X), standard(y[:, None]), "identity"
-
-
-def moons(n: int, rng: Rng) -> tuple[Array, Array, str]:
-    X, labels = datasets.make_moons(n, noise=0.15, random_state=int(rng.integers(1 << 30)))
-    return classed(standard(X), labels)
-
-
-def bundled(load: Callable[..., object], classes: bool) -> Callable[[int, Rng], tuple[Array, Array, str]]:
-    def drawn(n: int, rng: Rng) -> tuple[Array, Array, str]:
-        X, y = load(return_X_y=True)
-        some = rng.permutation(len(X))[:n]
-        X = standard(X[some])
-        return classed(X, y[some]) if classes else (X, standard(y[some, None].astype(float)), "identity")
-
-    return drawn
-
-
-FITTED = {
-    "paraboloid": lambda n, rng: synthetic(Paraboloid, n, rng),
-    "teacher_values": lambda n, rng: teacher(n, rng, 0),
-    "clusters": clusters,
-    "friedman": friedman,
-    "teacher_classes": lambda n, rng: teacher(n, rng, int(rng.integers(2, 11))),
-    "blobs": lambda n, rng: synthetic(Blobs, n, rng),
-    "saddle": lambda n, rng: synthetic(Saddle, n, rng),
-    "circular": lambda n, rng: synthetic(Circular, n, rng),
-}
-HELD_OUT = {
-    "breast_cancer": bundled(datasets.load_breast_cancer, True),
-    "diabetes": bundled(datasets.load_diabetes, False),
-    "digits": bundled(datasets.load_digits, True),
-    "moons": moons,
-    "wine": bundled(datasets.load_wine, True),
-}
-
-
-# Networks ----------------------------------------------------------------------------------------
-
-
-def trained(part: str, number: int) -> tuple[str, Network, Array, Array]:
-    """Return the network of a number with its task and the samples of its training."""
-    rng = np.random.default_rng([{"fit": 0, "held_out": 1, "healthy": 2}[part], number])
-    tasks = FITTED if part == "fit" else HELD_OUT
-    name = list(tasks)[number % len(tasks)]
-    n = int(rng.integers(60, 141))
-    X, y, output = tasks[name](n, rng)
-    depth = int(rng.choice([1, 2, 2, 3, 3, 4, 4, 6] if part == "fit" else [1, 2, 3, 4, 5, 6, 7, 8]))
-    width = int(rng.integers(8, 25))
-    hidden = (
-        [max(4, int(width * rng.uniform(0.6, 1.4)))] * depth
-        if rng.random() < 0.6
-        else [max(4, int(width * rng.uniform(0.6, 1.4))) for _ in range(depth)]
-    )
-    start = Network.he((X.shape[1], *hidden, y.shape[1]), output, rng)
-    batch = min(64, len(X))
-    # As far as it takes, or shorter: what long training does to weights is no fault.
-    short, long = number % 2 == 0, float(rng.choice([0.005, 0.01, 0.02]))
-    method = [
-        Implicit(steps=40 if depth < 5 else 25, weight_decay=float(rng.choice([0.0, 1e-4, 1e-3]))),
-        Equilibrium(epochs=40, batch_size=batch, optimizer=Adam(0.005), schedule="cosine")
-        if short
-        else Equilibrium(steps=int(rng.integers(500, 3000)), optimizer=Adam(long), schedule="cosine"),
-        Backprop(epochs=80, batch_size=batch, optimizer=Adam(0.005), schedule="cosine")
-        if short
-        else Backprop(steps=int(rng.integers(500, 3000)), optimizer=Adam(long), schedule="cosine"),
-    ][number // len(tasks) % 3]
-    return name, train(start, X, y, method, seed=number).network, X, y
-
-
-# Faults ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)

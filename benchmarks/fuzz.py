@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import fuzz_files
+import fuzz_tables
 import fuzz_texts
 import numpy as np
 import pandas as pd
@@ -36,6 +37,8 @@ from sheafcli.render.house_table import house_table
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "results" / "fuzz"
 WITH_PICTURES = 0.1
+# Columns of a run's tables that hold names of the data's own, such as a column called nan.
+NAMED = ["target", "class", "true", "predicted"]
 Commands = Iterator[list[str]]
 
 
@@ -159,6 +162,65 @@ def runs(draw: Draw, folder: Path, seeds: Path) -> Commands:
         yield pick(draw, COMMANDS)
 
 
+def tables(draw: Draw, folder: Path, seeds: Path) -> Commands:
+    rows = fuzz_tables.table(draw)
+    (folder / "t.csv").write_bytes(fuzz_tables.text(draw, rows))
+    target = ["--target", pick(draw, [*rows[0], "0", "99"]).replace("\0", "")] if draw.random() < 0.3 else []
+    yield ["init", "c.yaml", "--data", "t.csv", *target]
+    if not (folder / "c.yaml").exists():
+        (folder / "c.yaml").write_text("task: {kind: csv, path: t.csv, target: -1}\nnetwork: {hidden: [3]}\n")
+    options = ["--set", "training={method: implicit, steps: 6}", *fuzz_tables.task_options(draw, rows)]
+    yield ["validate", "c.yaml", *options]
+    yield ["train", "c.yaml", "--output", "run", *options]
+    if (folder / "run" / "network.npz").exists():
+        yield pick(draw, (["predict", "run"], ["predict", "run", "--data", "t.csv", "--format", "json"]))
+        yield pick(draw, (["infer", "run"], ["diagnose", "run"], ["export", "run", "out.onnx"]))
+
+
+def questions(draw: Draw, folder: Path, seeds: Path) -> Commands:
+    run = pick(draw, [f"of_{target}" for target in fuzz_tables.TARGETS])
+    shutil.copytree(seeds / run, folder / "run")
+    shutil.copy(seeds / "table.csv", folder)
+    if draw.random() < 0.2:
+        fuzz_files.damage_run(draw, folder / "run")
+    rows = fuzz_tables.spoil(draw, fuzz_tables.known_rows(draw, int(draw.integers(1, 20))))
+    content = fuzz_tables.text(draw, rows)
+    (folder / "new.csv").write_bytes(fuzz_files.flip(draw, content) if draw.random() < 0.1 else content)
+    options = ["--budget"] if draw.random() < 0.3 else []
+    where = pick(draw, ("new.csv", "new.csv", "new.csv", "validation", "test", "-", ".", "run/samples.csv"))
+    if draw.random() < 0.4:
+        yield ["predict", "run", "--data", where, "--format", pick(draw, ("csv", "json")), *options]
+    else:
+        data = ["--data", where] if draw.random() < 0.5 else []
+        yield ["infer", "run", *data, *fuzz_tables.questions(draw)]
+
+
+def comparisons(draw: Draw, folder: Path, seeds: Path) -> Commands:
+    shutil.copytree(seeds / "run", folder / "run")
+    for name in ("data.csv", "samples.npz", "map.yaml"):
+        shutil.copy(seeds / name, folder)
+    name = pick(draw, ("other.npz", "other.pt", "reference.onnx", "activations.npz", "activations.npz"))
+    content = (seeds / name).read_bytes()
+    (folder / name).write_bytes(fuzz_files.damaged(draw, seeds / name) if draw.random() < 0.7 else content)
+    if draw.random() < 0.2:
+        (folder / "map.yaml").write_bytes(fuzz_files.damaged(draw, seeds / "map.yaml"))
+    if name.endswith(".onnx") and draw.random() < 0.4:
+        yield ["record", name, "--data", "samples.npz"]
+        return
+    options = []
+    for key, values in {
+        "--budget": ("0.99", "0", "1", "nan", "2"),
+        "--map": ("map.yaml", "data.csv", "nothing"),
+        "--precision": ("int8", "float16", "float64", "x"),
+        "--data": ("train", "samples.npz", "data.csv"),
+        "--limit": ("1", "0", "5"),
+        "--format": ("json", "csv"),
+    }.items():
+        if draw.random() < 0.25:
+            options += [key, pick(draw, values)]
+    yield ["diff", "run", name, *options, *(["--fail-on", "significant"] if draw.random() < 0.1 else [])]
+
+
 KINDS: dict[str, Kind] = {
     "configurations": Kind(10_000, configurations, may_want_memory=True),
     "sweeps": Kind(600, sweeps, may_want_memory=True),
@@ -167,6 +229,9 @@ KINDS: dict[str, Kind] = {
     "models": Kind(600, models),
     "data": Kind(300, data),
     "runs": Kind(600, runs),
+    "tables": Kind(600, tables),
+    "questions": Kind(600, questions),
+    "comparisons": Kind(300, comparisons),
 }
 
 
@@ -180,7 +245,7 @@ def not_finite(folder: Path) -> str | None:
         return None
     for path in sorted(run.glob("*.csv")):
         values = pd.read_csv(path, dtype=str, keep_default_na=False)
-        for column in values:
+        for column in values.columns.difference(NAMED):
             if values[column].str.fullmatch(r"[+-]?inf|nan", case=False).any():
                 return f"not finite: {path.name}, {column}"
     return None
@@ -202,8 +267,12 @@ def run_case(name: str, number: int, seed: int, seeds: Path, tally: Tally) -> No
             tally.statuses[ending.status] += 1
             tally.slowest = max(tally.slowest, ending.seconds)
             tally.memory = max(tally.memory, ending.memory)
-            fault = ending.fault(may_want_memory=kind.may_want_memory, may_find="--fail-on" in arguments)
-            if fault is None and name in ("trainings", "data") and ending.status == 0:
+            fault = ending.fault(
+                may_want_memory=kind.may_want_memory,
+                may_find="--fail-on" in arguments,
+                is_data=arguments[0] == "predict" or "csv" in arguments,
+            )
+            if fault is None and name in ("trainings", "data", "tables") and ending.status == 0:
                 fault = not_finite(folder)
             if fault is not None:
                 tally.faults.setdefault(fault, []).append(number)
@@ -251,6 +320,8 @@ def main() -> None:
         fuzz_files.make_models(seeds)
         fuzz_files.make_data(seeds)
         fuzz_files.make_run(seeds)
+        fuzz_files.make_references(seeds)
+        fuzz_tables.make_runs(seeds)
         if given.only is not None:
             run_case(given.kind, given.only, given.seed, seeds, tallies[given.kind])
         end = time.monotonic() + 60.0 * given.minutes

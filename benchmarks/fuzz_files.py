@@ -16,6 +16,7 @@ from fuzz_texts import Draw, pick
 
 from sheafcli.core.chain.network import Network
 from sheafcli.interop.models import model_bytes
+from sheafcli.runs.loading import load
 
 CONFIG = """\
 task: {kind: csv, path: ../data.csv, target: kind}
@@ -87,8 +88,27 @@ def make_run(folder: Path) -> None:
         ("spectrum", "run", "--format", "csv"),
         ("diffuse", "run", "--format", "csv"),
     ):
-        command = [sys.executable, "-m", "sheafcli", *arguments]
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        sheaf(folder, *arguments)
+
+
+def make_references(folder: Path) -> None:
+    """Write what a run can be compared with: its network, another one, and recorded values."""
+    sheaf(folder, "export", "run", "reference.onnx", "--network-only")
+    network = load(folder / "run" / "network.npz")
+    assert isinstance(network, Network)
+    rng = np.random.default_rng(0)
+    weights = [W + 0.01 * rng.normal(size=W.shape) for W in network.weights]
+    other = Network(weights, network.biases, network.output)
+    for suffix in ("npz", "pt"):
+        (folder / f"other.{suffix}").write_bytes(model_bytes(folder / f"other.{suffix}", other))
+    sheaf(folder, "record", "reference.onnx", "--data", "samples.npz", "--output", "activations.npz")
+    (folder / "map.yaml").write_text("a1: a1\nz1: z1\n")
+
+
+def sheaf(folder: Path, *arguments: str) -> None:
+    """Run a command that must succeed."""
+    command = [sys.executable, "-m", "sheafcli", *arguments]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def cut(draw: Draw, content: bytes) -> bytes:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+import pyarrow
 from matplotlib.figure import Figure
 
 from sheafcli.cli.app import main
@@ -49,11 +50,12 @@ class Ending:
     memory: int
 
     def fault(  # noqa: PLR0911  # a line a fault
-        self, *, may_want_memory: bool, may_find: bool
+        self, *, may_want_memory: bool, may_find: bool, is_data: bool = False
     ) -> str | None:
         """Say in a few words what is at fault, None if nothing is.
 
-        `may_want_memory` says that the input may ask for more than there is; `may_find` that 3 is a status.
+        `may_want_memory` says that the input may ask for more than there is; `may_find` that 3 is a status;
+        `is_data` that what is printed is data for a program, with names of the user's own as they are.
         """
         if self.status in (-signal.SIGALRM, -signal.SIGPROF):
             return f"over {SECONDS} seconds"
@@ -70,13 +72,13 @@ class Ending:
                 line for line in self.err.splitlines() if re.search("Warning|Traceback|ignored", line)
             )
             return f"leaked: {re.sub(r'^/.*/', '', line)[:100]}"
-        if "Traceback" in self.out or "\x1b" in self.out + self.err:
+        if "Traceback" in self.out or "\x1b" in self.err + ("" if is_data else self.out):
             return "escape codes or a traceback on a stream"
         if self.memory > BYTES:
             return f"{self.memory / 1e9:.1f} GB"
         if not may_want_memory and "out of memory" in self.err:
             return "more than 1 GB wanted"
-        if self.status != 0 and not self.err.strip():
+        if self.status != 0 and not (self.err.strip() or (self.status == 3 and self.out.strip())):
             return f"status {self.status} without a word"
         return None
 
@@ -87,6 +89,8 @@ def load() -> None:
         import_module(name)
     for name in COMMANDS:
         function_of(name)
+    # Arrow's own pool, in which pandas keeps text, takes more room of addresses at once than a child has.
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     gc.freeze()  # so that the children do not copy what they only look at
 
 

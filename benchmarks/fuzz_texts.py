@@ -254,6 +254,10 @@ def sweep(draw: Draw) -> dict[str, Any]:
             }
     if draw.random() < 0.5:
         values["seeds"] = pick(draw, (3, [0, 1], 0, 10**9, "3"))
+    if draw.random() < 0.3:
+        values["search"] = {"method": pick(draw, ("random", "halving")), "runs": int(draw.integers(1, 9))}
+    if draw.random() < 0.1:
+        values["folds"] = pick(draw, (2, 5, 1, 10**9))
     return nearly(draw, values) if draw.random() < 0.6 else values
 
 

@@ -188,11 +188,17 @@ def named(values: Array, rng: Rng) -> int:
     return int(rng.choice(np.flatnonzero(values == values.max()))) + 1
 
 
-def examine(name: str, kind: str, number: int) -> dict[str, object]:
-    """Plant a fault and return its row: what it was, and which layer every score names."""
+def planted(name: str, kind: str, number: int) -> tuple[Network, Array, Array, Fault]:
+    """Return a network with its samples, and with the fault of a kind and a number."""
     network, X, y = trained(name, number % N_NETWORKS)
     rng = np.random.default_rng([list(WIDTHS).index(name), KINDS.index(kind), number])
-    fault = PLANT[kind](network, X, rng)
+    return network, X, y, PLANT[kind](network, X, rng)
+
+
+def examine(name: str, kind: str, number: int) -> dict[str, object]:
+    """Plant a fault and return its row: what it was, and which layer every score names."""
+    network, X, y, fault = planted(name, kind, number)
+    rng = np.random.default_rng([list(WIDTHS).index(name), KINDS.index(kind), number, 1])
     found = scores(fault.network, X, y)
     before, after = (n.output.loss(n.logits(X), y) for n in (network, fault.network))
     told = {score: named(found[score], rng) for score in SCORES}

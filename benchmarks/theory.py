@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import HeatEquation, diffuse, start_cochain
+from sheafcli.core.chain.diffusion import HeatEquation
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
+from sheafcli.core.diffusion import diffuse, start_cochain
 from sheafcli.core.integrators import Chebyshev, Euler
 from sheafcli.core.outputs import Identity
 from sheafcli.core.spectrum import spectrum

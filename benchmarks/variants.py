@@ -30,12 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.backprop import BackpropRule
 from sheafcli.core.chain.training.equilibrium import EquilibriumRule
 from sheafcli.core.chain.training.layers import Batch, Parameters, pull_back
+from sheafcli.core.discord import residuals
 from sheafcli.core.edge import affine_edge
 from sheafcli.core.outputs import output_named
 from sheafcli.core.relaxation import relax

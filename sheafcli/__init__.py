@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from sheafcli.api.saving import save
     from sheafcli.api.training import Fit, train
     from sheafcli.core.chain.cochain import Cochain
-    from sheafcli.core.chain.diffusion import diffuse
     from sheafcli.core.chain.extension import extend
     from sheafcli.core.chain.network import Network
     from sheafcli.core.chain.sheaf import NeuralSheaf
+    from sheafcli.core.diffusion import diffuse
     from sheafcli.core.integrators import Chebyshev, Euler, Stiff
     from sheafcli.core.network import GraphNetwork
     from sheafcli.core.pins import Pin
@@ -93,8 +93,8 @@ _PLACES = {
     "api.saving": ("save",),
     "api.training": ("Fit", "train"),
     "core.chain.cochain": ("Cochain",),
-    "core.chain.diffusion": ("diffuse",),
     "core.chain.extension": ("extend",),
+    "core.diffusion": ("diffuse",),
     "core.integrators": ("Chebyshev", "Euler", "Stiff"),
     "core.chain.network": ("Network",),
     "core.network": ("GraphNetwork",),

@@ -24,7 +24,7 @@ from power_law import Line, fit_line
 from relaxation import STEMS, Case, cases, distances, relax, wide_start
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import diffuse
+from sheafcli.core.diffusion import diffuse
 from sheafcli.core.integrators import Chebyshev, Euler
 from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import chain_decay_bound, crossings_table, trace_table

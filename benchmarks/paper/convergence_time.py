@@ -9,8 +9,8 @@ import pandas as pd
 from power_law import fit_line
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import diffuse
 from sheafcli.core.chain.network import Network
+from sheafcli.core.diffusion import diffuse
 from sheafcli.core.integrators import Chebyshev
 from sheafcli.core.spectrum import spectrum
 from sheafcli.core.trace import Recorder

@@ -27,7 +27,7 @@ from training_figures import METHOD_COLOURS
 from training_runs import GOLDEN, chosen, published, sweep
 
 from sheafcli.core.chain.network import Network
-from sheafcli.diagnostics.pinned import Diagnosis, diagnose
+from sheafcli.diagnostics.pinned import PinnedDiscord, diagnose
 from sheafcli.interop.networks import read_network
 from sheafcli.render.panels import add_shared_legend, fit_log_ticks
 from sheafcli.render.style import INK, new_figure
@@ -67,25 +67,25 @@ def exhibit(runs: Path, *, quick: bool) -> Exhibit:
 STEMS = {"sheaf": "training", "SGD": "training_sgd"}
 
 
-def of_trained(runs: Path, stem: str) -> Diagnosis:
+def of_trained(runs: Path, stem: str) -> PinnedDiscord:
     """Diagnose the paraboloid network of a sweep on its first 50 test inputs."""
     (run,) = chosen(sweep(runs, stem), "paraboloid", WIDTHS)
     return diagnose(run.network, run.data.X_test[:N_INPUTS], run.data.y_test[:N_INPUTS])
 
 
-def edge_figures(diagnosis: Diagnosis) -> dict[str, tuple[float, float]]:
+def edge_figures(diagnosis: PinnedDiscord) -> dict[str, tuple[float, float]]:
     """Return mean and standard deviation (with n - 1, as published) of each edge's discord."""
     samples = diagnosis.samples
     values = {edge: samples[f"discord_{name}"] for edge, name in EDGES.items()}
     return {edge: (float(column.mean()), float(column.std(ddof=1))) for edge, column in values.items()}
 
 
-def total(diagnosis: Diagnosis) -> float:
+def total(diagnosis: PinnedDiscord) -> float:
     """Return the sum of the edges' mean discord."""
     return sum(mean for mean, _ in edge_figures(diagnosis).values())
 
 
-def agreement_rows(diagnosis: Diagnosis, known: dict[str, Any]) -> Iterator[Row]:
+def agreement_rows(diagnosis: PinnedDiscord, known: dict[str, Any]) -> Iterator[Row]:
     """Compare each edge, and the total, of a network on which the reference's Euler steps had converged."""
     for edge, ours in edge_figures(diagnosis).items():
         errors = [found / value - 1.0 for found, value in zip(ours, known[edge], strict=True)]
@@ -106,7 +106,7 @@ def agreement_rows(diagnosis: Diagnosis, known: dict[str, Any]) -> Iterator[Row]
     )
 
 
-def minimum_row(diagnosis: Diagnosis, known: dict[str, Any]) -> Row:
+def minimum_row(diagnosis: PinnedDiscord, known: dict[str, Any]) -> Row:
     """Compare the total where the reference's Euler steps had not converged: the exact one is no higher."""
     error = total(diagnosis) / known["total"] - 1.0
     return Row(
@@ -139,7 +139,7 @@ def golden_network() -> Network:
     return read_network(GOLDEN / "pinned_paraboloid_sgd.npz")
 
 
-def ratio_row(diagnoses: dict[str, Diagnosis], known: dict[str, Any] | None) -> Row:
+def ratio_row(diagnoses: dict[str, PinnedDiscord], known: dict[str, Any] | None) -> Row:
     """Say whether the sheaf-trained network carries more discord; `known` is what is published, if it is."""
     ratio = total(diagnoses["sheaf"]) / total(diagnoses["SGD"])
     stated = (
@@ -156,7 +156,7 @@ def ratio_row(diagnoses: dict[str, Diagnosis], known: dict[str, Any] | None) -> 
     )
 
 
-def pinned_table(diagnoses: dict[str, Diagnosis], known: dict[str, Any]) -> pd.DataFrame:
+def pinned_table(diagnoses: dict[str, PinnedDiscord], known: dict[str, Any]) -> pd.DataFrame:
     """Return a line a network and edge: mean, standard deviation, share; and what is published at the end."""
     lines = []
     for method, diagnosis in diagnoses.items():
@@ -170,7 +170,7 @@ def pinned_table(diagnoses: dict[str, Diagnosis], known: dict[str, Any]) -> pd.D
     return pd.DataFrame(lines)
 
 
-def pinned_figure(diagnoses: dict[str, Diagnosis], known: dict[str, Any] | None) -> Figure:
+def pinned_figure(diagnoses: dict[str, PinnedDiscord], known: dict[str, Any] | None) -> Figure:
     """Draw the discord of every input by edge and network, with means; `known` adds the published ones."""
     figure, (axes,) = new_figure("Pinned discord of 50 test inputs, [2, 30, 1]", n_panels=1, size=(8.4, 4.8))
     rng = np.random.default_rng(0)  # of the sideways scatter alone
@@ -211,7 +211,7 @@ def pinned_figure(diagnoses: dict[str, Diagnosis], known: dict[str, Any] | None)
     return figure
 
 
-def text(sheaf: Diagnosis, iterations: int, *, quick: bool) -> str:
+def text(sheaf: PinnedDiscord, iterations: int, *, quick: bool) -> str:
     """Return the paragraphs above the table."""
     kinks = int(sum((states == 2).sum() for states in sheaf.equilibrium.states))
     inputs = int((sheaf.equilibrium.states[0] == 2).any(axis=1).sum())

@@ -9,8 +9,9 @@ from typing import cast
 import numpy as np
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import OutputForce, diffuse
+from sheafcli.core.chain.diffusion import OutputForce
 from sheafcli.core.chain.network import Network
+from sheafcli.core.diffusion import diffuse
 from sheafcli.core.integrators import Chebyshev, Euler
 from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array

@@ -42,6 +42,11 @@ class Diagnosis:
         What the rules found, worst first: severity, rule, place, evidence, advice.
     examination
         All that the tables were made of.
+
+    Examples
+    --------
+    >>> print(sc.diagnose("results/paraboloid"))  # doctest: +SKIP
+    >>> sc.diagnose(network, X, y).findings[["severity", "rule", "advice"]]  # doctest: +SKIP
     """
 
     examination: Examination
@@ -95,7 +100,7 @@ class Diagnosis:
         console = Console(
             file=text, width=WIDTH, color_system=None, highlight=False, markup=False, emoji=False
         )
-        for line in headlines(self.examination):
+        for line in headlines(self.examination.samples, self.examination.diagnosis):
             console.print(line)
         for table in examination_tables(self.examination, MOST_NEURONS, MOST_SAMPLES):
             console.print()

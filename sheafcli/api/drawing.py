@@ -33,6 +33,14 @@ def plot(result: Fit | Diagnosis | Comparison | Path | str, kind: str | None = N
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> X = np.random.default_rng(0).uniform(-2, 2, size=(50, 2))
+    >>> fit = sc.train(sc.Network.he([2, 8, 1]), X, (X**2).sum(axis=1), sc.Implicit(steps=20))
+    >>> sc.plot(fit).savefig("loss.png")  # doctest: +SKIP
+    >>> sc.plot(sc.diagnose(fit.network, X, (X**2).sum(axis=1)), "neurons")  # doctest: +SKIP
     """
     if isinstance(result, Fit):
         _known(kind, ["loss"], "a fit")

@@ -54,6 +54,14 @@ class Monitor:
     ----------
     path : the run directory.
     seconds : the CPU time that the monitor itself took so far, without its beginning.
+
+    Examples
+    --------
+    >>> with sc.monitor(model, X, y, every=100) as watch:  # doctest: +SKIP
+    ...     for _ in range(1000):
+    ...         ...  # a step of your optimizer
+    ...         watch.step()
+    >>> watch.discord[["step", "edge", "share"]]  # doctest: +SKIP
     """
 
     def __init__(self, tracked: Tracked, samples: Data, path: Path, every: int, *, overwrite: bool):

@@ -27,7 +27,25 @@ METHODS: dict[str, Callable[[], Method]] = {
 
 
 class Fit(core.Fit):
-    """A finished training: `network`, `history` (a record every so many steps), `discord` by edge."""
+    """A finished training.
+
+    Attributes
+    ----------
+    network
+        The trained network.
+    history
+        A record every so many steps, the first before training; `table` has them as a DataFrame.
+    discord
+        The training discord of every edge at the end; `discord_table` has it as a DataFrame.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> X = np.random.default_rng(0).uniform(-2, 2, size=(50, 2))
+    >>> fit = sc.train(sc.Network.he([2, 8, 1]), X, (X**2).sum(axis=1), sc.Implicit(steps=20))
+    >>> fit.table["step"].tolist()
+    [0, 20]
+    """
 
     @property
     def table(self) -> pd.DataFrame:

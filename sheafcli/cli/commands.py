@@ -63,3 +63,8 @@ class Commands(TyperGroup):
         """Return the command that is called, imported now."""
         name, known, rest = super().resolve_command(ctx, args)
         return name, known and command(str(name)), rest
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands, each with the first line of its help, whole at any width."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, described(name).splitlines()[0]) for name in COMMANDS])

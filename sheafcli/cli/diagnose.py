@@ -54,10 +54,9 @@ def diagnose(
 ) -> None:
     """Show where a network goes wrong, and why.
 
-    Input and true output are pinned, and the stalks between them solved for; every layer is asked whether
-    it is at fault. Writes diagnosis.csv (by
-    edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv, findings.csv
-    into the run directory, where that can be written. csv prints the edges; json prints all but the
+    Input and true output are pinned, and the stalks between them solved for; every layer is checked for a
+    fault. Writes diagnosis.csv (by edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv
+    and findings.csv into the run directory, if it can. csv prints the edges; json prints all but the
     single neurons and samples.
     """
     directory = RunDirectory.existing(run)
@@ -140,7 +139,7 @@ def _print_json(directory: RunDirectory, found: Examination, metrics: Metrics | 
 
 def _print_tables(found: Examination, metrics: Metrics | None) -> None:
     console = stdout()
-    for line in headlines(found):
+    for line in headlines(found.samples, found.diagnosis):
         say(line)
     told = [] if metrics is None else metrics_tables(metrics, _part(found))
     for table in (*told, *examination_tables(found, MOST_NEURONS, MOST_SAMPLES)):

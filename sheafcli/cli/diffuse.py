@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from sheafcli.cli.keeping import attempt, tell_unwritten
 from sheafcli.cli.options import FormatOption, SubjectArgument
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import diffuse as diffuse_stalks
 from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
-from sheafcli.core.diffusion import State, diffuse_graph
-from sheafcli.core.following import Diffusion
+from sheafcli.core.diffusion import Diffusion, State
+from sheafcli.core.diffusion import diffuse as diffuse_stalks
 from sheafcli.core.integrators import Chebyshev, Euler, Integrator, Stiff
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.pins import Pin, check_pins, parse_pin
@@ -171,10 +170,7 @@ def _follow(network: AnyNetwork, X: Array, recorder: Recorder, options: dict[str
     try:
         # A step that is too large overflows; what is left then is not finite, and said below.
         with np.errstate(over="ignore", invalid="ignore"):
-            if isinstance(network, Network):
-                flow = diffuse_stalks(network, X, recorder=recorder, **options)
-            else:
-                flow = diffuse_graph(network, X, recorder=recorder, **options)
+            flow = diffuse_stalks(network, X, recorder=recorder, **options)
     except ArithmeticError as error:
         raise RunFailed(f"{error}; another --integrator may get further") from error
     if not np.isfinite(flow.rate).all():

@@ -40,7 +40,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
     network_only: Annotated[
         bool,
-        typer.Option("--network-only", help="Of .onnx: without what was done to the columns of the table."),
+        typer.Option("--network-only", help="For .onnx: leave out the preprocessing of the table."),
     ] = False,
 ) -> None:
     """Write a run's network as a model file.

@@ -61,7 +61,8 @@ def import_(
             "--order",
             metavar="NAMES",
             help="The layers of a state_dict in the order in which forward() calls them: their names, with "
-            "commas between. A name that others lie below stands for all of these. The rest is left out.",
+            "commas between. The name of a block stands for all layers in it. Layers that are not named are "
+            "left out.",
         ),
     ] = None,
     fold: Annotated[
@@ -76,7 +77,7 @@ def import_(
 ) -> None:
     """Make a run of a network trained elsewhere.
 
-    The file is read without running code in it. The run can be diagnosed, verified and compared with
+    No code in the file is run. The new run can be diagnosed, verified and compared with
     its source; `sheaf train DIR/config.yaml --output OTHER` trains the network further.
     """
     if target and data is None:

@@ -45,6 +45,15 @@ def infer(
             show_default="what each row says",
         ),
     ] = None,
+    probability: Annotated[
+        float | None,
+        typer.Option(
+            "--probability",
+            metavar="P",
+            help="How probable the class of --target is to be, at least, such as 0.8.",
+            show_default="more than any other class",
+        ),
+    ] = None,
     row: Annotated[
         int | None,
         typer.Option(
@@ -59,7 +68,7 @@ def infer(
         typer.Option(
             "--data",
             metavar="test|train|FILE",
-            help="Which rows: the run's own, a CSV file, or an .npz file of X (and y).",
+            help="Which rows: the run's own, a CSV or .parquet file, or an .npz file of X (and y).",
             show_default="test; with --target and no --row none: a design from nothing",
         ),
     ] = None,
@@ -107,6 +116,12 @@ def infer(
     What is "missed" is in units of the target's spread in the training part; "distance" is in standard
     deviations of the training inputs. Exit status 1 if no row reaches its target.
     """
+    if probability is not None and (target is None or not 0.0 < probability < 1.0):
+        raise typer.BadParameter(
+            "--probability is of the class that --target names: give that, too"
+            if target is None
+            else f"--probability must be above 0 and below 1, got {probability:g}"
+        )
     studied = Subject.load(run)
     print_notes(studied.notes)
     wish = Wish(
@@ -114,6 +129,7 @@ def infer(
         fixed=_fixed(fixed or []),
         bounds=_bounds(bounds or []),
         target=None if target is None else _target(target, studied.task.preprocessing.target.names),
+        probability=probability,
         sparse=sparse,
         kappa=kappa,
         pins=_pins(pin or []),
@@ -206,6 +222,7 @@ def _told(answer: Answer, run: Path, wish: Wish) -> dict[str, object]:
     return {
         "run": str(run),
         "target": wish.target,
+        "probability": wish.probability,
         "notes": list(answer.notes),
         "rows": json_records(answer.rows),
         "inputs": json_records(answer.changes),

@@ -59,8 +59,8 @@ def init(
 ) -> None:
     """Write a commented configuration to start from.
 
-    It asks nothing. With --data the file is read: the target is guessed and said, and the width, the method
-    and the steps suit its size.
+    It asks no questions. With --data it reads the file, guesses the target and says so, and chooses width,
+    method and steps by the size of the data.
     """
     if task is not None and task not in TASKS:
         raise InputError(f"--task {task}: no such kind; there are {', '.join(TASKS)}")

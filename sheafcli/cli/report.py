@@ -27,10 +27,10 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write one HTML page about a run or a sweep, to pass on.
+    """Write a self-contained HTML page about a run or a sweep.
 
-    The page holds all it needs, loads nothing, and shows whatever the run directory holds: the training,
-    and the tables that `sheaf diagnose` and `sheaf spectrum` have written. Of a sweep it shows the best
+    The page loads nothing, so it can be passed on. It shows what the run directory holds: the training, and
+    the tables that `sheaf diagnose` and `sheaf spectrum` have written. For a sweep it shows the best
     combination, all of them side by side, and how much of the loss each parameter explains.
     """
     if is_sweep(run):

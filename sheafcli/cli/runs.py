@@ -56,8 +56,9 @@ def runs(
 
     A run whose process was killed is shown as interrupted, one whose manifest cannot be read as damaged.
     csv and json have more columns, all of which --where and --sort take: name, directory, task, method,
-    status, seed, steps, seconds, train_loss, test_loss, train_accuracy, test_accuracy,
-    baseline_train_loss, baseline_test_loss, started, ended, when (it ended, or else started), message.
+    status, seed, steps, seconds, train_loss, validation_loss, test_loss, train_accuracy, test_accuracy,
+    test_r2, test_rmse, test_mae, test_f1, test_auc, test_calibration_error, baseline_train_loss,
+    baseline_test_loss, started, ended, when (it ended, or else started), message.
     """
     if to is not None and export_ is None:
         raise typer.BadParameter("--to is where --export writes: give that, too")

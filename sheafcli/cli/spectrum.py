@@ -44,7 +44,7 @@ def spectrum(
 ) -> None:
     """Show how fast stalks settle, and where the bottleneck sits.
 
-    Of a run, writes spectrum.csv (a row a sample) into its directory, where that can be written.
+    For a run it writes spectrum.csv, one row per sample, into the run directory, if it can.
     """
     studied = Subject.load(subject)
     print_notes(studied.notes)

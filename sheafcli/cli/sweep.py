@@ -40,8 +40,8 @@ def sweep(
             "--jobs",
             metavar="N",
             min=1,
-            help="How many runs at a time on this machine, one thread each.",
-            show_default="one a processor",
+            help="Do N runs at a time on this machine, each on one thread.",
+            show_default="one per processor",
         ),
     ] = None,
     scheduler: Annotated[
@@ -57,9 +57,9 @@ def sweep(
 ) -> None:
     """Train many variations of a configuration.
 
-    Writes a run directory for each, and sweep.csv, which lists them. A search (see docs/sweeps.md) draws
-    runs at random and stops losers early. Runs that are done are not repeated: call it again to continue,
-    or to retry what failed.
+    Writes a run directory for each, and sweep.csv, which lists them. A search (see docs/sweeps.md) trains
+    only some of them, or stops losers early. Runs that are done are not repeated: call it again to
+    continue, or to retry what failed.
     """
     if jobs is not None and scheduler is not None:
         raise typer.BadParameter("--jobs is for this machine and --scheduler for a cluster: give one")
@@ -74,21 +74,27 @@ def sweep(
     directory.begin(planned)
     try:
         with SweepView(quiet=quiet) as view:
-            counts = conduct_sweep(planned, runs, directory, workers, view)
+            index = conduct_sweep(planned, runs, directory, workers, view)
     except KeyboardInterrupt:
         print_error(f"interrupted; call it again to continue, what was written is in {directory.path}")
         raise typer.Exit(1) from None
-    print_notes(directory.notes(runs))
+    print_notes(directory.notes(index.runs))
     swept = SweepRecord.read(directory.path)
     _draw(directory, swept)
     if not quiet and format_ == "table":
         stdout().print(sweep_table(swept))
-        for line in ("", *best_words(swept), *_effort(swept, runs), f"Sweep directory: {directory.path}"):
+        for line in (
+            "",
+            *best_words(swept),
+            *_effort(swept, index.runs),
+            f"Sweep directory: {directory.path}",
+        ):
             say(line)
     elif not quiet:
         show_frame(swept.index, format_)
     # What diverges in a search is a combination that lost.
     planned_ends = {*PLANNED, "diverged"} if planned.search is not None else {*PLANNED}
+    counts = index.count()
     if not set(counts) <= planned_ends:
         others = ", ".join(
             f"{count:,} {status}" for status, count in counts.items() if status not in planned_ends

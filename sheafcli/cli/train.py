@@ -14,20 +14,26 @@ from sheafcli.cli.options import ConfigArgument, SetOption
 from sheafcli.config.training import ImplicitSpec
 from sheafcli.core.training.fit import Record
 from sheafcli.core.training.implicit import CYCLE
+from sheafcli.diagnostics.examination import check_memory, settled
 from sheafcli.diagnostics.metrics import run_metrics, write_metrics
 from sheafcli.errors import InputError
-from sheafcli.records.logged import final_discord, read_log
+from sheafcli.records.logged import AT_REST, final_discord, read_log
 from sheafcli.render.confusion import confusion_figure
 from sheafcli.render.console import print_error, print_notes, remark, say, stdout
+from sheafcli.render.examination import headlines
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.heat_map import heat_map_figure
 from sheafcli.render.learned import learned_figure
 from sheafcli.render.metrics import metrics_tables
-from sheafcli.render.progress import ProgressView
+from sheafcli.render.progress import ProgressView, working
 from sheafcli.render.tables import ResultRow, discord_tables, result_table
 from sheafcli.runs import Experiment, RunDirectory, conduct
 from sheafcli.runs.data_files import changed_data
+from sheafcli.runs.samples import Samples
 from sheafcli.tasks.metrics import Metrics
+
+MOST_PINNED = 500
+"""Of so many test samples the pinned discord is shown; `sheaf diagnose` takes all."""
 
 
 def train(
@@ -45,7 +51,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show neither progress nor tables.")] = False,
 ) -> None:
-    """Train as a configuration says, and write a run directory."""
+    """Train the network of a configuration, and write a run directory."""
     if resume and overwrite:
         raise typer.BadParameter("--resume keeps the run that is there and --overwrite replaces it: give one")
     experiment = Experiment.load(config, set_ or ())
@@ -67,7 +73,9 @@ def train(
         if figure is not None:
             save_figure(figure, path)
     if not quiet:
-        _show(run, rows, metrics)
+        at_rest = experiment.config.training.method in AT_REST
+        lead, discord = _pinned(run) if at_rest else ([], final_discord(run))
+        _show(run, rows, metrics, lead, discord)
 
 
 def _conduct(
@@ -91,10 +99,13 @@ def _draw(experiment: Experiment, run: RunDirectory) -> None:
     name = experiment.config.name
     figures: dict[str, Callable[[], Figure | None]] = {
         "loss": lambda: loss_figure(read_log(run, "history.csv"), _baseline(run), name),
-        "discord": lambda: discord_figure(read_log(run, "discord.csv"), name),
-        "heat_map": lambda: heat_map_figure(read_log(run, "discord.csv"), name),
         "learned": lambda: learned_figure(run.network(), experiment.task, name),
     }
+    if experiment.config.training.method not in AT_REST:
+        figures |= {
+            "discord": lambda: discord_figure(read_log(run, "discord.csv"), name),
+            "heat_map": lambda: heat_map_figure(read_log(run, "discord.csv"), name),
+        }
     run.make_figures()
     for stem, draw in figures.items():
         path = run.figures / f"{stem}.png"
@@ -106,11 +117,37 @@ def _baseline(run: RunDirectory) -> pd.DataFrame | None:
     return read_log(run, "baseline.csv") if (run / "baseline.csv").exists() else None
 
 
-def _show(run: RunDirectory, rows: list[ResultRow], metrics: Metrics | None) -> None:
+def _pinned(run: RunDirectory) -> tuple[list[str], pd.DataFrame | None]:
+    """Return what is to be said of the pinned discord, and that, where the training stalks are at rest."""
+    network = run.network()
+    try:
+        check_memory(network)
+        with working(1) as advance:
+            advance("pinned discord")
+            samples = Samples.choose(run, network, "test", MOST_PINNED)
+            samples, diagnosis, unsettled = settled(network, samples)
+    except InputError:  # `sheaf diagnose` says what the matter is
+        return [], None
+    if 2 * len(unsettled) > len(samples.X):
+        return [], None
+    return headlines(samples, diagnosis), diagnosis.edges
+
+
+def _show(
+    run: RunDirectory,
+    rows: list[ResultRow],
+    metrics: Metrics | None,
+    lead: list[str],
+    discord: pd.DataFrame | None,
+) -> None:
     console = stdout()
     console.print(result_table(rows))
-    told = [] if metrics is None else metrics_tables(metrics, "test part")
-    for table in (*told, *discord_tables(final_discord(run))):
+    for table in [] if metrics is None else metrics_tables(metrics, "test part"):
+        console.print()
+        console.print(table)
+    if lead:
+        say("\n" + "\n".join(lead))
+    for table in [] if discord is None else discord_tables(discord):
         console.print()
         console.print(table)
     say(f"\nRun directory: {run.path}")

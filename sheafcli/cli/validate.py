@@ -30,7 +30,7 @@ def validate(
 ) -> None:
     """Check a configuration and the files it names, without training.
 
-    Of a sweep all configurations are checked, and the data once for each task among them.
+    For a sweep it checks every configuration, and the data of each task once.
     """
     told = _of_sweep(config, set_ or []) if is_sweep(read_document(config)) else _of_one(config, set_ or [])
     say(f"{config}: valid. {told}")

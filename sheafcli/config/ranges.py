@@ -38,14 +38,27 @@ class Span:
             raise ValueError("from and to must be above 0 on a log scale")
         return cls(first, last, scale)
 
+    @property
+    def ends(self) -> tuple[int | float, int | float]:
+        """The lower end and the upper one."""
+        return min(self.first, self.last), max(self.first, self.last)
+
+    @property
+    def whole(self) -> bool:
+        """Whether integers alone are drawn: if both ends are."""
+        return isinstance(self.first, int) and isinstance(self.last, int)
+
     def draw(self, rng: np.random.Generator) -> int | float:
         """Draw a number: an integer if both ends are, else one of four digits."""
-        low, high = sorted((self.first, self.last))
-        whole = isinstance(low, int) and isinstance(high, int)
-        share, reach = rng.random(), high + 1 if whole else high
+        low, high = self.ends
+        share, reach = rng.random(), high + 1 if self.whole else high
         value = low * (reach / low) ** share if self.scale == "log" else low + share * (reach - low)
-        # What is rounded must stay between the ends.
-        return min(high, max(low, int(value) if whole else float(f"{value:.{DIGITS}g}")))
+        return min(high, max(low, int(value))) if self.whole else self.rounded(value)
+
+    def rounded(self, value: float) -> float:
+        """Round a number to the digits that are drawn, between the ends."""
+        low, high = self.ends
+        return float(min(high, max(low, float(f"{value:.{DIGITS}g}"))))
 
 
 def range_values(given: dict[str, Any]) -> list[int] | list[float]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -78,13 +78,21 @@ class Drawn:
     span: Span
     origin: Origin
 
+    @property
+    def steps(self) -> tuple[tuple[Choice, ...], ...]:
+        """The two ends."""
+        return tuple(self.at(end) for end in dict.fromkeys(self.span.ends))
+
     def without(self, fixed: set[KeyPath]) -> Drawn | None:
         """Return itself; None if its key does not vary after all."""
         return None if fixed.issuperset(self.keys) else self
 
     def draw(self, rng: np.random.Generator) -> tuple[Choice, ...]:
         """Draw a value."""
-        value = self.span.draw(rng)
+        return self.at(self.span.draw(rng))
+
+    def at(self, value: int | float) -> tuple[Choice, ...]:
+        """Choose a value."""
         return (Choice(value, value, replace(self.origin, given=repr(value))),)
 
     def values(self) -> dict[str, Any]:
@@ -95,11 +103,19 @@ class Drawn:
         }
 
 
+def _repeats(axis: Axis | Drawn) -> TypeGuard[Axis]:
+    return isinstance(axis, Axis) and REPEATS.issuperset(axis.keys)
+
+
+Steps = tuple[tuple[Choice, ...], ...]
+"""A step of each axis."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """A sweep as its file gives it: all combinations of the steps of its axes, the last changing fastest.
 
-    A search may draw some of them, and stop early those that lose.
+    A search may draw some of them, and stop early those that lose; or have them proposed on the way.
     """
 
     name: str
@@ -133,19 +149,66 @@ class Sweep:
             "base": self.base.value,
             "axes": [axis.values() for axis in self.axes],
         }
-        return write(all_of_it if self.search is None else all_of_it | {"search": asdict(self.search)})
+        return write(all_of_it if self.search is None else all_of_it | {"search": self.search.as_given})
+
+    @property
+    def repeated(self) -> tuple[Axis, ...]:
+        """The axes of what repeats a run, with all of which each combination is run."""
+        return tuple(axis for axis in self.axes if _repeats(axis))
+
+    @property
+    def searched(self) -> tuple[Axis | Drawn, ...]:
+        """The other axes, which a search draws from."""
+        return tuple(axis for axis in self.axes if not _repeats(axis))
+
+    @property
+    def n_searched(self) -> int:
+        """How many combinations a search draws."""
+        return self.count // math.prod(len(axis.steps) for axis in self.repeated)
+
+    @property
+    def is_proposed(self) -> bool:
+        """Whether the runs are not known beforehand, since what is next depends on what came out before."""
+        return self.search is not None and self.search.method == "tpe"
+
+    def entropy(self, *key: int) -> np.random.SeedSequence:
+        """Return the seed of what a search draws; `key` tells one drawing from the next."""
+        seed = self.base.value.get("seed", 0)
+        known = isinstance(seed, int) and seed >= 0  # if not, validation says so
+        # The first three children of a run's seed are the run's own.
+        return np.random.SeedSequence(seed if known else 0, spawn_key=(3, *key))
 
     def runs(self) -> list[SweepRun]:
         """Validate the configuration of every run; InputError lists all that is wrong, each thing once.
 
         Runs are numbered from 1, and called by the sweep's name and their number. No two of them are the
         same but for that name: the second would count twice in every median.
+
+        Of a search whose runs are proposed on the way there are none yet. Every value that an axis can
+        take is validated all the same, and as many combinations as will be proposed.
         """
+        if not self.is_proposed:
+            return self._made(self._combinations())
+        for place, axis in enumerate(self.axes):
+            others = tuple(other.steps[0] for other in self.axes)
+            self._made((*others[:place], step, *others[place + 1 :]) for step in axis.steps)
+        self._made(self._combinations())
+        return []
+
+    def runs_of(self, combinations: Iterable[Steps], before: int = 0) -> list[SweepRun]:
+        """Validate the runs of combinations, a step for each axis that is searched, with all repeats.
+
+        They are numbered after so many runs before.
+        """
+        return self._made(self._repeated(combinations), before)
+
+    def _made(self, combinations: Iterable[Steps], before: int = 0) -> list[SweepRun]:
+        """Make the runs of combinations, a step an axis; InputError lists all that is wrong."""
         digits = max(3, len(str(self.count)))
         runs: list[SweepRun] = []
         problems: dict[Problem, None] = {}
-        steps_of: dict[Config, tuple[tuple[Choice, ...], ...]] = {}
-        for place, steps in enumerate(self._combinations(), start=1):
+        steps_of: dict[Config, Steps] = {}
+        for place, steps in enumerate(combinations, start=before + 1):
             number = f"{place:0{digits}d}"
             document = Document(deepcopy(self.base.value), dict(self.base.origins))
             parameters: dict[str, Any] = {}
@@ -164,40 +227,38 @@ class Sweep:
                 problems[self._late_row(document, row)] = None
             runs.append(SweepRun(number, parameters, config))
             # Configurations compare as they are validated: 1e-3 is 0.001, and a default may be spelt out.
-            before = steps_of.setdefault(config.model_copy(update={"name": self.name}), steps)
-            if before is not steps:
-                problems[self._repetition(before, steps)] = None
+            first = steps_of.setdefault(config.model_copy(update={"name": self.name}), steps)
+            if first is not steps:
+                problems[self._repetition(first, steps)] = None
         if problems:
             raise input_error(problems, self.path)
         return runs
 
-    def _combinations(self) -> Iterator[tuple[tuple[Choice, ...], ...]]:
+    def _combinations(self) -> Iterator[Steps]:
         """Yield the steps of each run, a step an axis: all there are, or those drawn, with all repeats."""
         if self.search is None or self.search.runs is None:
             yield from itertools.product(*(axis.steps for axis in self.axes if isinstance(axis, Axis)))
             return
-        repeated = [a for a in self.axes if isinstance(a, Axis) and REPEATS.issuperset(a.keys)]
-        n = self.search.runs // math.prod(len(axis.steps) for axis in repeated)
-        seed = self.base.value.get("seed", 0)
-        known = isinstance(seed, int) and seed >= 0  # if not, validation says so
-        # The first three children of a run's seed are the run's own.
-        rng = np.random.default_rng(np.random.SeedSequence(seed if known else 0, spawn_key=(3,)))
-        drawn: dict[str, tuple[tuple[Choice, ...], ...]] = {}
-        for _ in range(DRAWS * n):
-            steps = tuple(() if axis in repeated else axis.draw(rng) for axis in self.axes)
+        rng = np.random.default_rng(self.entropy())
+        drawn: dict[str, Steps] = {}
+        for _ in range(DRAWS * self.n_searched):
+            steps = tuple(axis.draw(rng) for axis in self.searched)
             drawn.setdefault(repr([[choice.given for choice in step] for step in steps]), steps)
-            if len(drawn) == n:
+            if len(drawn) == self.n_searched:
                 break
         else:
             message = (
                 f"given {self.search.runs}; there are only {len(drawn):,} different combinations to draw"
             )
             raise input_error([Problem(f"search.runs: {message}")], self.path)
-        for steps, again in itertools.product(
-            drawn.values(), itertools.product(*(a.steps for a in repeated))
-        ):
-            own = iter(again)
-            yield tuple(step or next(own) for step in steps)
+        yield from self._repeated(drawn.values())
+
+    def _repeated(self, combinations: Iterable[Steps]) -> Iterator[Steps]:
+        """Yield combinations of what is searched with all repeats, a step an axis."""
+        again = list(itertools.product(*(axis.steps for axis in self.repeated)))
+        for steps, repeats in itertools.product(combinations, again):
+            searched, own = iter(steps), iter(repeats)
+            yield tuple(next(own if _repeats(axis) else searched) for axis in self.axes)
 
     def _late_row(self, document: Document, row: float) -> Problem:
         """Say that the first rung ends before there is a row of history to judge a run by."""
@@ -211,9 +272,7 @@ class Sweep:
             document.origin(key),
         )
 
-    def _repetition(
-        self, before: tuple[tuple[Choice, ...], ...], steps: tuple[tuple[Choice, ...], ...]
-    ) -> Problem:
+    def _repetition(self, before: Steps, steps: Steps) -> Problem:
         """Say where the steps of two runs with one configuration differ first: one value is given twice."""
         key, first, again = next(
             (key, first, again)

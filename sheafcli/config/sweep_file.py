@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from sheafcli.config.load import apply_overrides, named_after, overridden_key, r
 from sheafcli.config.naming import ALLOWED, NAME
 from sheafcli.config.problems import did_you_mean, input_error, problem_at
 from sheafcli.config.ranges import LONGEST, Span, range_values
-from sheafcli.config.search import FACTORS, METHODS, RUNGS, Search
+from sheafcli.config.search import BATCHES, FACTORS, METHODS, RUNGS, Search
+from sheafcli.config.search import KEYS as SEARCH_KEYS
 from sheafcli.config.sweep import FOLD, REPEATS, SEED, Axis, Choice, Drawn, Sweep
 
 KEYS = ("name", "base", "cross", "zip", "seeds", "folds", "search")
@@ -24,6 +26,7 @@ MOST_FOLDS = 1000
 LONGEST_NAME = 90  # a run is called by the sweep's name and a number, in 100 characters at most
 
 _BASE = "must be the path of a configuration, or the configuration itself"
+_METHODS = f"{', '.join(METHODS[:-1])} or {METHODS[-1]}"
 _SEARCH = "must be how to search, such as {method: halving} or {method: random, runs: 50}"
 _VALUES = "must be a list of values, or a range {from: 1.0e-4, to: 0.1, count: 7, scale: log}"
 
@@ -237,21 +240,29 @@ class _Reader:
         if not isinstance(given, dict):
             self._unusable(("search",), _SEARCH)
             return None
-        known = (
-            ("method", "runs", "factor", "rungs") if given.get("method") == "halving" else ("method", "runs")
-        )
+        method = given.get("method")
+        known = ("method", *SEARCH_KEYS.get(str(method), ("runs",)))
         for key in given:
             if key not in known:
                 nearest = did_you_mean(key, known) or f"; known here: {', '.join(known)}"
                 self._problem(("search", key), f"unknown key{nearest}", of_key=True)
         if "method" not in given:
-            self._problem(("search",), f"method: missing; must be {' or '.join(METHODS)}", of_key=True)
-        elif given["method"] not in METHODS:
-            nearest = did_you_mean(str(given["method"]), METHODS)
-            self._unusable(("search", "method"), f"must be {' or '.join(METHODS)}{nearest}")
-        if given.get("method") == "random" and "runs" not in given:
+            self._problem(("search",), f"method: missing; must be {_METHODS}", of_key=True)
+        elif method not in METHODS:
+            self._unusable(("search", "method"), f"must be {_METHODS}{did_you_mean(str(method), METHODS)}")
+        elif method == "tpe" and find_spec("optuna") is None:
+            self._problem(
+                ("search", "method"),
+                "tpe is Optuna's; install it with: pip install 'sheafcli[search]'",
+            )
+        if method in ("random", "tpe") and "runs" not in given:
             self._problem(("search",), "runs: missing; must be how many runs to draw", of_key=True)
-        for key, allowed in (("runs", range(1, LONGEST + 1)), ("factor", FACTORS), ("rungs", RUNGS)):
+        for key, allowed in (
+            ("runs", range(1, LONGEST + 1)),
+            ("factor", FACTORS),
+            ("rungs", RUNGS),
+            ("batch", BATCHES),
+        ):
             value = given.get(key, allowed[0])
             if not isinstance(value, int) or isinstance(value, bool) or value not in allowed:
                 self._unusable(("search", key), f"must be an integer from {allowed[0]} to {allowed[-1]}")

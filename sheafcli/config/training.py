@@ -17,6 +17,20 @@ from sheafcli.core.training.protocol import MOST_STEPS
 DEFAULT_LOG_EVERY = 1000
 
 
+PATIENCE: Any = option(
+    StopWhen,
+    "patience",
+    "End after so many rows of history in a row without a lower validation_loss, and keep the network that "
+    "had the lowest; needs a validation part (task.validation_fraction).",
+)
+
+
+class PatienceSpec(Section):
+    """The condition to end a training at the network that does best on samples held out."""
+
+    patience: PositiveInt | None = PATIENCE
+
+
 class HeatSpec(Section):
     """Training by sheaf diffusion: the heat equation of stalks and weights, by forward Euler."""
 
@@ -72,6 +86,12 @@ class HeatSpec(Section):
         "reset_time",
         "Restart the stalks after every so much integration time, in place of "
         "`reset_every`: give it when dt is auto or step sizes are compared.",
+    )
+    stop_when: PatienceSpec = Field(
+        default_factory=PatienceSpec,
+        description="When to end early: `patience` after so many rows of history without a lower validation "
+        "loss.",
+        json_schema_extra={"allowed": "a mapping of patience, a number above 0 or null"},
     )
     log_every: PositiveInt = Field(
         default=1000,
@@ -133,13 +153,7 @@ class StopSpec(Section):
     seconds: PositiveFloat | None = option(
         StopWhen, "seconds", "End after so many seconds of steps, rows and files not counted."
     )
-    patience: PositiveInt | None = option(
-        StopWhen,
-        "patience",
-        "End after so many rows of history in a row without a lower validation_loss, and keep the "
-        "network that had "
-        "the lowest; needs a validation part (task.validation_fraction).",
-    )
+    patience: PositiveInt | None = PATIENCE
 
 
 class DescentSpec(Section):

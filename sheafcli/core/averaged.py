@@ -19,14 +19,19 @@ from typing import ClassVar
 import numpy as np
 
 from sheafcli.core.operation import Kind, Kinked
-from sheafcli.core.operations.diagonal import Diagonal
+from sheafcli.core.operations.maps import Maps, diagonal
 from sheafcli.core.softened import line
 from sheafcli.core.types import Array, Shape
 
 
 def rectified(z: Array, eps: float, slope: Array) -> Array:
     """Return rho(z) from its slope; max(z, 0) for eps = 0."""
-    return np.maximum(z, 0.0) if eps == 0.0 else np.asarray(eps * slope * slope + np.maximum(z - eps, 0.0))
+    if eps == 0.0:
+        return np.maximum(z, 0.0)
+    mean, beyond = slope * slope, z - eps
+    mean *= eps
+    mean += np.maximum(beyond, 0.0, out=beyond)
+    return np.asarray(mean)
 
 
 def slope_of(z: Array, eps: float) -> Array:
@@ -63,13 +68,13 @@ class Averaged:
                 mean = mean + jump * (rectified(z, eps, slope_of(z, eps)) - np.maximum(z, 0.0))
         return mean
 
-    def at(self, x: Array) -> Diagonal:
+    def at(self, x: Array) -> Maps:
         """Return the slopes of the mean."""
         slopes = self.operation.at(x).jvp(np.ones_like(x))
         if self.eps > 0.0:
             for knot, jump in self._jumps:
                 slopes = slopes + jump * (slope_of(x - knot, float(self.eps)) - (x >= knot))
-        return Diagonal(slopes)
+        return diagonal(slopes)
 
     @cached_property
     def _jumps(self) -> list[tuple[float, float]]:

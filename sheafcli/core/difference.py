@@ -20,7 +20,6 @@ The input is the first of the vertices where the other run rounds it: its r is X
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -129,7 +128,7 @@ def difference(
     chosen = inferred_precision(recorded) if precision is None else PRECISIONS[precision]
     found = _locals(graph, X, stalks, chosen)
     last, start = graph.output.index, stalks.get(0, X)
-    D = output(graph, X) - (stalks[last] if last in stalks else _output(graph, start, stalks))
+    D = output(graph, X) - (stalks[last] if last in stalks else output(graph, start, stalks))
     differing = [local.vertex.index for local in found if local.largest > 0.0]
     is_exact = len(differing) <= most_hybrids
     if is_exact:
@@ -154,7 +153,7 @@ def hybrid_effects(
     before, last, start = output(graph, X), graph.output.index, recorded.get(0, X)
     for index in differing:
         held = {i: stalk for i, stalk in recorded.items() if i <= index}
-        after = recorded[last] if index == last else _output(graph, start, held)
+        after = recorded[last] if index == last else output(graph, start, held)
         yield index, before - after
         before = after
 
@@ -238,8 +237,3 @@ def _local(graph: Graph, X: Array, recorded: Stalks, rounding: Rounding) -> Iter
             passed[vertex.index], through[vertex.index] = t.alone, segment
         else:
             yield LocalDifference(vertex, segment, step.parents, step.value, stalk, t)
-
-
-def _output(graph: Graph, X: Array, held: Stalks) -> Array:
-    """Return the output where some vertices are held."""
-    return deque(forward(graph, X, held), maxlen=1)[0].value

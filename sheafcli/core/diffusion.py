@@ -1,4 +1,4 @@
-"""The heat equation of any graph: the gradient flow of half the sum of squared residuals, in time.
+"""The heat equation of any network: the gradient flow of half the sum of squared residuals, in time.
 
     dx/dt = -alpha (delta^T r + springs + J^T (phi(z) - y)),   r_v = g_v(x_pa(v)) - x_v,
 
@@ -8,26 +8,33 @@ those of chains; they know nothing of kinks here, so that forward Euler chatters
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from sheafcli.core.chain.cochain import Cochain
+from sheafcli.core.chain.diffusion import HeatEquation, OutputForce
+from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import discord, residuals
 from sheafcli.core.edge import Edge
-from sheafcli.core.following import Diffusion, follow
 from sheafcli.core.held import Problem
-from sheafcli.core.integrators import Euler, Integrator
-from sheafcli.core.network import GraphNetwork, as_inputs, as_targets
+from sheafcli.core.integrators import Integrator, as_integrator
+from sheafcli.core.network import AnyNetwork, GraphNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked
-from sheafcli.core.pins import Pin
-from sheafcli.core.sweep import Linearization, Step, forward, linearize, pull_back
+from sheafcli.core.pins import Pin, as_pins
+from sheafcli.core.sweep import Linearization, block_norms, coboundary_transposed, forward, linearize
 from sheafcli.core.theorems import forward_coordinates
 from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array, Seed
 
 Start = Literal["random", "zeros", "forward"]
+# How often, in evaluations of the forces, a diffusion asks whether it has arrived.
+LOOK_EVERY = 50
+UNKNOWN_START = "a diffusion starts random, zeros, forward or from stalks, got {!r}"
 
 
 class State:
@@ -40,22 +47,17 @@ class State:
         self.data = np.array(coordinates, order="F")
         self.z_hidden = self.data[:, :0]
         self.n_samples = len(self.data)
-        places = network.graph.places.values()
-        self._places = dict(
-            zip(network.stalks, zip(places, network.stalks.values(), strict=True), strict=True)
-        )
+        self._network = network
 
     @classmethod
     def of(cls, network: GraphNetwork, stalks: Mapping[str, Array]) -> State:
         """Pack stalks given by name, each samples x stalk."""
-        parts = [np.asarray(stalks[name]) for name in network.stalks]
-        return cls(network, np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1))
+        named = zip(network.graph.heads, network.stalks, strict=True)
+        return cls(network, network.graph.join({v.index: np.asarray(stalks[name]) for v, name in named}))
 
     def stalks(self) -> dict[str, Array]:
         """Return the stalks by name, each samples x stalk."""
-        return {
-            name: self.data[:, place].reshape(-1, *shape) for name, (place, shape) in self._places.items()
-        }
+        return dict(zip(self._network.stalks, self._network.graph.split(self.data).values(), strict=True))
 
 
 class GraphHeat:
@@ -72,11 +74,12 @@ class GraphHeat:
         *,
         target: Array | None = None,
         pins: Sequence[Pin] = (),
+        output_force: OutputForce = "loss",
         alpha: float = 1.0,
     ):
         self.network, self.X, self.cochain, self.alpha = network, X, state, alpha
         self.evaluations = 0
-        self._problem = problem = Problem.of(network, X, target, None, False, pins)
+        self._problem = problem = Problem.of(network, X, target, None, output_force == "least_squares", pins)
         graph = network.graph
         self._hard = graph.join({i: mask.astype(np.float64) for i, mask in problem.hard.items()}) > 0.0
         self._values, self._springs = graph.join(problem.values), graph.join(problem.springs)
@@ -92,7 +95,8 @@ class GraphHeat:
     def pattern(self) -> NDArray[np.bool_]:
         """Return which entries that activations with kinks read are at or above the first one."""
         parts = [np.zeros((len(self.X), 0), dtype=bool)]
-        for vertex, parents, _ in self._steps():
+        graph = self.network.graph
+        for vertex, parents, _ in forward(graph, self.X, graph.split(self.cochain.data)):
             if isinstance(vertex.operation, Kinked):
                 parts.append((vertex.operation.pattern(parents[0]) > 0).reshape(len(self.X), -1))
         return np.concatenate(parts, axis=1)
@@ -102,36 +106,25 @@ class GraphHeat:
 
         The output edge, phi(z) - y, is among them where it pulls on a target y.
         """
-        graph, pull = self.network.graph, self._problem.pull
-        held = graph.split(self.cochain.data)
-        residuals = {}
-        for vertex, _, value in self._steps():
-            if vertex.edge is not None:
-                residuals[vertex.edge] = value - held[vertex.index]
+        found, pull = residuals(self.network, self.X, self.cochain), self._problem.pull
         if pull is not None:
-            residuals[graph.output_edge] = pull.output.value(held.get(graph.output.index, value)) - pull.y
-        return {edge: float(np.sum(r * r)) / len(self.X) for edge, r in residuals.items()}
+            found[self.network.graph.output_edge] = pull.output.value(self.output()) - pull.y
+        return discord(found)
 
     def output(self) -> Array:
         """Return the value of the output: its stalk, or what makes it where it is exact."""
-        return self._output(self.linearized())
+        return self._output(self._linearized())
 
-    def _steps(self) -> Iterator[Step]:
-        graph = self.network.graph
-        return forward(graph, self.X, graph.split(self.cochain.data))
-
-    def linearized(self) -> Linearization:
+    def _linearized(self) -> Linearization:
         """Return the graph linearised at the stalks, with its residuals."""
         return linearize(self.network.graph, self.X, self.network.graph.split(self.cochain.data))
 
     def rate(self) -> Array:
         """Return dx/dt / alpha of every coordinate, 0 where a pin holds hard."""
-        graph, problem, at = self.network.graph, self._problem, self.linearized()
+        graph, pull, at = self.network.graph, self._problem.pull, self._linearized()
         self.evaluations += 1
-        out = graph.output.index
-        pulled = {} if problem.pull is None else {out: problem.pull.slope(self._output(at))}
-        pulls = pull_back(at, pulled, held=at.residuals)
-        gradient = graph.join({v.index: w - at.residuals[v.index] for v, w in pulls if v.edge is not None})
+        slope = {} if pull is None else {graph.output.index: pull.slope(self._output(at))}
+        gradient = graph.join(coboundary_transposed(at, at.residuals, slope))
         gradient += self._springs * (self.cochain.data - self._values)
         return np.asfortranarray(np.where(self._hard, 0.0, -gradient))
 
@@ -157,71 +150,163 @@ class GraphHeat:
         Every block of delta in place of its norm gives a matrix whose largest singular value is no smaller;
         where operations are smooth, or multiply, the norms are those at the values at hand.
         """
-        delta, output = norms(self.linearized())
-        bound = float(np.linalg.norm(delta, 2) ** 2) + float(self._springs.max(initial=0.0))
+        moved, read = block_norms(self._linearized())
+        output = read[self.network.graph.output.index]
+        bound = float(np.linalg.norm(moved + np.eye(len(moved)), 2) ** 2)
+        bound += float(self._springs.max(initial=0.0))
         pull = self._problem.pull
         if pull is not None:
             bound += pull.stiffness * pull.output.curvature * float(output @ output)
         return self.alpha * bound
 
 
-def norms(at: Linearization) -> tuple[Array, Array]:
-    """Return bounds of the norms of delta's blocks, edges x heads, and of the output's derivatives by head.
+@dataclass(frozen=True, eq=False, repr=False)
+class Diffusion:
+    """Where a diffusion ended.
 
-    Through exact vertices norms multiply, and add up where several ways meet.
+    `cochain` is the state it was in, `time` the integration time and `evaluations` the number of times the
+    forces were computed. Per sample, `rate` is the largest |dv/dt| that is left, and `converged` whether it
+    is within the tolerance.
     """
-    graph = at.graph
-    ways: dict[int, Array] = {}
-    rows: list[Array] = []
-    for vertex in graph.vertices:
-        restriction, row = at.restrictions[vertex.index], np.zeros(len(graph.heads))
-        if restriction is not None:
-            for parent, norm in zip(vertex.parents, restriction.norm(), strict=True):
-                row = row + norm * ways[parent]
-        if vertex.edge is not None:
-            own = np.where(np.arange(len(row)) == len(rows), 1.0, 0.0)
-            rows.append(row + own)
-            row = own
-        ways[vertex.index] = row
-    return np.array(rows), ways[graph.output.index]
+
+    cochain: Any
+    steps: int
+    time: float
+    evaluations: int
+    rate: Array
+    converged: NDArray[np.bool_]
+
+    def __repr__(self) -> str:
+        return (
+            f"Diffusion({len(self.converged)} samples, {int(self.converged.sum())} converged, {self.steps:,} "
+            f"steps to time {self.time:.4g})"
+        )
 
 
-def diffuse_graph(
-    network: GraphNetwork,
+def diffuse(
+    network: AnyNetwork,
     X: Array,
     *,
-    start: Start | Mapping[str, Array] = "random",
+    start: Start | Cochain | State | Mapping[str, Array] = "random",
     seed: Seed = 0,
     target: Array | None = None,
-    pins: Sequence[Pin] = (),
+    pins: Sequence[Pin | str] = (),
+    output_force: OutputForce = "loss",
     alpha: float = 1.0,
-    integrator: Integrator | None = None,
+    integrator: Integrator | str = "euler",
     steps: int = 100_000,
     tolerance: float = 1e-10,
     recorder: Recorder | None = None,
 ) -> Diffusion:
-    """Follow the heat equation of a graph network until every coordinate rests, or for `steps` steps.
+    """Follow the heat equation until every coordinate rests, or for `steps` steps.
 
-    As `sheafcli.core.chain.diffusion.diffuse`; the result's `cochain` is a `State`. The target holds an
-    identity output, and pulls others by the output edge. The integrator, Euler unless given, is explicit:
-    its steps follow an upper bound of the largest eigenvalue by the norms of the restrictions.
+    Parameters
+    ----------
+    network, X
+        The weights, and the inputs, samples x n_0, which are pinned.
+    start, seed
+        Where the stalks begin: "random" (drawn from the seed), "zeros", "forward", or stalks, which are not
+        changed.
+    target
+        Pins the output, samples x outputs. Of a network that is no chain it pulls outputs other than the
+        identity by the output edge.
+    pins
+        Coordinates that are held, as `Pin` or as texts such as "z1[3]=0.5".
+    output_force
+        Which force an output edge exerts: `loss` phi(z) - y, or `least_squares` J_phi^T (phi(z) - y).
+    alpha
+        The rate of the flow.
+    integrator
+        An object that holds its options, or its name: "euler", just below its largest stable step,
+        "chebyshev", or "implicit", for one sample. Where a neuron ends at its kink z = 0, pushed back from
+        either side, forward Euler chatters across it and never converges; the others hold it there, in a
+        chain.
+    steps, tolerance
+        How many steps to take at most. A sample has converged when the largest |dv/dt| of its coordinates
+        is at most the tolerance.
+    recorder
+        Is shown the equation on the way.
+
+    Returns
+    -------
+    Diffusion
+        The stalks in `cochain`, of a network that is no chain a `State`, and by sample whether they have
+        `converged`.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network, X = sc.Network.he([2, 8, 1]), np.ones((3, 2))
+    >>> flow = sc.diffuse(network, X, integrator="chebyshev")
+    >>> bool(flow.converged.all()), np.allclose(flow.cochain.z[2], network.predict(X))
+    (True, True)
     """
-    X = as_inputs(network, X).astype(np.float64)
+    X = as_inputs(network, X).astype(np.float64, copy=False)
     target = None if target is None else as_targets(network, target, len(X))
-    state = start_state(network, X, start, seed)
-    equation = GraphHeat(network, X, state, target=target, pins=pins, alpha=alpha)
-    return follow(equation, integrator or Euler(), steps, tolerance, recorder)
+    start = start.stalks() if isinstance(start, Cochain | State) else start
+    options: dict[str, Any] = {
+        "target": target,
+        "pins": as_pins(pins),
+        "output_force": output_force,
+        "alpha": alpha,
+    }
+    equation = (
+        HeatEquation(network, X, start_cochain(network, X, start, seed), **options)
+        if isinstance(network, Network)
+        else GraphHeat(network, X, start_state(network, X, start, seed), **options)
+    )
+    return follow(equation, as_integrator(integrator), steps, tolerance, recorder)
+
+
+def follow(
+    equation: Any, integrator: Integrator, steps: int, tolerance: float, recorder: Recorder | None
+) -> Diffusion:
+    """Follow an equation, which integrators and recorders know, until it rests, or for so many steps."""
+    taken, time, look = 0, 0.0, LOOK_EVERY
+    rate = np.full(len(equation.cochain.data), np.inf)
+    if recorder is not None:
+        recorder.observe(equation, 0, 0.0, sight=True)
+    for dt in integrator.steps(equation):
+        taken += 1
+        time += dt
+        last = taken >= steps
+        if last or equation.evaluations >= look:
+            look = equation.evaluations + LOOK_EVERY
+            rate = equation.alpha * np.max(np.abs(equation.sliding_rate()), axis=1)
+            last = last or bool((rate <= tolerance).all()) or not np.isfinite(rate).all()
+        if recorder is not None:
+            recorder.observe(equation, taken, time, sight=last)
+        if last:
+            break
+    return Diffusion(equation.cochain, taken, time, equation.evaluations, rate, rate <= tolerance)
+
+
+def start_cochain(network: Network, X: Array, start: Start | Mapping[str, Array], seed: Seed = 0) -> Cochain:
+    """Return a fresh cochain for the inputs X, as a diffusion of a chain begins from."""
+    widths, vertex = network.widths, network.has_output_vertex
+    if not isinstance(start, str):
+        begun = Cochain.from_stalks(widths, start, output_vertex=vertex)
+        if begun.n_samples != len(X):
+            raise ValueError(f"the start has {begun.n_samples} samples, the input {len(X)}")
+        return begun
+    if start == "random":
+        return Cochain.random(widths, len(X), seed, output_vertex=vertex)
+    if start == "forward":
+        return Cochain.forward(network, X, output_vertex=vertex)
+    if start == "zeros":
+        return Cochain(widths, len(X), output_vertex=vertex)
+    raise ValueError(UNKNOWN_START.format(start))
 
 
 def start_state(network: GraphNetwork, X: Array, start: Start | Mapping[str, Array], seed: Seed = 0) -> State:
-    """Return fresh stalks for the inputs X, as a diffusion begins from: normal ones if they are random."""
-    graph = network.graph
+    """Return fresh stalks for the inputs X, as a diffusion of any other network begins from."""
+    shape = len(X), network.graph.dimension
+    if not isinstance(start, str):
+        return State.of(network, start)
     if start == "random":
-        return State(network, np.random.default_rng(seed).standard_normal((len(X), graph.dimension)))
+        return State(network, np.random.default_rng(seed).standard_normal(shape))
     if start == "zeros":
-        return State(network, np.zeros((len(X), graph.dimension)))
+        return State(network, np.zeros(shape))
     if start == "forward":
-        return State(network, forward_coordinates(graph, X))
-    if isinstance(start, str):
-        raise ValueError(f"a diffusion starts random, zeros, forward or from stalks, got {start!r}")
-    return State.of(network, start)
+        return State(network, forward_coordinates(network.graph, X))
+    raise ValueError(UNKNOWN_START.format(start))

@@ -71,6 +71,13 @@ class Euler:
     """Forward Euler: all forces from the old state, then hard pins are overwritten (the paper's).
 
     It is stable for dt below 2 / lambda_max; "auto" stays just below.
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> flow = sc.diffuse(sc.Network.he([2, 5, 1]), [[1.0, 2.0]], integrator=sc.Euler(dt=0.01), steps=100)
+    >>> round(flow.time, 9)
+    1.0
     """
 
     dt: float | Literal["auto"] = "auto"
@@ -95,6 +102,13 @@ class Chebyshev:
     over alpha, may be `tolerance` times what the flow gives off in the step, dt |f_n|^2 over alpha. Steps are
     coarse while the stalks are far from rest and neurons cross, ever finer as they settle. The step's size
     then gives the stages, at most `max_stages`.
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> flow = sc.diffuse(sc.Network.he([2, 5, 1]), [[1.0, 2.0]], integrator=sc.Chebyshev(tolerance=0.1))
+    >>> bool(flow.converged.all())
+    True
     """
 
     tolerance: float = 1.0
@@ -182,6 +196,13 @@ class Stiff:
 
     They choose their own steps, to the tolerances `rtol` and `atol`. Where a neuron has left its side of
     z = 0, or ceased to slide, by more than `atol`, the step ends and the method begins anew.
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> flow = sc.diffuse(sc.Network.he([2, 5, 1]), [[1.0, 2.0]], integrator=sc.Stiff("Radau"))
+    >>> bool(flow.converged.all())
+    True
     """
 
     method: Literal["BDF", "Radau"] = "BDF"
@@ -273,3 +294,13 @@ def _hold_at_kinks(equation: Equation, before: Array) -> None:
         beyond = z[crossed]
         z[crossed] = 0.0
         z[crossed] = np.where(equation.sliding_rate()[crossed] == 0.0, 0.0, beyond)
+
+
+INTEGRATORS = {kind.name: kind for kind in (Euler, Chebyshev, Stiff)}
+
+
+def as_integrator(integrator: Integrator | str) -> Integrator:
+    """Return an integrator as it is, or the one that a name says, with its defaults."""
+    if isinstance(integrator, str) and integrator not in INTEGRATORS:
+        raise ValueError(f"no integrator is called {integrator!r}; there are {', '.join(INTEGRATORS)}")
+    return INTEGRATORS[integrator]() if isinstance(integrator, str) else integrator

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sheafcli.core.blocks import ENTRIES
-from sheafcli.core.sweep import Linearization, coboundary, coboundary_transposed, pull_back, push_forward
+from sheafcli.core.sweep import Linearization, coboundary, coboundary_transposed, moved, pulled
 from sheafcli.core.types import Array
 
 # Up to so many coordinates the operator is written out, by its products with the unit vectors.
@@ -77,9 +77,7 @@ def laplacian_product(at: Linearization, x: Array) -> Array:
 
 def inverse_product(at: Linearization, b: Array) -> Array:
     """Return L_Omega^-1 b likewise; each sweep solves with -delta, so that the signs cancel."""
-    pulls = pull_back(at, at.graph.split(b))
-    pulled = {vertex.index: w for vertex, w in pulls if vertex.edge is not None}
-    return at.graph.join({step.vertex.index: step.value for step in push_forward(at, pulled)})
+    return at.graph.join(moved(at, pulled(at, at.graph.split(b))))
 
 
 def _size(at: Linearization) -> tuple[int, int]:

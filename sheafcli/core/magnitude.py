@@ -22,6 +22,12 @@ SMALLEST = 1e-70
 """Where no value of the inputs, the targets or a layer's weights is as large, and not all are zero, the same
 products of four vanish below 2.2e-308, the smallest normal double, and all would seem to agree."""
 
+MEND = (
+    "such weights mostly come of a training that diverged: train again with a smaller learning rate or dt; "
+    "otherwise scale the weights or the inputs down"
+)
+"""What to do where values grow out of range on their way through a network."""
+
 
 def beyond(array: Array) -> tuple[int, ...] | None:
     """Return where an array, not an empty one, first leaves -LARGEST to LARGEST, as a NaN does, or None.

@@ -19,6 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sheafcli.core.outputs import Output
+from sheafcli.core.resistance import dots, quotient
 from sheafcli.core.types import Array
 
 Product = Callable[[Array], Array]
@@ -69,11 +70,11 @@ def multipliers(
         step, resisted_step = _newton_step(output, p, F, gamma, resist, forcing)
         # Samples that have nothing left to lose are not searched: their slopes are rounding errors.
         searched = _squares(F) > goal * goal / len(F)
-        limit = TURN * np.abs(_dots(F, resisted_step))
+        limit = TURN * np.abs(dots(F, resisted_step))
         length = np.ones_like(limit)
         for _ in range(HALVINGS):
             moved = now + length * step + gamma * (output.value(f + resisted + length * resisted_step) - y)
-            overshot = (_dots(moved, resisted_step) > limit) & searched
+            overshot = (dots(moved, resisted_step) > limit) & searched
             if not overshot.any():
                 break
             length[overshot] *= 0.5
@@ -100,14 +101,14 @@ def _newton_step(
     # In exact arithmetic n_{k+1} iterations end it.
     for _ in range(2 * F.shape[1]):
         resisted_left = resist(left)
-        now = _dots(left, resisted_left)
+        now = dots(left, resisted_left)
         if resisted is None:
             resisted = resisted_left
         else:
-            share = _quotient(now, before)
+            share = quotient(now, before)
             direction, resisted = left + share * direction, resisted_left + share * resisted
         curved = direction + gamma * output.spread(p, resisted)
-        length = _quotient(now, _dots(curved, resisted))
+        length = quotient(now, dots(curved, resisted))
         step += length * direction
         resisted_step += length * resisted
         left = left - length * curved
@@ -117,15 +118,5 @@ def _newton_step(
     return step, resisted_step
 
 
-def _dots(u: Array, v: Array) -> Array:
-    """Return u^T v a sample, samples x 1."""
-    return np.asarray(np.einsum("ij,ij->i", u, v)[:, None])
-
-
 def _squares(v: Array) -> Array:
-    return _dots(v, v)
-
-
-def _quotient(above: Array, below: Array) -> Array:
-    """Return above / below, 0 where nothing is left to divide."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0.0)
+    return dots(v, v)

@@ -17,7 +17,7 @@ from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.reach import check_reach
 from sheafcli.core.edge import Edge
 from sheafcli.core.graph import Graph
-from sheafcli.core.magnitude import LARGEST, beyond, check_magnitude
+from sheafcli.core.magnitude import LARGEST, MEND, beyond, check_magnitude
 from sheafcli.core.operations import Dense, ReLU
 from sheafcli.core.outputs import Identity, Output, as_output
 from sheafcli.core.sweep import forward, output
@@ -26,9 +26,17 @@ from sheafcli.core.types import Array, Shape
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GraphNetwork:
-    """The value z of the last vertex of a graph, a vector a sample, and the prediction phi(z).
+    """A network of any layers: the value z of the last vertex of a graph, and the prediction phi(z).
 
-    `output` is phi, or its name: "identity", "sigmoid" or "softmax".
+    `load` and `from_torch` return one for what is no plain chain. z is a vector a sample; `output` is phi,
+    or its name: "identity", "sigmoid" or "softmax".
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> network = sc.load("resnet.onnx")  # doctest: +SKIP
+    >>> network.predict(X)  # samples x channels x rows x columns in  # doctest: +SKIP
+    >>> [edge.name for edge in network.edges]  # what its tables are by  # doctest: +SKIP
     """
 
     graph: Graph
@@ -150,7 +158,7 @@ def check_samples(network: AnyNetwork, X: Array, y: Array) -> None:
             if beyond(step.value) is not None:
                 raise ValueError(
                     f"the values of {step.vertex.name} grow beyond {LARGEST:g} at sample {largest}: squares "
-                    "and products of such numbers overflow; scale the weights or the inputs down"
+                    f"and products of such numbers overflow; {MEND}"
                 )
 
 

@@ -1,8 +1,8 @@
 """What a network is made of: operations, and what they are at given values.
 
 To add an operation, write a frozen dataclass that has the four members of `Operation`, in the file of its
-family in `operations/`; its `at` returns a `Restriction`, often one of those that stand there already. Add
-it to the names in `operations/__init__.py` and to the table in tests/core/operations/operation_cases.py, and
+family in `operations/`; its `at` returns a `Restriction`, mostly `Maps` of two functions and a bound. Add it
+to the names in `operations/__init__.py` and to the table in tests/core/operations/operation_cases.py, and
 the suite checks it. Nothing else needs to know of it.
 
 Values are arrays of samples x stalk: a vector is samples x features, an image samples x channels x rows x
@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.types import Array, Shape
@@ -45,9 +44,6 @@ class Restriction(Protocol):
 
         What is returned may share memory with v.
         """
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, ...]:
-        """Return A_p of one sample for every parent, own stalk x parent's, both flattened in C order."""
 
     def norm(self) -> tuple[float, ...]:
         """Return a bound of the spectral norm of A_p over all samples, for every parent."""

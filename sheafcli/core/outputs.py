@@ -33,22 +33,28 @@ class Output(Protocol):
         """Return, per sample, the potential whose gradient in z is ``phi(z) - y``."""
 
     def loss(self, z: Array, y: Array) -> float:
-        """Return the loss that is reported, a mean over samples."""
+        """Return the loss that is reported, a mean over samples: that of the potential, unless said."""
+        return float(np.mean(self.potential(z, y)))
 
     def loss_scale(self, n_outputs: int) -> float:
         """Return the loss in units of the mean potential, for so many outputs."""
+        return 1.0
 
     def accuracy(self, z: Array, y: Array) -> float | None:
         """Return the share of samples whose class, or every label, is right; None for a regression."""
 
     def discord(self, z: Array, y: Array) -> float:
         """Return what the output edge counts in a training discord, a mean over samples."""
-
-    def jacobian(self, z: Array) -> Array:
-        """Return J_phi(z), symmetric and positive semidefinite, samples x n_{k+1} x n_{k+1}."""
+        return self.loss(z, y)
 
     def spread(self, p: Array, v: Array) -> Array:
         """Return J_phi v, samples x n_{k+1}, at the prediction p = phi(z); J_phi is symmetric."""
+
+    def jacobian(self, z: Array) -> Array:
+        """Return J_phi(z), symmetric and positive semidefinite, samples x n_{k+1} x n_{k+1}."""
+        p = self.value(z)
+        columns = (self.spread(p, np.broadcast_to(unit, p.shape)) for unit in np.eye(p.shape[1]))
+        return np.stack([*columns], axis=2)
 
     def root(self, z: Array, G: Array | None = None) -> Array:
         """Return R^T G with R R^T = J_phi(z), for G samples x n_{k+1} x anything; R^T itself without G.
@@ -61,7 +67,7 @@ class Output(Protocol):
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(Output):
     """phi(z) = z with half the squared error; the reported loss is the mean squared error."""
 
     name: ClassVar[str] = "identity"
@@ -91,10 +97,6 @@ class Identity:
         """Return the mean of ||z - y||^2."""
         return 2.0 * float(np.mean(self.potential(z, y)))
 
-    def jacobian(self, z: Array) -> Array:
-        """Return the identity."""
-        return np.broadcast_to(np.eye(z.shape[1]), (*z.shape, z.shape[1]))
-
     def spread(self, p: Array, v: Array) -> Array:
         """Return v."""
         return v
@@ -109,7 +111,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Sigmoid:
+class Sigmoid(Output):
     """phi(z) = 1 / (1 + exp(-z)) by output, with the binary cross-entropy, summed over outputs.
 
     One output tells two classes apart; several are as many labels, of which a sample may have any.
@@ -130,26 +132,9 @@ class Sigmoid:
         """
         return np.asarray(np.sum(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0.0) - y * z), axis=1))
 
-    def loss(self, z: Array, y: Array) -> float:
-        """Return the mean cross-entropy."""
-        return float(np.mean(self.potential(z, y)))
-
-    def loss_scale(self, n_outputs: int) -> float:
-        """Return 1: they are one."""
-        return 1.0
-
     def accuracy(self, z: Array, y: Array) -> float:
         """Return the share of samples all of whose outputs are on the right side of 1/2."""
         return float(np.mean(np.all((z >= 0) == (y >= 0.5), axis=1)))
-
-    def discord(self, z: Array, y: Array) -> float:
-        """Return the mean cross-entropy."""
-        return self.loss(z, y)
-
-    def jacobian(self, z: Array) -> Array:
-        """Return diag(p (1 - p)) with p = phi(z)."""
-        p = self.value(z)
-        return (p * (1.0 - p))[:, :, None] * np.eye(z.shape[1])
 
     def spread(self, p: Array, v: Array) -> Array:
         """Return p (1 - p) v."""
@@ -171,7 +156,7 @@ class Sigmoid:
 
 
 @dataclass(frozen=True)
-class Softmax:
+class Softmax(Output):
     """phi(z)_j = exp(z_j) / sum_i exp(z_i) with the cross-entropy; targets are rows that sum to one."""
 
     name: ClassVar[str] = "softmax"
@@ -196,26 +181,9 @@ class Softmax:
         powers[np.arange(len(z)), np.argmax(z, axis=1)] = 0.0
         return np.asarray(np.log1p(powers.sum(axis=1)) - np.sum(y * below, axis=1))
 
-    def loss(self, z: Array, y: Array) -> float:
-        """Return the mean cross-entropy."""
-        return float(np.mean(self.potential(z, y)))
-
-    def loss_scale(self, n_outputs: int) -> float:
-        """Return 1: they are one."""
-        return 1.0
-
     def accuracy(self, z: Array, y: Array) -> float:
         """Return the share of samples whose largest entry is the target's."""
         return float(np.mean(np.argmax(z, axis=1) == np.argmax(y, axis=1)))
-
-    def discord(self, z: Array, y: Array) -> float:
-        """Return the mean cross-entropy."""
-        return self.loss(z, y)
-
-    def jacobian(self, z: Array) -> Array:
-        """Return diag(p) - p p^T with p = phi(z)."""
-        p = self.value(z)
-        return p[:, :, None] * (np.eye(z.shape[1]) - p[:, None, :])
 
     def spread(self, p: Array, v: Array) -> Array:
         """Return (diag(p) - p p^T) v."""

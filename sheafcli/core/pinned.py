@@ -35,7 +35,7 @@ from sheafcli.core.sweep import (
     as_samples,
     forward,
     linearize,
-    pull_back,
+    pulled,
     push_forward,
     resist,
 )
@@ -109,11 +109,10 @@ def pinned(graph: Graph, output: Output, X: Array, y: Array, stiffness: float | 
         resistance = effective_resistance(at, seed=block.start)
         spring = gamma if is_pulled else None
         pull = _multipliers(at, output, targets[block], spring, resistance.matrix)
-        pulls = pull_back(at, {graph.output.index: pull.astype(X.dtype)})
-        u = {vertex.index: w for vertex, w in pulls if vertex.edge is not None}
+        u = pulled(at, {graph.output.index: pull.astype(X.dtype)})
         squares = _squares(graph, u, units)
-        leaving, moved = _leaving(at, X[block], u)
-        left = _lacking(at, output, targets[block], spring, pull, moved)
+        leaving, move = _leaving(at, X[block], u)
+        left = _lacking(at, output, targets[block], spring, pull, move)
         parts.append((squares, resistance.traces, pull, left, leaving))
     squares, traces, pull, left, leaving = (np.concatenate(part) for part in zip(*parts, strict=True))
     edges = graph.edges

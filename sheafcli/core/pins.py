@@ -9,18 +9,36 @@ from typing import Any
 
 import numpy as np
 
+from sheafcli.core.brief import brief
 from sheafcli.core.magnitude import LARGEST, SMALLEST, beyond
 from sheafcli.core.types import Array, Shape
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pin:
     """Hold one coordinate of a free stalk at a value.
 
-    `stalk` is a name such as "z1" or "a2", and `value` is one number for all samples or one a sample.
-    `coordinate` counts from 0; in a stalk of several axes, such as an image, it is one number an axis. With
-    `stiffness` None the pin is hard: the coordinate is overwritten. Otherwise it is soft, an edge of that
-    stiffness gamma > 0 to a fixed vertex: it adds the force -gamma (v - value).
+    Where pins are asked for a text will do, too: "z1[3]=0.5", or "a1[0]=0@2" with a stiffness of 2.
+
+    Parameters
+    ----------
+    stalk
+        A name such as "z1" or "a2": `network.stalks` lists them with their shapes.
+    coordinate
+        Counts from 0; in a stalk of several axes, such as an image, one number an axis.
+    value
+        One number for all samples, or one a sample.
+    stiffness
+        None makes the pin hard: the coordinate is overwritten. Otherwise it is soft, an edge of that
+        stiffness gamma > 0 to a fixed vertex: it adds the force -gamma (v - value).
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network, X = sc.Network.he([2, 5, 1]), np.ones((3, 2))
+    >>> settled = sc.extend(network, X, pins=[sc.Pin("z1", 3, 0.5), "a1[0]=0@2"])
+    >>> settled.cochain.z[1][:, 3].tolist()
+    [0.5, 0.5, 0.5]
     """
 
     stalk: str
@@ -41,6 +59,8 @@ class Pin:
                 f"the soft pin on {self} needs a stiffness from {SMALLEST:g} to {LARGEST:g}, got "
                 f"{self.stiffness}"
             )
+
+    __repr__ = brief
 
     def __str__(self) -> str:
         return f"{self.stalk}[{', '.join(map(str, self.place))}]"
@@ -100,6 +120,13 @@ def check_pins(pins: Sequence[Pin], stalks: Mapping[str, Array], held: str | Non
         seen[str(pin)] = pin
 
 
+def as_pins(pins: Sequence[Pin | str]) -> list[Pin]:
+    """Return pins as they are, or those that texts such as z1[3]=0.5 or a1[0]=0@2 write."""
+    if isinstance(pins, Pin | str):
+        raise TypeError(f"pins must be a list, got one alone: give [{pins!r}]")
+    return [parse_pin(pin, soft="@" in pin) if isinstance(pin, str) else pin for pin in pins]
+
+
 def parse_pin(text: str, *, soft: bool = False) -> Pin:
     """Return the pin that a text such as z1[3]=0.5 or conv1[3,4,4]=0.5 writes; raise ValueError otherwise.
 
@@ -108,7 +135,7 @@ def parse_pin(text: str, *, soft: bool = False) -> Pin:
     match = re.fullmatch(r"(.+)\[([\d,\s]+)\]=([^=@]+)(?:@([^=@]+))?", text)
     if match is None or soft != (match[4] is not None):
         wanted = "STALK[COORDINATE]=VALUE" + ("@STIFFNESS" if soft else "")
-        raise ValueError(f"write it as {wanted}, such as z1[3]=0.5{'@2.0' if soft else ''}")
+        raise ValueError(f"write it as {wanted}, such as z1[3]=0.5{'@2.0' if soft else ''}; got {text!r}")
     place = tuple(int(number) for number in match[2].split(","))
     stiffness = None if match[4] is None else float(match[4])
     return Pin(match[1], place if len(place) > 1 else place[0], float(match[3]), stiffness)

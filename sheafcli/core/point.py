@@ -24,7 +24,7 @@ from sheafcli.core.graph import Vertex
 from sheafcli.core.held import Problem
 from sheafcli.core.operation import Kinked, Restriction
 from sheafcli.core.softened import Softened, line, soften
-from sheafcli.core.sweep import Linearization, Stalks, forward, pull_back
+from sheafcli.core.sweep import Linearization, Stalks, coboundary_transposed, forward
 from sheafcli.core.types import Array
 
 
@@ -118,9 +118,8 @@ def _settle(
 
 def gradient_of(problem: Problem, at: Point) -> dict[int, Array]:
     """Return the gradient of E, springs left out, at every head; at a kink from the right."""
-    pulled = {} if problem.pull is None else {problem.graph.output.index: problem.pull.slope(at.at.output)}
-    pulls = pull_back(at.at, pulled, held=at.residuals)
-    return {v.index: w - at.residuals[v.index] for v, w in pulls if v.edge is not None}
+    slope = {} if problem.pull is None else {problem.graph.output.index: problem.pull.slope(at.at.output)}
+    return coboundary_transposed(at.at, at.residuals, slope)
 
 
 def forces(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:

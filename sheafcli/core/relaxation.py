@@ -24,8 +24,9 @@ more multipliers, C d + m / k = 0. The line search is on the energy with kinks r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +36,10 @@ from sheafcli.core.held import Problem
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.operation import Kinked
 from sheafcli.core.operations import MaxPooling
-from sheafcli.core.pins import Pin
+from sheafcli.core.pins import Pin, as_pins
 from sheafcli.core.point import Point, evaluate, forces, gradient_of
 from sheafcli.core.resistance import conjugate_gradients
-from sheafcli.core.sweep import (
-    Stalks,
-    forward,
-    pull_back,
-    push_forward,
-)
+from sheafcli.core.sweep import Stalks, forward, moved, pulled
 from sheafcli.core.types import Array
 
 # A step must lower the energy by this share of what its slope promises, up to rounding.
@@ -74,6 +70,18 @@ class Relaxed:
     converged: NDArray[np.bool_]
     iterations: NDArray[np.int64]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Relaxed]) -> Relaxed:
+        """Return the equilibria of some blocks of samples as one."""
+
+        def whole(name: str) -> Any:
+            found = [getattr(part, name) for part in parts]
+            if isinstance(found[0], Mapping):
+                return {stalk: np.concatenate([one[stalk] for one in found]) for stalk in found[0]}
+            return np.concatenate(found)
+
+        return cls(*(whole(field.name) for field in fields(cls)))
+
 
 def relax(
     network: AnyNetwork,
@@ -81,7 +89,7 @@ def relax(
     *,
     target: Array | None = None,
     stiffness: float | None = None,
-    pins: Sequence[Pin] = (),
+    pins: Sequence[Pin | str] = (),
     start: Mapping[str, Array] | None = None,
     squared: bool = False,
     tolerance: float = 1e-10,
@@ -98,6 +106,7 @@ def relax(
     graph = network.graph
     X = as_inputs(network, X).astype(np.float64)
     target = None if target is None else as_targets(network, target, len(X))
+    held = as_pins(pins)
     parts = []
     for block in blocks(len(X), 16 * graph.dimension):
         problem = Problem.of(
@@ -106,24 +115,13 @@ def relax(
             None if target is None else target[block],
             stiffness,
             squared,
-            [pin if np.ndim(pin.value) == 0 else _part(pin, block) for pin in pins],
+            [pin if np.ndim(pin.value) == 0 else _part(pin, block) for pin in held],
         )
         begin = None if start is None else {name: stalk[block] for name, stalk in start.items()}
         # A step too far may overflow: it has no finite energy, and is not taken.
         with np.errstate(over="ignore", invalid="ignore"):
             parts.append(_relaxed(problem, begin, tolerance, max_iterations))
-    stalks, kinks = (
-        {
-            name: np.concatenate([getattr(part, field)[name] for part in parts])
-            for name in getattr(parts[0], field)
-        }
-        for field in ("stalks", "kinks")
-    )
-    energy, left, converged, steps = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("energy", "certificate", "converged", "iterations")
-    )
-    return Relaxed(stalks, kinks, energy, left, converged, steps)
+    return Relaxed.joined(parts)
 
 
 def _part(pin: Pin, block: slice) -> Pin:
@@ -151,8 +149,7 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
 
     def respond(pulls: Stalks, given: Stalks) -> dict[int, Array]:
         """Return (I - N)^-1 (given + (I - N)^-T pulls) at every vertex that has an operation."""
-        u = {v.index: w for v, w in pull_back(at.at, pulls) if v.edge is not None}
-        return {step.vertex.index: step.value for step in push_forward(at.at, _sum(given, u))}
+        return moved(at.at, _sum(given, pulled(at.at, pulls)))
 
     def read(d: Stalks) -> Array:
         """Return what multipliers see: a step where pins and bends are, and what is given at the output."""
@@ -176,8 +173,7 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
             i: part.reshape(mask.shape) * mask for (i, mask), part in zip(acts.items(), parts, strict=False)
         }
         for (i, weight), part in zip(bends.items(), parts[len(acts) :], strict=True):
-            pulled = at.soft[i].place(weight * part.reshape(weight.shape))
-            total = _sum(total, {parents[i]: pulled})
+            total = _sum(total, {parents[i]: at.soft[i].place(weight * part.reshape(weight.shape))})
         return total if pull is None else _sum(total, {out: pulls[:, ends[-1] :]})
 
     now = {i: np.where(fixed[i], gradient[i], problem.springs[i] * (problem.values[i] - x[i])) for i in acts}

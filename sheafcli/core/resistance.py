@@ -83,26 +83,27 @@ def conjugate_gradients(
     products can do.
     """
     x, left, bent = np.zeros_like(b), b, metric(b)
-    direction, bent_direction, size = left, bent, _dots(left, bent)
+    direction, bent_direction, size = left, bent, dots(left, bent)
     goal = tolerance * tolerance * size
     for _ in range(2 * b.shape[1]):
         if not (size > goal).any():
             break
         met = product(direction, bent_direction)
-        length = _quotient(size, _dots(bent_direction, met))
+        length = quotient(size, dots(bent_direction, met))
         x += length * direction
         left = left - length * met
         bent = metric(left)
-        before, size = size, _dots(left, bent)
-        share = _quotient(size, before)
+        before, size = size, dots(left, bent)
+        share = quotient(size, before)
         direction, bent_direction = left + share * direction, bent + share * bent_direction
     return x
 
 
-def _dots(u: Array, v: Array) -> Array:
+def dots(u: Array, v: Array) -> Array:
+    """Return u^T v a sample, samples x 1."""
     return np.asarray(np.einsum("ij,ij->i", u, v)[:, None])
 
 
-def _quotient(above: Array, below: Array) -> Array:
+def quotient(above: Array, below: Array) -> Array:
     """Return above / below, 0 where nothing is left to divide."""
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0.0)

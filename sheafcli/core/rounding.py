@@ -40,8 +40,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.graph import Graph, Vertex
-from sheafcli.core.operation import Designed
+from sheafcli.core.operation import Designed, Operation
 from sheafcli.core.operations import (
+    Add,
     BatchNormalization,
     Convolution,
     Dense,
@@ -191,7 +192,8 @@ class Rounding:
             probable = probable + self._inner_steps(step, is_recorded=recorded is not None)
             certain = certain if recorded is None else self._of_steps(step.value, recorded)
         elif isinstance(step.vertex.operation, Dense | Convolution) and self._sums_in_single:
-            certain = 2.0 * self.precision.unit * (np.abs(step.value) + _bias(step.vertex.operation, step))
+            bias = step.vertex.operation.forward(np.zeros_like(step.parents[0]))
+            certain = 2.0 * self.precision.unit * (np.abs(step.value) + np.abs(bias))
         return self._allowance(probable, certain)
 
     def of_input(self, X: Array, recorded: Array) -> Allowance:
@@ -209,21 +211,17 @@ class Rounding:
     def _sums(self, step: Step) -> Array:
         """Return u sqrt(m + 4) s_v, or what stands in its place for a layer that sums in another unit."""
         operation, sizes = step.vertex.operation, [np.abs(x) for x in step.parents]
+        assert operation is not None
         match operation:
-            case Dense() | Convolution() | Scale() | BatchNormalization():
-                size = _absolute(operation).forward(*sizes)
             case Pointwise():
                 size = sizes[0] + np.abs(step.value)
-            case Subtract():
-                size = sizes[0] + sizes[1]
             case LayerNormalization() | Softmax():
                 (norm,) = operation.at(*step.parents).norm()
                 size = np.abs(step.value) + norm * np.max(
                     sizes[0], axis=tuple(range(1, sizes[0].ndim)), keepdims=True
                 )
             case _:
-                assert operation is not None
-                size = np.abs(operation.forward(*sizes))
+                size = np.abs(_absolute(operation).forward(*sizes))
         root = math.sqrt(terms(step.vertex, self.graph) + ROUNDINGS)
         unit, sums = self.precision.unit, self.precision.sums
         if not (self._sums_in_single and isinstance(operation, Dense | Convolution)):
@@ -278,16 +276,13 @@ class Rounding:
         parts = [passed.get(p) for p in places]
         if operation is None or all(part is None for part in parts):
             return 0.0
-        zeros = [np.zeros_like(x) for x in step.parents]
-        given = [zero if part is None else part for part, zero in zip(parts, zeros, strict=True)]
+        given = [
+            np.zeros_like(x) if part is None else part for part, x in zip(parts, step.parents, strict=True)
+        ]
         match operation:
             case Scale() | BatchNormalization() if self.precision.is_integer:
                 # The weights of a layer into which it is folded have one scale: the largest channel's.
                 t = operation.at(*step.parents).norm()[0] * given[0]
-            case Dense() | Convolution() | Scale() | BatchNormalization():
-                t = _absolute(operation).at(*step.parents).jvp(*given)
-            case MatrixProduct():
-                t = operation.at(*map(np.abs, step.parents)).jvp(*given)
             case MaxPooling():
                 t = operation.forward(given[0])
             case Pointwise():
@@ -300,9 +295,7 @@ class Rounding:
                 size = np.sqrt(np.sum(given[0] ** 2, axis=tuple(range(1, given[0].ndim)), keepdims=True))
                 t = operation.at(*step.parents).norm()[0] * size
             case _:
-                at = operation.at(*step.parents)
-                alone = ([*zeros[:i], part, *zeros[i + 1 :]] for i, part in enumerate(given))
-                t = np.sum([np.abs(at.jvp(*parts)) for parts in alone], axis=0)
+                t = _absolute(operation).at(*map(np.abs, step.parents)).jvp(*given)
         return np.asarray(t)
 
 
@@ -320,22 +313,20 @@ def terms(vertex: Vertex, graph: Graph) -> int:
     return max(1, sum(math.prod(shape) for shape in shapes) // max(1, vertex.size))
 
 
-def _bias(operation: Dense | Convolution, step: Step) -> Array:
-    """Return |b|, samples x stalk."""
-    if operation.bias is None:
-        return np.zeros_like(step.value)
-    return np.abs(replace(operation, weight=np.zeros_like(operation.weight)).forward(*step.parents))
-
-
 def _squared(operation: Dense | Convolution, weight: Array) -> Dense | Convolution:
     """Return the operation whose value at x^2 is |W o x|_2^2, by entry."""
     return replace(operation, weight=weight**2, bias=None)
 
 
-def _absolute(
-    operation: Dense | Convolution | Scale | BatchNormalization,
-) -> Dense | Convolution | Scale | BatchNormalization:
-    """Return the operation whose value at |x| is |A||x| + |c|, of a normalisation |A|(|x| + |mean|) + |c|."""
+def _absolute(operation: Operation) -> Operation:
+    """Return the operation whose value at |x| is |A||x| + |c|, of a normalisation |A|(|x| + |mean|) + |c|.
+
+    Most that have no parameters have no sign to lose.
+    """
+    if isinstance(operation, Subtract):
+        return Add()
+    if not isinstance(operation, Dense | Convolution | Scale | BatchNormalization):
+        return operation
     changed: dict[str, Any] = {name: np.abs(array) for name, array in operation.parameters.items()}
     if isinstance(operation, BatchNormalization):
         changed["mean"] = -np.abs(operation.mean)

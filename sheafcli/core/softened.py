@@ -22,18 +22,18 @@ Mathematical Programming 6, 1974), and k = r / eps on how far entries that share
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.operation import Kinked, Operation, Restriction
 from sheafcli.core.operations import MaxPooling
-from sheafcli.core.operations.diagonal import Diagonal
-from sheafcli.core.operations.windows import Windows
-from sheafcli.core.types import Array, Shape
+from sheafcli.core.operations.maps import Maps, diagonal
+from sheafcli.core.operations.windows import columns, placed
+from sheafcli.core.types import Array
 
 
 class Softened(NamedTuple):
@@ -87,75 +87,41 @@ def _activation(operation: Kinked, u: Array, x: Array, eps: Array, mixture: Arra
     acts = jumps * (convex == (low > x)[:, None])
     slope = operation.at(u).jvp(np.ones_like(u)) + np.sum(acts * turn, axis=1)
     stiffness = np.abs(residual) * np.sum(np.abs(acts) * between, axis=1) / eps
-    return Softened(residual, value - x - residual, c, Diagonal(slope), stiffness, lambda du: du, lambda m: m)
+    return Softened(residual, value - x - residual, c, diagonal(slope), stiffness, lambda du: du, lambda m: m)
 
 
 def _maximum(operation: MaxPooling, u: Array, x: Array, eps: Array, mixture: Array | float) -> Softened:
     value, windows, spatial = operation.forward(u), operation.windows, u.shape[2:]
     wide = eps[:, None]
-    v = _gather(windows, u, value.shape, -np.inf) - value[:, None]
+    v = columns(windows, u, -np.inf) - value[:, :, None]
     # No entry that far below has a share.
     target = np.maximum(mixture + v / wide, -3.0)
-    ordered = -np.sort(-target, axis=1)
-    sums = np.cumsum(ordered, axis=1)
-    count = np.arange(1.0, 1.0 + v.shape[1]).reshape(1, -1, *(1,) * (v.ndim - 2))
-    sharing = np.sum(1.0 + count * ordered > sums, axis=1, keepdims=True)
-    level = (np.take_along_axis(sums, sharing - 1, axis=1) - 1.0) / sharing
+    ordered = -np.sort(-target, axis=2)
+    sums = np.cumsum(ordered, axis=2)
+    count = np.arange(1.0, 1.0 + v.shape[2]).reshape(-1, *(1,) * len(spatial))
+    sharing = np.sum(1.0 + count * ordered > sums, axis=2, keepdims=True)
+    level = (np.take_along_axis(sums, sharing - 1, axis=2) - 1.0) / sharing
     s = np.maximum(target - level, 0.0)
-    low = value + np.sum(s * np.where(s > 0.0, v, 0.0) - 0.5 * wide * (s - mixture) ** 2, axis=1)
+    low = value + np.sum(s * np.where(s > 0.0, v, 0.0) - 0.5 * wide * (s - mixture) ** 2, axis=2)
     residual = np.maximum(low - x, 0.0) + np.minimum(value - x, 0.0)
-    above = (low > x)[:, None]
+    above = (low > x)[:, :, None]
     tied = above & (sharing > 1) & (s > 0.0)
-    stiffness = tied * np.maximum(residual, 0.0)[:, None] / wide
-    largest = operation.pattern(u)[:, None] == count - 1.0
+    stiffness = tied * np.maximum(residual, 0.0)[:, :, None] / wide
+    shares = np.where(above, s, operation.pattern(u)[:, :, None] == count - 1.0)
 
     def centred(rows: Array) -> Array:
-        return np.asarray(tied * (rows - np.sum(rows * tied, axis=1, keepdims=True) / sharing))
+        return np.asarray(tied * (rows - np.sum(rows * tied, axis=2, keepdims=True) / sharing))
 
     return Softened(
         residual,
         value - x - residual,
         s,
-        cast(Restriction, Shares(np.where(above, s, largest), windows, spatial)),
+        Maps(
+            lambda du: np.asarray(np.sum(shares * columns(windows, du), axis=2)),
+            lambda w: (placed(windows, shares * w[:, :, None], spatial),),
+            lambda: (math.sqrt(windows.overlap),),
+        ),
         stiffness,
-        lambda du: centred(_gather(windows, du, value.shape, 0.0)),
-        lambda m: _scatter(windows, centred(m), spatial),
+        lambda du: centred(columns(windows, du)),
+        lambda m: placed(windows, centred(m), spatial),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Shares:
-    """The map that mixes the entries of every window by shares, samples x kernel x channels x places.
-
-    It is for walks: it has no matrix and no norm, and takes one direction a sample.
-    """
-
-    shares: Array
-    windows: Windows
-    spatial: Shape
-
-    def jvp(self, dx: Array) -> Array:
-        """Return the mixtures."""
-        shape = (len(dx), *self.shares.shape[2:])
-        return np.asarray(np.sum(self.shares * _gather(self.windows, dx, shape, 0.0), axis=1))
-
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return v by its shares."""
-        return (_scatter(self.windows, self.shares * v[:, None], self.spatial),)
-
-
-def _gather(windows: Windows, x: Array, shape: Shape, empty: float) -> Array:
-    """Return what windows see of samples x channels x spatial: samples x kernel x channels x places."""
-    taps = list(windows.taps(x.shape[2:]))
-    seen = np.full((len(x), len(taps), *shape[1:]), empty)
-    for k, (image, place) in enumerate(taps):
-        seen[:, k][place] = x[image]
-    return seen
-
-
-def _scatter(windows: Windows, rows: Array, spatial: Shape) -> Array:
-    """Return the transpose of that."""
-    x: Array = np.zeros((len(rows), rows.shape[2], *spatial))
-    for k, (image, place) in enumerate(windows.taps(spatial)):
-        x[image] += rows[:, k][place]
-    return x

@@ -25,7 +25,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 from sheafcli.core.graph import Graph, Vertex
 from sheafcli.core.operation import Restriction
@@ -100,9 +99,9 @@ def forward(graph: Graph, X: Array, held: Stalks = NOTHING) -> Iterator[Step]:
         _let_go(graph, vertex, values)
 
 
-def output(graph: Graph, X: Array) -> Array:
-    """Return the value of the output, samples x stalk."""
-    return _last(forward(graph, X)).value
+def output(graph: Graph, X: Array, held: Stalks = NOTHING) -> Array:
+    """Return what the output is computed as, samples x stalk."""
+    return deque(forward(graph, X, held), maxlen=1)[0].value  # without keeping the others
 
 
 def linearize(graph: Graph, X: Array, held: Stalks = NOTHING, keep: Collection[int] = ()) -> Linearization:
@@ -155,12 +154,12 @@ def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> 
     # What stands before the stalks of the directions, read off any of them: many directions, and the samples.
     index, given = next(iter((*sources.items(), *held.items())), (graph.output.index, at.output))
     before = given.shape[: given.ndim - len(graph.vertices[index].shape)]
-    moved: dict[int, Array] = {}
+    reached: dict[int, Array] = {}
     # Vertices that nothing moves: what reads them alone need not be multiplied.
     still: set[int] = set()
     for vertex in graph.vertices:
         restriction, source = at.restrictions[vertex.index], sources.get(vertex.index)
-        parents = tuple(moved[p] for p in vertex.parents)
+        parents = tuple(reached[p] for p in vertex.parents)
         if restriction is None or still.issuperset(vertex.parents):
             d = np.broadcast_to(given.dtype.type(0.0), (*before, *vertex.shape)) if source is None else source
             if source is None and vertex.index not in held:
@@ -171,8 +170,18 @@ def push_forward(at: Linearization, sources: Stalks, held: Stalks = NOTHING) -> 
                 d = d + source
         if restriction is not None:
             yield Step(vertex, parents, d)
-        moved[vertex.index] = held.get(vertex.index, d)
-        _let_go(graph, vertex, moved)
+        reached[vertex.index] = held.get(vertex.index, d)
+        _let_go(graph, vertex, reached)
+
+
+def pulled(at: Linearization, sources: Stalks) -> dict[int, Array]:
+    """Return (I - N)^-T b by head, b the sources: how they pull at every stalk that is free."""
+    return {vertex.index: w for vertex, w in pull_back(at, sources) if vertex.edge is not None}
+
+
+def moved(at: Linearization, sources: Stalks) -> dict[int, Array]:
+    """Return (I - N)^-1 b by every vertex that has an operation, b the sources: how far they move it."""
+    return {step.vertex.index: step.value for step in push_forward(at, sources)}
 
 
 def respond(at: Linearization, v: Array, keep: Collection[int] = ()) -> Response:
@@ -182,7 +191,7 @@ def respond(at: Linearization, v: Array, keep: Collection[int] = ()) -> Response
     is S v, S = sum over edges of J_w J_w^T the effective resistance: a push-forward of u. `inputs` are how
     far the inputs of some operations of one parent move on that, those of the vertices in `keep`.
     """
-    u = {vertex.index: w for vertex, w in pull_back(at, {at.graph.output.index: v}) if vertex.edge}
+    u = pulled(at, {at.graph.output.index: v})
     inputs = {}
     for step in push_forward(at, u):
         if step.vertex.index in keep:
@@ -201,33 +210,13 @@ def coboundary(at: Linearization, x: Stalks) -> dict[int, Array]:
     return {vertex.index: made - x[vertex.index] for vertex, _, made in steps if vertex.edge}
 
 
-def coboundary_transposed(at: Linearization, r: Stalks) -> dict[int, Array]:
-    """Return delta_Omega^T r by head, sum_children A_cv^T r_c - r_v; r has the residual of every edge."""
-    pulls = pull_back(at, NOTHING, held=r)
+def coboundary_transposed(at: Linearization, r: Stalks, sources: Stalks = NOTHING) -> dict[int, Array]:
+    """Return delta_Omega^T r + b by head, sum_children A_cv^T r_c - r_v + b_v.
+
+    r has the residual of every edge, `sources` are b.
+    """
+    pulls = pull_back(at, sources, held=r)
     return {vertex.index: w - r[vertex.index] for vertex, w in pulls if vertex.edge}
-
-
-def assemble(at: Linearization, sample: int) -> scipy.sparse.csr_array:
-    """Return delta_Omega of one sample, edges x free coordinates, both laid out as `graph.places` says."""
-    graph = at.graph
-    n = graph.dimension
-    # Every vertex as a matrix on the free coordinates: a head is a part of the identity.
-    parts: dict[int, scipy.sparse.csr_array] = {}
-    rows = []
-    for vertex in graph.vertices:
-        restriction = at.restrictions[vertex.index]
-        parts[vertex.index] = scipy.sparse.csr_array((vertex.size, n))
-        if restriction is None:
-            continue
-        for parent, matrix in zip(vertex.parents, restriction.matrix(sample), strict=True):
-            parts[vertex.index] = parts[vertex.index] + matrix @ parts[parent]
-        if vertex.edge is not None:
-            own = scipy.sparse.csr_array(
-                scipy.sparse.eye_array(vertex.size, n, k=graph.places[vertex.index].start)
-            )
-            rows.append(parts[vertex.index] - own)
-            parts[vertex.index] = own
-    return scipy.sparse.csr_array(scipy.sparse.vstack(rows))
 
 
 def block_norms(at: Linearization) -> tuple[Array, Array]:
@@ -243,11 +232,6 @@ def block_norms(at: Linearization) -> tuple[Array, Array]:
             made[vertex.index] = restriction.norm() @ read[list(vertex.parents)]
         read[vertex.index] = made[vertex.index] if vertex.edge is None else np.equal(heads, vertex.index)
     return made[heads], read
-
-
-def _last(steps: Iterator[Step]) -> Step:
-    """Return the last step, without keeping the others."""
-    return deque(steps, maxlen=1)[0]
 
 
 def _let_go(graph: Graph, vertex: Vertex, values: dict[int, Array]) -> None:

@@ -19,12 +19,12 @@ from sheafcli.core.graph import Graph
 from sheafcli.core.sweep import (
     Linearization,
     as_samples,
-    assemble,
     coboundary,
     coboundary_transposed,
     forward,
     linearize,
-    pull_back,
+    moved,
+    pulled,
     push_forward,
 )
 from sheafcli.core.types import Array
@@ -51,7 +51,7 @@ class Descent(NamedTuple):
 
 
 def sampled_triangularity(at: Linearization, columns: int = 64, seed: int = 0) -> Triangularity:
-    """Return the same figures from so many columns of delta_Omega, drawn anew for every sample.
+    """Return how far so many columns of delta_Omega, drawn anew for every sample, are from such a matrix.
 
     A column is a sweep forwards from a unit vector, so that a graph of any size can be looked at: entries of
     it above its diagonal are at the heads before. All columns are looked at where there are no more.
@@ -88,17 +88,6 @@ def relaxes(graph: Graph, X: Array, starts: int = 1, seed: int = 0) -> list[Desc
     return [descend(graph, x, start) for x, start in begun]
 
 
-def triangularity(at: Linearization, sample: int = 0) -> Triangularity:
-    """Return the largest entry above the diagonal of delta_Omega, and the largest of its diagonal plus 1."""
-    delta = assemble(at, sample)
-    above = scipy.sparse.triu(delta, k=1)
-    return Triangularity(
-        delta.shape[0],
-        float(abs(above).max()) if above.nnz else 0.0,
-        float(np.max(np.abs(delta.diagonal() + 1.0))),
-    )
-
-
 def harmonic_extension(graph: Graph, X: Array) -> Array:
     """Return the harmonic extension of the input on its forward pattern, samples x free coordinates.
 
@@ -120,8 +109,7 @@ def harmonic_extension(graph: Graph, X: Array) -> Array:
     steps = push_forward(at, given, held=nothing)
     c = {step.vertex.index: step.value for step in steps if step.vertex.edge is not None}
     force = {i: -v for i, v in coboundary_transposed(at, c).items()}
-    pulled = {vertex.index: w for vertex, w in pull_back(at, force) if vertex.edge is not None}
-    return graph.join({step.vertex.index: step.value for step in push_forward(at, pulled)})
+    return graph.join(moved(at, pulled(at, force)))
 
 
 def forward_coordinates(graph: Graph, X: Array) -> Array:

@@ -113,7 +113,7 @@ class Recorder:
         if self._active is None:
             self._begin(active, equation.neurons)
         elif not np.array_equal(active, self._active):
-            self._note_crossings(active, self._active, equation.neurons, step, time)
+            self._note_crossings(active, equation, step, time)
         self._active = active
         if sight or step >= self._next:
             self.sightings.append(self._sighting(equation, step, time))
@@ -153,48 +153,33 @@ class Recorder:
         self._neurons = np.concatenate([np.zeros(0, dtype=np.intp), *columns])
         self._patterns.update((row.tobytes(), None) for row in active[:, self._neurons])
 
-    def _note_crossings(
-        self,
-        active: NDArray[np.bool_],
-        before: NDArray[np.bool_],
-        neurons: list[tuple[int, slice]],
-        step: int,
-        time: float,
-    ) -> None:
-        samples, columns = np.nonzero(active != before)
+    def _note_crossings(self, active: NDArray[np.bool_], equation: Watched, step: int, time: float) -> None:
+        samples, columns = np.nonzero(active != self._active)
         self.crossed += len(samples)
         room = MOST_CROSSINGS - len(self.crossings)
         if room <= 0:
             return
-        starts = [block.start for _, block in neurons]
+        layers, blocks = zip(*equation.neurons, strict=True)
+        starts = [block.start for block in blocks]
         places = np.searchsorted(starts, columns, side="right") - 1
-        for sample, place, column in zip(samples[:room], places[:room], columns[:room], strict=True):
-            self.crossings.append(
-                Crossing(
-                    step,
-                    time,
-                    int(sample),
-                    neurons[place][0],
-                    int(column - starts[place]),
-                    bool(active[sample, column]),
-                )
-            )
+        self.crossings += [
+            Crossing(step, time, int(i), layers[place], int(column - starts[place]), bool(active[i, column]))
+            for i, place, column in zip(samples[:room], places[:room], columns[:room], strict=True)
+        ]
         changed = active[np.unique(samples)][:, self._neurons]
         self._patterns.update((row.tobytes(), None) for row in changed)
 
     def _sighting(self, equation: Watched, step: int, time: float) -> Sighting:
-        cochain = equation.cochain
-        found = equation.discord()
-        stalks = cochain.stalks()
-        distance = None
+        cochain, discord, distance = equation.cochain, equation.discord(), None
         if self.reference is not None:
             distance = np.linalg.norm(cochain.data - self.reference.data, axis=1)
+        stalks = cochain.stalks()
         return Sighting(
             step=step,
             time=time,
             evaluations=equation.evaluations,
-            energy=0.5 * sum(found.values()),
-            discord=found,
+            energy=0.5 * sum(discord.values()),
+            discord=discord,
             distance=distance,
             output=equation.output().copy(),
             watched=np.array([stalks[name][0].flat[index] for name, index in self.watch]),

@@ -9,10 +9,6 @@ A network has a row of scores a layer (`sheafcli.diagnostics.scores`). In two st
 u_l holding t_l and what repairs say of the layer, u_0 the largest of these and the size of the error: a
 conditional logit (McFadden 1974). A second forest gives P(kind | layer l at fault). Forests are boosted trees
 (Friedman 2001). All numbers are those of `blame.npz`, which `benchmarks/blame.py` makes.
-
-Where the evidence tells one layer from all others, and from none, by more nats than any noise does, it is an
-opinion of its own, of weight c: P(l) becomes (1 - c) P(l), and that of the layer c more (a linear pool of
-opinions; Stone 1961). See OPINIONS. Where there is no evidence for any layer, none has it likewise.
 """
 
 from __future__ import annotations
@@ -34,14 +30,8 @@ ALIKE = 0.05
 FAR, FARTHEST, TINY = 20.0, 30.0, 1e-30
 # Evidence is known to a share of the highest; a temperature of so much of it.
 UNCERTAIN = 0.01
-# By how many nats the evidence must lead for an opinion of its own, and the opinion's weight. By more than
-# 100 it was right in all 24 such faults of those planted to fit and to hold out: (24 + 1) / (24 + 2), by
-# Laplace's rule of succession. By 30 to 100 neither it nor the logit is right much oftener where they differ.
-# Of 200 healthy networks none has evidence that leads by 30.
-OPINIONS = ((100.0, 25.0 / 26.0), (30.0, 0.5))
-# Where no layer has so much evidence, mending one alone gains nothing: so it was in 83% of those healthy
-# networks and in 20% of the faults, which changed next to nothing. None then has an opinion of this weight.
-NOTHING, DOUBT = 1.0, 0.5
+# Evidence that leads by more nats than these says no more.
+FARTHEST_LEAD = 300.0
 # Losses this far below a constant's, as logarithms, are alike; from POOR on they are near it.
 FAR_BELOW, POOR = 6.0, 1.5
 
@@ -113,8 +103,7 @@ class Calibration:
         plain = plain_features(scores, about)
         u, u_none = repair_features(scores, self.where(plain)[:, 0], about)
         logits = np.append(u @ self.layer_weights, u_none @ self.none_weights)
-        layers = with_evidence(np.exp(log_softmax(logits))[:-1], evidence_of(scores))
-        return Blame(layers, np.exp(log_softmax(self.what(plain), axis=1)))
+        return Blame(np.exp(log_softmax(logits))[:-1], np.exp(log_softmax(self.what(plain), axis=1)))
 
 
 @cache
@@ -212,7 +201,8 @@ def repair_features(
 ) -> tuple[Array, Array]:
     """Return u_l, a row a layer, and u_0, from the forest's log odds and what repairs say."""
     evidence = evidence_of(scores)
-    highest = max(0.0, float(evidence.max()))
+    highest, first = max(0.0, float(evidence.max())), int(evidence.argmax())
+    lead = max(0.0, highest - np.delete(evidence, first).max(initial=0.0))
     nats = (evidence - highest) / max(1.0, UNCERTAIN * highest)
     lost = np.array([min(0.0, *(one[f"loss_{part}"] for part in PARTS)) for one in scores])
     whole = np.array([min(0.0, one["loss_layer"]) for one in scores])
@@ -227,6 +217,7 @@ def repair_features(
             regression * np.maximum(nats, -FAR),
             standardised(told[:, None])[:, 0],
             margins(told[:, None])[:, 0],
+            min(lead, FARTHEST_LEAD) * (np.arange(len(evidence)) == first),
             margins(-lost[:, None])[:, 0],
             margins(-whole[:, None])[:, 0],
             margins(-fitted[:, None])[:, 0],
@@ -246,16 +237,6 @@ def repair_features(
 def evidence_of(scores: Sequence[Mapping[str, float]]) -> Array:
     """Return the evidence for each layer's likeliest part, in nats."""
     return np.array([max(one[f"evidence_{part}"] for part in PARTS) for one in scores])
-
-
-def with_evidence(blame: Array, evidence: Array) -> Array:
-    """Return the blame of the layers pooled with the opinion of the evidence, where it has one."""
-    first = int(evidence.argmax())
-    if evidence[first] < NOTHING:
-        return (1.0 - DOUBT) * blame
-    lead = evidence[first] - np.delete(evidence, first).max(initial=0.0)
-    weight = next((weight for nats, weight in OPINIONS if lead > nats), 0.0)
-    return np.asarray((1.0 - weight) * blame + weight * (np.arange(len(blame)) == first))
 
 
 def standardised(scores: Array) -> Array:

@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.discord import residuals
 from sheafcli.core.edge import Edge
 from sheafcli.core.types import Array
 
@@ -37,7 +37,29 @@ def squared_residuals(residual: Mapping[Edge, Array]) -> dict[Edge, Array]:
 
 
 def discord_table(network: Network, X: Array, cochain: Cochain) -> pd.DataFrame:
-    """Return the discord of every edge of a cochain, a row an edge in path order."""
+    """Return the discord of every edge of a cochain, a row an edge in path order.
+
+    Parameters
+    ----------
+    network, X
+        A plain chain, and the inputs, samples x n_0.
+    cochain
+        Values at all free vertices, such as `extend(...).cochain`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With layer, operation, edge; `discord`, the mean over samples of the squared residual, with its
+        standard deviation, median and largest; and the edge's `share` of all.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network, X = sc.Network.he([2, 5, 1]), np.ones((4, 2))
+    >>> settled = sc.extend(network, X, target=np.zeros((4, 1)))
+    >>> sc.discord(network, X, settled.cochain)["edge"].tolist()
+    ['affine_1', 'activation_1', 'affine_2']
+    """
     return edge_table(squared_residuals(residuals(network, X, cochain)))
 
 

@@ -16,7 +16,7 @@ from sheafcli.core.network import AnyNetwork
 from sheafcli.core.operation import Learnable
 from sheafcli.diagnostics.fault import edge_faults, fault_table, layers_of
 from sheafcli.diagnostics.findings import Examined, Finding, examine, findings_frame, leading_cause
-from sheafcli.diagnostics.pinned import Diagnosis, bytes_of_sample, diagnose
+from sheafcli.diagnostics.pinned import PinnedDiscord, bytes_of_sample, diagnose
 from sheafcli.errors import InputError
 from sheafcli.records.logged import read_log
 from sheafcli.runs import RunDirectory, RunFailed
@@ -29,7 +29,7 @@ class Examination:
 
     network: AnyNetwork
     samples: Samples
-    diagnosis: Diagnosis
+    diagnosis: PinnedDiscord
     layers: pd.DataFrame
     findings: list[Finding]
 
@@ -79,7 +79,7 @@ def examine_samples(
     """
     check_memory(network)
 
-    def examined(diagnosis: Diagnosis) -> Examined:
+    def examined(diagnosis: PinnedDiscord) -> Examined:
         return Examined(
             network,
             samples.X,
@@ -98,23 +98,15 @@ def examine_samples(
         )
 
     advance("pinned equilibrium")
-    diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
-    unsettled = tuple(diagnosis.unsettled)
-    if samples.places is not None:
-        unsettled = tuple(samples.places[list(unsettled)].tolist())
-    if 2 * len(unsettled) > len(samples.X):
+    asked = samples
+    samples, diagnosis, unsettled = settled(network, samples)
+    if 2 * len(unsettled) > len(asked.X):
         lead = leading_cause(examined(diagnosis))
         raise RunFailed(
-            f"{len(unsettled)} of {len(samples.X)} samples did not reach the tolerance: "
+            f"{len(unsettled)} of {len(asked.X)} samples did not reach the tolerance: "
             f"{', '.join(map(str, unsettled[:20]))}; nothing is written"
             + (f". {lead.rule}: {lead.evidence} {lead.advice}" if lead else "")
         )
-    if unsettled:
-        rows = np.flatnonzero(diagnosis.settled)
-        places = None if samples.places is None else samples.places[rows]
-        samples = replace(samples, X=samples.X[rows], y=samples.y[rows], places=places)
-        diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
-        diagnosis = replace(diagnosis, samples=diagnosis.samples.assign(sample=rows))
     advance("repairs")
     diagnosis, fault = _blamed(network, samples, diagnosis, lambda: advance("repairs"))
     advance("findings")
@@ -123,6 +115,23 @@ def examine_samples(
     return Examination(
         network, samples, diagnosis, diagnosis.layers.merge(fault, on="layer", how="left"), findings
     )
+
+
+def settled(network: AnyNetwork, samples: Samples) -> tuple[Samples, PinnedDiscord, tuple[int, ...]]:
+    """Diagnose samples without those that did not reach the tolerance, unless these are more than half.
+
+    Returns the samples that are left, their diagnosis, and the places of the others.
+    """
+    diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
+    unsettled = np.asarray(diagnosis.unsettled, dtype=np.intp)
+    told = tuple((unsettled if samples.places is None else samples.places[unsettled]).tolist())
+    if not len(unsettled) or 2 * len(unsettled) > len(samples.X):
+        return samples, diagnosis, told
+    rows = np.flatnonzero(diagnosis.settled)
+    places = None if samples.places is None else samples.places[rows]
+    samples = replace(samples, X=samples.X[rows], y=samples.y[rows], places=places)
+    diagnosis = diagnose(network, samples.X, samples.y, samples.classes)
+    return samples, replace(diagnosis, samples=diagnosis.samples.assign(sample=rows)), told
 
 
 def parts(network: AnyNetwork) -> int:
@@ -151,8 +160,8 @@ def total_memory() -> int:
 
 
 def _blamed(
-    network: AnyNetwork, samples: Samples, diagnosis: Diagnosis, advance: Callable[[], object]
-) -> tuple[Diagnosis, pd.DataFrame]:
+    network: AnyNetwork, samples: Samples, diagnosis: PinnedDiscord, advance: Callable[[], object]
+) -> tuple[PinnedDiscord, pd.DataFrame]:
     """Return the table of faults by layer; of a graph's edges the evidence and blame stand beside discord."""
     if isinstance(network, Network):
         return diagnosis, fault_table(network, *samples.trained_on, advance)

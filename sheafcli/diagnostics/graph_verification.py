@@ -14,7 +14,7 @@ import numpy as np
 from sheafcli.core.graph import Graph
 from sheafcli.core.lanczos import laplacian_product, largest_inverse, spectrum_ends
 from sheafcli.core.network import GraphNetwork, as_inputs
-from sheafcli.core.sweep import Linearization, linearize, pull_back, push_forward
+from sheafcli.core.sweep import Linearization, linearize, moved, pulled
 from sheafcli.core.theorems import (
     energy,
     forward_coordinates,
@@ -131,10 +131,10 @@ def _backward_information(graph: Graph, at: Linearization) -> Check:
         return Check(theorem, "there is no layer before the output", 0.0, "-", True)
     unit = np.zeros_like(at.output)
     unit[:, 0] = 1.0
-    pulls = {v.index: w for v, w in pull_back(at, {graph.output.index: unit}) if v.edge is not None}
-    moved = {step.vertex.index: step.value for step in push_forward(at, pulls)}
-    mu = 1.0 / moved[graph.output.index][:, 0]
-    move = np.abs(moved[first.index].reshape(len(mu), -1) * mu[:, None])
+    pulls = pulled(at, {graph.output.index: unit})
+    moves = moved(at, pulls)
+    mu = 1.0 / moves[graph.output.index][:, 0]
+    move = np.abs(moves[first.index].reshape(len(mu), -1) * mu[:, None])
     figure = float(move.max())
     if not any(np.any(w) for i, w in pulls.items() if i == first.index):
         return Check(theorem, f"the output does not depend on {first.name} here", figure, "-", True)

@@ -9,19 +9,20 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from sheafcli.core.inference.aim import Aim
 from sheafcli.core.inference.choices import Choice
 from sheafcli.core.inference.gaussian import Gaussian
 from sheafcli.core.inference.inference import Inferred, Question, infer_inputs
 from sheafcli.core.network import AnyNetwork, as_targets
-from sheafcli.core.pins import Pin
+from sheafcli.core.pins import Pin, as_pins
 from sheafcli.core.types import Array
 
 Name: TypeAlias = str | int
 Free: TypeAlias = Sequence[Name] | NDArray[np.bool_] | None
-MARGIN = 1e-3
-"""A class that is wanted comes first by so much of a logit."""
+MARGIN, ODDS_MARGIN = 1e-3, 1e-6
+"""A class that is wanted comes first by so much of a logit, or has the odds that are wanted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,7 @@ def infer(
     X: Array | pd.DataFrame,
     *,
     target: Array | None = None,
+    probability: float | None = None,
     free: Free = None,
     prior: Array | tuple[Array, Array] | None = None,
     nearby: bool | None = None,
@@ -86,7 +88,7 @@ def infer(
     bounds: Mapping[Name, tuple[float, float]] | None = None,
     choices: Sequence[Choice] = (),
     sparse: bool = False,
-    pins: Sequence[Pin] = (),
+    pins: Sequence[Pin | str] = (),
     scale: Array | float = 1.0,
     seed: int = 0,
 ) -> Inference:
@@ -99,6 +101,8 @@ def infer(
         free may be NaN.
     target
         Samples x outputs: values, or for classes 0 and 1; None leaves the output alone.
+    probability
+        How probable the class that `target` says is to be, at least. Left out, it only comes first.
     free
         The inputs that may move, by name or position, or a mask, samples x inputs. Left out, those that are
         NaN, or all inputs if none is.
@@ -122,11 +126,20 @@ def infer(
     sparse
         Change few inputs.
     pins
-        Coordinates of hidden stalks that are held as well.
+        Coordinates of hidden stalks that are held as well, as `Pin` or as texts such as "z1[3]=0.5".
     scale
         What of each output counts as one, for what is missed.
     seed
         The seed for where searches start.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network = sc.Network([[[2.0, 1.0]], [[1.0]]], [[0.0], [0.0]], "identity")  # relu(2 x1 + x2)
+    >>> X, usual = np.array([[1.0, 3.0]]), np.random.default_rng(0).normal(size=(50, 2))
+    >>> inferred = sc.infer(network, X, target=np.array([[7.0]]), free=["x1"], prior=usual)
+    >>> inferred.X.round(6)  # x2 stays
+    array([[2., 3.]])
     """
     names = tuple(map(str, X.columns)) if isinstance(X, pd.DataFrame) else ()
     values = np.asarray(X, dtype=np.float64)
@@ -155,14 +168,20 @@ def infer(
         raise ValueError("a change of samples needs all of their inputs; some are NaN")
     m = network.n_outputs
     y = np.zeros((len(values), m)) if target is None else as_targets(network, target, len(values))
+    classifies = target is not None and network.output.classifies
+    if probability is not None and not (classifies and stiffness is None):
+        raise ValueError("a probability is of the class that a hard target says: give target, of 0 and 1")
+    if classifies and stiffness is None and not np.isin(y, (0.0, 1.0)).all():
+        raise ValueError("a hard target of classes is 0 or 1; give probability= for how sure it is to be")
     aim = Aim(
         network,
         y,
         np.full(m, target is not None),
         None if target is None else stiffness,
         np.broadcast_to(np.asarray(scale, dtype=np.float64), (m,)),
-        MARGIN,
-        tuple(pins),
+        margin_of(probability),
+        tuple(as_pins(pins)),
+        probability is not None,
     )
     low, high = _limits(bounds or {}, names)
     around, means = _gaussian(prior, values)
@@ -170,6 +189,15 @@ def infer(
     question = Question(aim, around, low, high, tuple(choices), kappa, centre, sparse, seed)
     filled = np.where(mask & np.isnan(values), around.mean if means is None else means, values)
     return Inference(infer_inputs(question, filled, mask), names, mask)
+
+
+def margin_of(probability: float | None) -> float:
+    """Return by how much of a logit a class is wanted first, or by what log odds for a probability."""
+    if probability is None:
+        return MARGIN
+    if not 0.0 < probability < 1.0:
+        raise ValueError(f"probability must be above 0 and below 1, got {probability!r}")
+    return float(logit(probability)) + ODDS_MARGIN
 
 
 def _gaussian(prior: Array | tuple[Array, Array] | None, X: Array) -> tuple[Gaussian, Array | None]:

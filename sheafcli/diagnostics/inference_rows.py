@@ -14,7 +14,8 @@ from sheafcli.errors import InputError
 from sheafcli.interop.npz import open_bounded, read_npz
 from sheafcli.tasks import TaskData
 from sheafcli.tasks.csv_file import MAX_BYTES
-from sheafcli.tasks.csv_rows import Written
+from sheafcli.tasks.csv_rows import PARQUET, Written
+from sheafcli.tasks.frames import frame_rows, read_parquet
 from sheafcli.tasks.new_rows import NewRows, check_usable, read_new_rows
 from sheafcli.tasks.preprocessing import Encoded, Preprocessing
 
@@ -57,11 +58,13 @@ def rows_of_file(
     row: int | None,
     limit: int | None,
 ) -> Rows:
-    """Return rows of a CSV file, by the names of its columns, or of X in an .npz file; NaN is missing.
+    """Return rows of a CSV or .parquet file, by the names of its columns, or of X in an .npz file.
+
+    NaN is missing.
 
     What is to be said of the file joins `notes`.
     """
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         X, y, labels = _arrays(path, preprocessing)
         missing = np.column_stack(
             [np.isnan(X[:, place]).any(axis=1) for place in preprocessing.places.values()]
@@ -75,7 +78,7 @@ def rows_of_file(
                 f"--row {row}: no row starts there; they are {labels[0]} to {labels[-1]}", path=path
             )
         chosen = [labels.index(row)]
-    word = "row" if path.suffix == ".npz" else "line"
+    word = "row" if path.suffix.lower() in (".npz", PARQUET) else "line"
     return Rows(X[chosen], y[chosen], tuple(labels[i] for i in chosen), missing[chosen], word=word)
 
 
@@ -102,10 +105,14 @@ def _arrays(path: Path, preprocessing: Preprocessing) -> tuple[Array, Array, lis
 def _encoded(
     path: Path, preprocessing: Preprocessing, written: Written, notes: list[str]
 ) -> tuple[Array, Array, list[int], NDArray[np.bool_]]:
-    """Return inputs, targets (NaN where there are none), lines and missing cells of a CSV file."""
+    """Return inputs, targets (NaN where there are none), places and missing cells of a table."""
     X, y, missing, lines = [], [], [], list[int]()
     with open_bounded(path, MAX_BYTES) as file:
-        for rows in read_new_rows(file, path, preprocessing, written, notes):
+        if path.suffix.lower() == PARQUET:
+            blocks = frame_rows(read_parquet(path), path, preprocessing, notes)
+        else:
+            blocks = read_new_rows(file, path, preprocessing, written, notes)
+        for rows in blocks:
             encoded = preprocessing.encode(rows.cells)
             # What is missing is what is asked for.
             check_usable(rows, replace(encoded, missing=np.zeros_like(encoded.missing)), preprocessing, path)
@@ -115,6 +122,8 @@ def _encoded(
             nothing = np.full((len(rows.places), _width(preprocessing)), np.nan)
             y.append(nothing if rows.targets is None else preprocessing.target.encode(rows.targets)[0])
             lines += rows.places
+    if not X:
+        raise InputError("the table holds no row: there is nothing to infer", path=path)
     return np.concatenate(X), np.concatenate(y), lines, np.concatenate(missing)
 
 

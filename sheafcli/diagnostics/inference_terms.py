@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from sheafcli.core.inference.aim import Aim
 from sheafcli.core.inference.choices import Choice, Levels, Whole
+from sheafcli.core.magnitude import LARGEST
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.pins import Pin
 from sheafcli.core.types import Array
-from sheafcli.diagnostics.inference import MARGIN
+from sheafcli.diagnostics.inference import MARGIN, margin_of
 from sheafcli.errors import InputError
 from sheafcli.tasks import TaskData
 from sheafcli.tasks.cells import is_number
@@ -33,13 +34,19 @@ ROUNDING = 1e-9
 """A whole number that was scaled and scaled back is as near to one."""
 
 
+_HOW_PROBABLE = (
+    "write the class, NAME=CLASS, and how probable it is to be by --probability, such as --probability 0.8"
+)
+
+
 @dataclass(frozen=True)
 class Wish:
     """What is asked, as a user writes it: names of columns, and values as the cells of the table have them.
 
     `free` are columns that may move, all others if it is empty; `fixed` columns stay, at the row's own value
     or at the one given. `bounds` has two cells a column, either of them "" for none. `target` has a cell a
-    target that is wanted, None where the outputs are those of the rows. `kappa` None is 0 for a target, which
+    target that is wanted, None where the outputs are those of the rows; `probability` is how probable its
+    class is to be, at least, None if it is only to come first. `kappa` None is 0 for a target, which
     the network itself has to give, else 1: what the network says is then believed less where it magnifies.
     """
 
@@ -47,6 +54,7 @@ class Wish:
     fixed: Mapping[str, str | None] = field(default_factory=dict)
     bounds: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     target: Mapping[str, str] | None = None
+    probability: float | None = None
     sparse: bool = False
     kappa: float | None = None
     pins: tuple[Pin, ...] = ()
@@ -211,9 +219,14 @@ def aim_of(network: AnyNetwork, task: TaskData, rows: Rows, wish: Wish) -> tuple
         asked, y[:] = _target(task, wish.target)
         spread = task.y_train.std(axis=0) if target.output == "identity" else np.ones(m)
         scale = np.where(spread > 0.0, spread, 1.0)
-        aim = Aim(network, y, asked, None, scale, MARGIN, wish.pins)
+        by_odds = wish.probability is not None
+        if by_odds and target.output == "identity":
+            raise InputError(
+                f"--probability is of a class, and {' and '.join(wish.target)} is a quantity; leave it out"
+            )
+        aim = Aim(network, y, asked, None, scale, margin_of(wish.probability), wish.pins, by_odds)
         text = ", ".join(f"{name}={value}" for name, value in wish.target.items())
-        return aim, [text] * n, []
+        return aim, [text if wish.probability is None else f"{text} (>= {wish.probability:.4g})"] * n, []
     known = ~np.isnan(y).any(axis=1)
     if known.any() and not known.all():
         raise InputError(
@@ -242,6 +255,8 @@ def _target(task: TaskData, wanted: Mapping[str, str]) -> tuple[NDArray[np.bool_
     """Return which outputs are asked for, and their values, of a target as the user writes it."""
     target = task.preprocessing.target
     for name in wanted:
+        if name.endswith((">", "<")) and target.classes:
+            raise InputError(f"--target {name}={wanted[name]}: {_HOW_PROBABLE}")
         if name not in target.names:
             raise InputError(
                 f"--target: nothing that is predicted is called {name!r}{_nearest(name, target.names)}"
@@ -249,9 +264,9 @@ def _target(task: TaskData, wanted: Mapping[str, str]) -> tuple[NDArray[np.bool_
     if target.output == "identity":
         cells = [[wanted.get(name, "0")] for name in target.names]
         y, known = target.encode(cells)
-        if not known[0]:
-            name = next(name for name in wanted if not is_number(wanted[name]))
-            raise InputError(f"--target {name}={wanted[name]}: write a number, such as {name}=1.5")
+        if not (known[0] and np.abs(y[0]).max() <= LARGEST):
+            told = ", ".join(f"{name}={value}" for name, value in wanted.items())
+            raise InputError(f"--target {told}: write a number, such as {name}=1.5, of at most {LARGEST:g}")
         return np.array([name in wanted for name in target.names]), y[0]
     if len(target.names) > 1:
         codes = {name: code for code, name in enumerate(target.classes)}
@@ -267,6 +282,8 @@ def _target(task: TaskData, wanted: Mapping[str, str]) -> tuple[NDArray[np.bool_
 
 
 def _check_class(name: str, cell: str, classes: Sequence[str]) -> None:
+    if cell not in classes and is_number(cell) and 0.0 < float(cell) < 1.0:
+        raise InputError(f"--target {name}={cell}: {_HOW_PROBABLE}")
     if cell not in classes:
         raise InputError(f"--target {name}={cell}: {name} has no such class{_nearest(cell, classes)}")
 
@@ -275,7 +292,7 @@ def missed_by(network: AnyNetwork, task: TaskData, aim: Aim, logits: Array) -> A
     """Return by how much logits, rows x outputs, miss what is wanted, NaN where nothing is.
 
     Of quantities it is in units of the spread in the training part, the largest over the targets; of classes
-    by how much of a logit they are short of coming first by the margin.
+    by how much of a logit they are short of coming first, or of their odds, by the margin.
     """
     if not aim.asked.any():
         return np.full(len(logits), np.nan)
@@ -283,7 +300,7 @@ def missed_by(network: AnyNetwork, task: TaskData, aim: Aim, logits: Array) -> A
         spread = task.y_train.std(axis=0)
         off = np.abs(logits - aim.y) / np.where(spread > 0.0, spread, 1.0)
         return np.asarray(off[:, aim.asked].max(axis=1))
-    hard = Aim(network, aim.y, aim.asked, None, np.ones(logits.shape[1]), MARGIN)
+    hard = replace(aim, stiffness=None, scale=np.ones(logits.shape[1]), pins=())
     return hard.missed(logits)
 
 
@@ -321,6 +338,20 @@ def text_of(target: TargetColumn, output: Array) -> str:
     if target.output != "identity" and len(target.names) == 1:
         text += f" ({target.probabilities(output[None]).max():.1%})"
     return text
+
+
+def text_of_chances(target: TargetColumn, aim: Aim, wish: Wish, output: Array) -> list[str]:
+    """Return the classes that are wanted with their probabilities, a text a row."""
+    wanted = wish.target or {}
+    chances = np.where(aim.y >= 0.5, output, 1.0 - output)
+    if target.output == "softmax":
+        chances = np.sum(aim.y * output, axis=1, keepdims=True)
+    named = [
+        [f"{name}={wanted[name]} ({chance:.1%})" for chance in column]
+        for name, column in zip(target.names, chances.T, strict=True)
+        if name in wanted
+    ]
+    return [", ".join(texts) for texts in zip(*named, strict=True)]
 
 
 def check_complete(

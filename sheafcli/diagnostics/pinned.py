@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import residuals
 from sheafcli.core.edge import Edge
 from sheafcli.core.graph import Graph
 from sheafcli.core.network import AnyNetwork, GraphNetwork, as_inputs
@@ -38,7 +38,7 @@ BALANCED = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
+class PinnedDiscord:
     """The pinned equilibrium of some samples, and where its discord sits.
 
     Attributes
@@ -76,7 +76,7 @@ class Diagnosis:
         return np.flatnonzero(~self.settled).tolist()
 
 
-def diagnose(network: AnyNetwork, X: Array, y: Array, classes: Sequence[str] = ()) -> Diagnosis:
+def diagnose(network: AnyNetwork, X: Array, y: Array, classes: Sequence[str] = ()) -> PinnedDiscord:
     """Pin the input to X and the output to the true y, solve, and read the discord of every edge.
 
     X is samples x features, y is samples x outputs; `classes` are the names of the classes, their codes
@@ -115,7 +115,7 @@ def diagnose(network: AnyNetwork, X: Array, y: Array, classes: Sequence[str] = (
         samples = samples.assign(leaving=equilibrium.leaving)
     by_edge_columns = [f"discord_{edge.name}" for edge in squared]
     samples = samples[[*samples.columns.difference(by_edge_columns, sort=False), *by_edge_columns]]
-    return Diagnosis(
+    return PinnedDiscord(
         equilibrium,
         _with_excess(by_edge, [resistance[edge] for edge in squared]),
         _with_excess(by_layer, [_layer_sum(resistance, layer) for layer in by_layer["layer"]]),

@@ -14,7 +14,9 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from sheafcli.config.load import read_document
 from sheafcli.core.network import AnyNetwork, as_inputs
 from sheafcli.core.resistance import FEW, resistance_traces
 from sheafcli.core.types import Array
@@ -22,14 +24,15 @@ from sheafcli.errors import InputError
 from sheafcli.interop.npz import read_npz
 from sheafcli.runs import RunDirectory
 from sheafcli.runs.data_files import changed_data, check_data_is_there
-from sheafcli.runs.experiment import check_parts, load_data
+from sheafcli.runs.experiment import load_data
+from sheafcli.runs.subject import check_run_parts
 from sheafcli.tasks.cells import shown
 from sheafcli.tasks.csv_file import BLOCK
-from sheafcli.tasks.csv_rows import PARQUET
-from sheafcli.tasks.frames import read_parquet, text_cells
-from sheafcli.tasks.new_rows import NewRows, check_usable, find, read_new_rows
+from sheafcli.tasks.csv_rows import PARQUET, Written
+from sheafcli.tasks.frames import frame_rows, read_parquet
+from sheafcli.tasks.new_rows import NewRows, check_usable, read_new_rows
 from sheafcli.tasks.preprocessing import Encoded, Preprocessing
-from sheafcli.tasks.table import written_of
+from sheafcli.tasks.table import CsvTable, written_of
 from sheafcli.tasks.targets import inputs_of
 
 PARTS = ("test", "train", "validation")
@@ -271,20 +274,33 @@ def open_source(
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", path=path) from error
     prediction = Prediction(network, preprocessing, budget=budget)
-    rows = read_new_rows(file, path, preprocessing, written_of(run.config().task), notes, limit)
+    rows = read_new_rows(file, path, preprocessing, _written(run), notes, limit)
     return Source(prediction, prediction.of_table(rows, path), notes)
 
 
 def _of_part(run: RunDirectory, network: AnyNetwork, part: str, *, budget: bool, limit: int | None) -> Source:
     check_data_is_there(run)
     task = load_data(run.config())
-    check_parts(network, task, run / "network.npz")
+    check_run_parts(run, network, task)
     X, y = getattr(task, f"X_{part}"), getattr(task, f"y_{part}")
     if X is None:
         raise InputError(f"the run has no {part} part; give test, train or a file", path=run.path)
     prediction = Prediction(network, task.preprocessing, word=task.rows.word, budget=budget)
     frames = prediction.of_inputs(X[:limit], getattr(task.rows, part)[:limit], y[:limit])
     return Source(prediction, frames, list(changed_data(run)))
+
+
+def _written(run: RunDirectory) -> Written:
+    """Return how the table of a run is written, also where the table itself is gone."""
+    task = read_document(run / "config.yaml").value.get("task")
+    if not isinstance(task, dict) or task.get("kind") != "csv":
+        return Written()
+    try:
+        return written_of(CsvTable.model_validate(task))
+    except ValidationError as error:
+        raise InputError(
+            "the configuration is damaged; train the run again", path=run / "config.yaml"
+        ) from error
 
 
 def _of_arrays(path: Path, n_inputs: int) -> Array:
@@ -307,6 +323,11 @@ def predict(
 
     `data` is a DataFrame with the columns of the run's table, in any order; the path of a CSV or .npz file;
     or test, train or validation: the run's own. What a user ought to know of the rows is said in warnings.
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> sc.predict("results/penguins", "new.csv")  # a row a row of the file  # doctest: +SKIP
     """
     directory = RunDirectory.existing(Path(run))
     if isinstance(data, pd.DataFrame):
@@ -323,16 +344,5 @@ def predict(
 def _of_frame(run: RunDirectory, table: pd.DataFrame, path: Path, *, budget: bool) -> Source:
     preprocessing, notes = run.preprocessing(), list[str]()
     prediction = Prediction(run.network(), preprocessing, word="row", budget=budget)
-    found = find([str(name) for name in table.columns], preprocessing, path, None, notes)
-
-    def rows() -> Iterator[NewRows]:
-        for start in range(0, len(table), BLOCK):
-            block = table.iloc[start : start + BLOCK]
-            cells: dict[str, Sequence[str]] = {
-                name: text_cells(block.iloc[:, found.positions[name]])
-                for name in (*preprocessing.names, *found.targets)
-            }
-            places = range(start, start + len(block))
-            yield NewRows(places, cells, [cells[name] for name in found.targets] or None)
-
-    return Source(prediction, prediction.of_table(rows(), path), notes)
+    rows = frame_rows(table, path, preprocessing, notes)
+    return Source(prediction, prediction.of_table(rows, path), notes)

@@ -25,11 +25,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.local_fit import LocalFit
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.repair import Repair
 from sheafcli.core.chain.sheaf import pattern_of
+from sheafcli.core.discord import residuals
 from sheafcli.core.types import Array
 
 TINY = 1e-30

@@ -14,7 +14,7 @@ from sheafcli.core.inference.gaussian import Gaussian
 from sheafcli.core.inference.inference import Inferred, Question, infer_inputs
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.types import Array
-from sheafcli.diagnostics.inference import MARGIN
+from sheafcli.diagnostics.inference import MARGIN, ODDS_MARGIN
 from sheafcli.diagnostics.inference_terms import (
     Rows,
     Wish,
@@ -28,6 +28,7 @@ from sheafcli.diagnostics.inference_terms import (
     missed_by,
     outputs_of,
     text_of,
+    text_of_chances,
 )
 from sheafcli.errors import InputError
 from sheafcli.tasks import TaskData
@@ -114,18 +115,28 @@ def infer_table(
     missed = missed_by(network, task, aim, inferred.logits)
     changes = _changes(preprocessing, rows, filled if nearby else X, free, inferred, prior)
     target = preprocessing.target
+    certificates = (
+        [text_of(target, output) for output in inferred.output]
+        if wish.probability is None
+        else text_of_chances(target, aim, wish, inferred.output)
+    )
+    within = REACHED if target.output == "identity" else ODDS_MARGIN if aim.by_odds else MARGIN
     table = pd.DataFrame(
         {
             "row": rows.labels,
             "wanted": wanted,
-            "gives": [text_of(target, output) for output in inferred.output],
+            "gives": certificates,
             "missed": missed,
-            "reached": missed <= (REACHED if target.output == "identity" else MARGIN),
+            "reached": missed <= within,
             "distance": inferred.distance,
             "changed": changes.groupby("row")["changed"].sum().reindex(rows.labels, fill_value=0).to_numpy(),
             "settled": inferred.settled,
         }
     )
+    if nearby and (table["reached"] & (table["changed"] == 0)).all():
+        notes.append(
+            f"nothing changes: {'the row gives' if len(table) == 1 else 'all rows give'} that already"
+        )
     cells = pd.DataFrame({"row": rows.labels} | decoded(preprocessing, inferred.X))
     for name, values in outputs_of(target, inferred.output).items():
         cells[name] = values

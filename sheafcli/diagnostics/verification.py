@@ -9,10 +9,10 @@ import pandas as pd
 import scipy
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import diffuse
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, Pattern, pattern_of
+from sheafcli.core.diffusion import diffuse
 from sheafcli.core.integrators import Euler
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.outputs import Identity

@@ -66,6 +66,14 @@ def record(model: Any, X: Any) -> Arrays:
     X is a tensor or an array, samples first; it is recorded as x. What `forward` computes by functions, such
     as sums and torch.relu, no module gives, and counts to the next that does. Of a module that is called more
     than once the first call counts. The model is run as at evaluation, and left as it was.
+
+    Examples
+    --------
+    >>> import numpy as np, torch, sheafcli as sc
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
+    >>> values = sc.record(model, np.ones((3, 2)))
+    >>> {name: value.shape for name, value in values.items()}
+    {'x': (3, 2), '0': (3, 5), '1': (3, 5), '2': (3, 1)}
     """
     torch = library("torch", "torch", "recording a live module")
     if not isinstance(model, torch.nn.Module):

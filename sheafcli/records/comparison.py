@@ -17,19 +17,32 @@ from sheafcli.records.listing import METRICS
 from sheafcli.records.logged import OPERATIONS, NoRows, final_discord, has_rows, read_log
 from sheafcli.runs import RunDirectory
 
-LOSSES = ("train_loss", "test_loss")
+LOSSES = ("train_loss", "validation_loss", "test_loss")
+VALIDATED = "validation_loss"
 ACCURACIES = ("train_accuracy", "test_accuracy")
-# Operations that only some networks have: their columns are there if a run has them, after all others.
+# What only some networks, or runs, have: the columns are there if a run has them, after all others.
 RARE = ("pool", "normalisation", "multiply")
 TEXTS = ("run", "directory", "task", "method", "status")
 COLUMNS = [
     *(*TEXTS, "steps", "seconds"),
-    *(*LOSSES, *ACCURACIES),
+    *("train_loss", "test_loss", *ACCURACIES),
     *(*(f"discord_{operation}" for operation in OPERATIONS if operation not in RARE), "discord_total"),
 ]
 # Options of a task that say on which samples a loss is measured, from which inputs, and how a file is
 # written; all others say of what it is a loss.
-SAMPLING = {"n_train", "n_test", "test_fraction", "features", "delimiter", "decimal"}
+SAMPLING = {
+    *(
+        "n_train",
+        "n_test",
+        "test_fraction",
+        "validation_fraction",
+        "split",
+        "split_column",
+        "stratify",
+        "fold",
+    ),
+    *("features", "exclude", "categories", "dates", "missing", "rare", "delimiter", "decimal", "encoding"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +51,9 @@ class Comparison:
 
     Attributes
     ----------
-    table : a row a training, with the columns `COLUMNS`, as it stood at its last logged step. A run is
-        followed by its baseline. NaN stands for accuracies of a regression and discord of a baseline.
+    table : a row a training, with the columns `COLUMNS`, as it stood at the step of the network that was
+        kept, or else at its last logged step. A run is followed by its baseline. NaN stands for accuracies
+        of a regression and discord of a baseline.
     histories : for each row of the table its history.csv or baseline.csv.
     tasks : what the losses are of, each named once: they compare if there is one name.
     """
@@ -47,6 +61,11 @@ class Comparison:
     table: pd.DataFrame
     histories: tuple[pd.DataFrame, ...]
     tasks: tuple[str, ...]
+
+    @property
+    def losses(self) -> list[str]:
+        """The losses that the runs have."""
+        return [name for name in LOSSES if name in self.table]
 
     @property
     def operations(self) -> list[str]:
@@ -99,11 +118,24 @@ class _Source:
         shared = {"run": label, "directory": str(self.run.path), "task": task}
         history = _history(self.run, "history.csv")
         method = {"method": self.manifest["method"], "status": self._status("final")}
-        yield shared | method | _last(history) | self._metrics("final") | _discord(self.run), history
+        last = self._last(history, "final")
+        yield shared | method | last | self._metrics("final") | _discord(self.run), history
         if has_rows(self.run, "baseline.csv"):
             history = _history(self.run, "baseline.csv")
             method = {"method": self._baseline, "status": self._status("baseline")}
-            yield shared | method | _last(history) | self._metrics("baseline"), history
+            last = self._last(history, "baseline")
+            yield shared | method | last | self._metrics("baseline"), history
+
+    def _last(self, history: pd.DataFrame, phase: str) -> dict[str, object]:
+        """Return the row of a history at which the network was kept, or its last, and all seconds."""
+        final = self.manifest.get(phase)
+        kept = history["step"] == (final.get("step") if isinstance(final, dict) else None)
+        last = (history[kept] if kept.any() else history).iloc[-1]
+        return {"steps": int(last["step"]), "seconds": history["seconds"].iloc[-1]} | {
+            name: last.get(name, math.nan)
+            for name in (*LOSSES, *ACCURACIES)
+            if name != VALIDATED or name in history
+        }
 
     def _metrics(self, phase: str) -> dict[str, object]:
         """Return how good the predictions for the test part are: what of `METRICS` the manifest has."""
@@ -137,11 +169,11 @@ def compare(paths: Sequence[Path]) -> Comparison:
         for training in source.trainings(label)
     ]
     rows = [row for row, _ in trainings]
-    some = (*map("discord_{}".format, RARE), *map("test_{}".format, METRICS))
+    some = (VALIDATED, *map("discord_{}".format, RARE), *map("test_{}".format, METRICS))
     rare = [column for column in some if any(column in row for row in rows)]
     # Texts stay objects: a directory's name need not be UTF-8, which pandas' own kind of text asks for.
     table = pd.DataFrame(rows, columns=[*COLUMNS, *rare], dtype=object)
-    numbers = table.columns.difference(TEXTS)
+    numbers = [column for column in table if column not in TEXTS]
     return Comparison(
         table.astype(dict.fromkeys(numbers, "float64") | {"steps": "int64"}),
         tuple(history for _, history in trainings),
@@ -169,18 +201,9 @@ def _labels(sources: Sequence[_Source]) -> list[str]:
 
 def _history(run: RunDirectory, name: str) -> pd.DataFrame:
     history = read_log(run, name)
-    _check_numbers(
-        history, ["seconds", *LOSSES, *(name for name in ACCURACIES if name in history)], run / name
-    )
+    some = [name for name in (VALIDATED, *ACCURACIES) if name in history]
+    _check_numbers(history, ["seconds", "train_loss", "test_loss", *some], run / name)
     return history
-
-
-def _last(history: pd.DataFrame) -> dict[str, object]:
-    """Return the last row of a history as columns of the comparison."""
-    names = ("seconds", *LOSSES, *ACCURACIES)
-    return {"steps": history["step"].iloc[-1]} | {
-        name: history[name].iloc[-1] if name in history else math.nan for name in names
-    }
 
 
 def _discord(run: RunDirectory) -> dict[str, object]:

@@ -24,7 +24,7 @@ from sheafcli.tasks import TASKS
 Status: TypeAlias = Literal["running", "finished", "stopped", "diverged", "interrupted", "failed", "imported"]
 Row: TypeAlias = dict[str, Any]
 
-FIGURES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+FIGURES = ("train_loss", "validation_loss", "test_loss", "train_accuracy", "test_accuracy")
 BASELINE = ("train_loss", "test_loss")
 # Of the predictions for the test part: of quantities, then of classes.
 METRICS = ("r2", "rmse", "mae", "f1", "auc", "calibration_error")
@@ -142,6 +142,7 @@ class _Figures(BaseModel):
     step: int | None = None
     seconds: float | None = None
     train_loss: float | None = None
+    validation_loss: float | None = None
     test_loss: float | None = None
     train_accuracy: float | None = None
     test_accuracy: float | None = None

@@ -16,6 +16,8 @@ OPERATIONS = ("affine", "activation", "pool", "normalisation", "multiply", "outp
 WORDS = ("operation", "edge")
 """The columns that do not hold numbers."""
 
+AT_REST = ("equilibrium", "implicit", "backprop")
+"""Methods whose inner edges agree at every step: all discord that they log is the output's, the loss."""
 NEEDED = {
     "history.csv": ("step", "seconds", "train_loss"),
     "baseline.csv": ("step", "seconds", "train_loss"),

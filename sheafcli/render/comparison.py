@@ -25,7 +25,7 @@ from rich.text import Text
 
 from sheafcli.core.types import Array
 from sheafcli.printable import printable
-from sheafcli.records.comparison import ACCURACIES, LOSSES, Comparison
+from sheafcli.records.comparison import ACCURACIES, Comparison
 from sheafcli.records.listing import METRICS
 from sheafcli.render.axes import fit_scale
 from sheafcli.render.house_table import house_table
@@ -118,7 +118,8 @@ def _runs_table(comparison: Comparison) -> Table:
 def _results_table(comparison: Comparison) -> Table:
     """Return losses, accuracies if any, and seconds; the best of those finished in bold and starred."""
     rows = comparison.table
-    columns = dict(zip(LOSSES, _alike(rows[list(LOSSES)], 6), strict=True))
+    losses = comparison.losses
+    columns = dict(zip(losses, _alike(rows[losses], 6), strict=True))
     columns |= {name: _percents(rows[name]) for name in ACCURACIES if rows[name].notna().any()}
     best = {name: comparison.best(name) for name in columns}
     starred = any(any(column) for column in best.values())

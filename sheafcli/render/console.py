@@ -70,13 +70,17 @@ def stderr() -> Console:
 
 
 def say(line: str = "") -> None:
-    """Print a line of the result, to the letter: long ones are left for the terminal to wrap."""
-    stdout().print(Text(printable(line)), soft_wrap=True)
+    """Print a line of the result, to the letter; a terminal shows long ones broken between words."""
+    _print(stdout(), Text(printable(line)))
 
 
 def remark(line: str) -> None:
-    """Print a line on standard error, to the letter: long ones are left for the terminal to wrap."""
-    stderr().print(Text(printable(line)), soft_wrap=True)
+    """Print a line on standard error, likewise."""
+    _print(stderr(), Text(printable(line)))
+
+
+def _print(console: Console, text: Text) -> None:
+    console.print(text, soft_wrap=not console.is_terminal)
 
 
 def write_out(text: str) -> None:
@@ -113,10 +117,9 @@ def print_notes(notes: Iterable[str]) -> None:
     for note in notes:
         told = ("note:", "bold") if note == note.removeprefix("warning: ") else ("warning:", "bold yellow")
         text = Text.assemble(told, " ", printable(note.removeprefix("warning: ")))
-        stderr().print(text, soft_wrap=True)
+        _print(stderr(), text)
 
 
 def print_error(message: str) -> None:
-    """Print an error on standard error: its lines as they are, long ones left for the terminal to wrap."""
-    text = Text.assemble(("error:", "bold red"), " ", printable(message))
-    stderr().print(text, soft_wrap=True)
+    """Print an error on standard error: its lines as they are; a terminal shows long ones broken."""
+    _print(stderr(), Text.assemble(("error:", "bold red"), " ", printable(message)))

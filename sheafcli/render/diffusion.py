@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sheafcli.core.following import Diffusion
+from sheafcli.core.diffusion import Diffusion
 from sheafcli.core.trace import Recorder
 from sheafcli.core.types import Array
 from sheafcli.diagnostics.diffusion import patterns_for_bound
@@ -169,8 +169,9 @@ def _energy_figure(trace: pd.DataFrame, crossings: pd.DataFrame, title: str) -> 
     times = trace["time"].to_numpy(dtype=np.float64)
     curves = {name: _above_rounding(trace[name], floor) for name, (_, floor) in CURVES.items()}
     drawn = np.any([np.isfinite(values) for values in curves.values()], axis=0)
+    colours = PART_COLOURS["train"], PART_COLOURS["test"]
     for axes, heading in ((early, "on the way"), (late, "decay: a straight line is exponential")):
-        for (name, values), colour in zip(curves.items(), PART_COLOURS.values(), strict=True):
+        for (name, values), colour in zip(curves.items(), colours, strict=True):
             if np.isfinite(values).any():
                 axes.plot(times, values, color=colour, linewidth=1.6, label=CURVES[name][0])
         axes.set_title(heading, color=INK, fontsize=10)

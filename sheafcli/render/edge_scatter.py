@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.extension import Extension
 from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import residuals
 from sheafcli.core.edge import Edge
 from sheafcli.core.types import Array
 from sheafcli.render.palette import CLASS_COLOURS, OPERATION_COLOURS, PART_COLOURS

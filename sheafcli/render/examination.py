@@ -6,19 +6,18 @@ from rich.table import Table
 
 from sheafcli.core.pinned import Pinned
 from sheafcli.diagnostics.examination import Examination
+from sheafcli.diagnostics.pinned import PinnedDiscord
 from sheafcli.render.diagnosis_tables import blame_table, class_table, findings_table, samples_table
 from sheafcli.render.numbers import percent
 from sheafcli.render.tables import discord_tables, neurons_table
+from sheafcli.runs.samples import Samples
 
 
-def headlines(found: Examination) -> list[str]:
+def headlines(samples: Samples, diagnosis: PinnedDiscord) -> list[str]:
     """Return the lines that say what the tables are of."""
-    lines = [
-        f"Pinned discord of {len(found.samples.X)} samples ({found.samples.part}): "
-        "input and true output pinned"
-    ]
-    if isinstance(found.diagnosis.equilibrium, Pinned):
-        leaving = found.diagnosis.equilibrium.leaving
+    lines = [f"Pinned discord of {len(samples.X)} samples ({samples.part}): input and true output pinned"]
+    if isinstance(diagnosis.equilibrium, Pinned):
+        leaving = diagnosis.equilibrium.leaving
         mean, most = percent(float(leaving.mean())), percent(float(leaving.max()))
         lines += [
             "on the pattern of the forward pass, so to first order: of the activations",

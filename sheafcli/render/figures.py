@@ -25,7 +25,7 @@ MOST_NAMED_EDGES = 12
 
 
 def loss_figure(history: pd.DataFrame, baseline: pd.DataFrame | None, title: str) -> Figure:
-    """Draw train and test loss over the steps, and a second panel of accuracies where there are any.
+    """Draw the losses of all parts over the steps, and a second panel of accuracies where there are any.
 
     `history` and `baseline` are the tables history.csv and baseline.csv; the baseline is dashed.
     """

@@ -15,6 +15,8 @@ from rich.text import Text
 GAP = 2
 # Long words are broken before a column with numbers goes, but not into shorter pieces.
 SHORTEST_PIECE = 5
+# In a narrow table columns go anyway: what names the rows, in the first one, stays in longer pieces there.
+NARROW, SHORTEST_NAME = 60, 12
 
 
 class HouseTable(Table):
@@ -52,7 +54,12 @@ class HouseTable(Table):
     def _fitting(self, console: Console, options: ConsoleOptions) -> tuple[list[Column], list[Column]]:
         """Return the columns that are shown, and those that are left out, each in their order."""
         kept = list(self.columns)
-        needed = {id(column): _least_width(column, console, options) + GAP for column in kept}
+        name = SHORTEST_NAME if options.max_width < NARROW else SHORTEST_PIECE
+        pieces = [name, *[SHORTEST_PIECE] * len(kept)]
+        needed = {
+            id(column): _least_width(column, console, options, piece) + GAP
+            for column, piece in zip(kept, pieces, strict=False)
+        }
         spare = [column for header in self._spare for column in kept if _header(column) == header]
         while len(kept) > 1 and sum(needed[id(column)] for column in kept) - GAP > options.max_width:
             kept.remove(next((column for column in spare if column in kept), kept[-1]))
@@ -64,14 +71,17 @@ def house_table(title: str | None = None, spare: Sequence[str] = ()) -> HouseTab
     return HouseTable(title, spare)
 
 
-def _least_width(column: Column, console: Console, options: ConsoleOptions) -> int:
-    """Return how wide a column must be at least: all of what is never broken, else the longest word."""
+def _least_width(column: Column, console: Console, options: ConsoleOptions, piece: int) -> int:
+    """Return how wide a column must be at least: all of what is never broken, else the longest word.
+
+    Where words are broken, pieces of so many characters will do.
+    """
     parts: list[RenderableType] = [column.header, *column.cells]
     measured = [Measurement.get(console, options.update_width(10_000), part) for part in parts]
     if column.no_wrap:
         return max(measure.maximum for measure in measured)
     longest = max(measure.minimum for measure in measured)
-    return min(longest, SHORTEST_PIECE) if column.overflow == "fold" else longest
+    return min(longest, piece) if column.overflow == "fold" else longest
 
 
 def _header(column: Column) -> str:

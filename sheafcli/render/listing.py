@@ -68,7 +68,7 @@ def listing_table(rows: pd.DataFrame, title: str, width: int) -> Table:
     """Return the runs of a listing, at least one, as a table for a window of so many characters.
 
     Nothing is cut: long names go on in the next line, and from the right, below 80 characters, columns are
-    left out, and named below the table. Accuracies have a column if there are any.
+    left out, and named below the table. Accuracies and validation losses have a column if there are any.
     """
     names = [_clean(name) for name in rows["name"]]
     longest = max(map(cell_len, (NAME, *names)))
@@ -104,7 +104,8 @@ def _others(rows: pd.DataFrame, lines: int, digits: int) -> list[_Column]:
         folded = [_Cell([line for kind in pair for line in _folded(kind, WIDEST_KIND)]) for pair in pairs]
         kinds = [_Column(_Cell(["task", "method"]), folded)]
         when = _Column(_Cell(["", WHEN]), [_Cell(moment) for moment in moments])
-    figures = {"loss": [(part, aligned(rows[f"{part}_loss"].tolist(), digits)) for part in ("train", "test")]}
+    parts = ("train", "validation", "test") if rows["validation_loss"].notna().any() else ("train", "test")
+    figures = {"loss": [(part, aligned(rows[f"{part}_loss"].tolist(), digits)) for part in parts]}
     if rows["test_accuracy"].notna().any():
         figures["accuracy"] = [("test", [percent(share) for share in rows["test_accuracy"]])]
     numbers = [_Column.of_numbers((part, name), texts) for name in figures for part, texts in figures[name]]

@@ -24,8 +24,8 @@ DISCORD_SCALE: Final = (
 )
 """The colours of a discord, from the least to the largest: Paul Tol's YlOrBr."""
 
-PART_COLOURS: Final = {"train": "#44546a", "test": "#ee3377"}
-"""The two parts of a task's samples."""
+PART_COLOURS: Final = {"train": "#44546a", "validation": "#33bbee", "test": "#ee3377"}
+"""The parts of a task's samples."""
 
 CLASS_COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """The classes of a task, in the order of their codes; taken again from the first where there are more."""

@@ -110,7 +110,7 @@ class SweepView:
         if left:
             details.append(f"  {left}")
         whole = _line()
-        name = f"rung {self._rung.number} of {self._rung.of}" if self._rung.of > 1 else "sweep"
+        name = f"{self._rung.name} {self._rung.number} of {self._rung.of}" if self._rung.of > 1 else "sweep"
         whole.add_row(Text(name), _bar(share, "cyan"), details)
         each = _line(LABEL_WIDTH)
         for number, done_there in list(self._shares.items())[:SHOWN]:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import pandas as pd
@@ -42,9 +43,12 @@ class ResultRow:
 def result_table(rows: Sequence[ResultRow]) -> Table:
     """Return methods side by side: losses, accuracies if any, steps, seconds; the best in bold."""
     records = [row.record for row in rows]
+    validated = any(record.validation_loss is not None for record in records)
+    losses = partial(aligned, digits=4) if validated else aligned  # for which there is room
     columns: list[tuple[str, Sequence[float | None], Write, Best | None]] = [
-        ("train\nloss", [record.train_loss for record in records], aligned, min),
-        ("test\nloss", [record.test_loss for record in records], aligned, min),
+        ("train\nloss", [record.train_loss for record in records], losses, min),
+        ("validation\nloss", [record.validation_loss for record in records], losses, min),
+        ("test\nloss", [record.test_loss for record in records], losses, min),
         ("train\naccuracy", [record.train_accuracy for record in records], _each(".2%"), max),
         ("test\naccuracy", [record.test_accuracy for record in records], _each(".2%"), max),
         ("\nsteps", [record.step for record in records], _each(",d"), None),

@@ -32,7 +32,7 @@ from sheafcli.runs.observer import Observer
 from sheafcli.runs.terminable import terminable
 from sheafcli.runs.under_way import share_at
 from sheafcli.tasks import TaskData
-from sheafcli.tasks.metrics import metrics_of
+from sheafcli.tasks.metrics import followed, metrics_of
 
 Rows = Callable[[Session, Data], Iterable[Mapping[str, object]]]
 
@@ -224,7 +224,7 @@ def _train(
         return _End(record(session, data), seconds, None, session.network(), stopped=True)
     try:
         for last in records(session, data, phase.log_every, observer.progressed, stopping):
-            history.append([{"seconds": clock.seconds} | asdict(last)])
+            history.append([{"seconds": clock.seconds} | asdict(last) | _metrics(session, experiment.task)])
             if _is_due(session, config.diagnostics.every):
                 for table, rows in diagnosed:
                     table.append(rows(session, data))
@@ -323,7 +323,16 @@ def _discord_rows(session: Session, data: Data) -> Iterator[dict[str, object]]:
 def _history_columns(experiment: Experiment) -> list[str]:
     accuracy = ["train_accuracy", "test_accuracy"] if experiment.network.output.classifies else []
     validation = ["validation_loss"] if experiment.task.X_validation is not None else []
-    return ["step", "seconds", "train_loss", "test_loss", *validation, "energy", *accuracy, "time"]
+    metrics = [f"test_{name}" for name in followed(experiment.task.preprocessing.target)]
+    return ["step", "seconds", "train_loss", "test_loss", *validation, "energy", *accuracy, *metrics, "time"]
+
+
+def _metrics(session: Session, task: TaskData) -> dict[str, float | None]:
+    """Return what is followed of the predictions for the test part; None for what is not defined there."""
+    target = task.preprocessing.target
+    with np.errstate(over="ignore", invalid="ignore"):  # of a training that is about to diverge
+        figures = metrics_of(target, session.network().predict(task.X_test), task.y_test).figures
+    return {f"test_{name}": None if np.isnan(figures[name]) else figures[name] for name in followed(target)}
 
 
 class _Stopwatch:

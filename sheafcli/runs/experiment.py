@@ -17,7 +17,7 @@ from sheafcli.config.architecture import Unbuildable, build, has_dropout
 from sheafcli.config.document import KeyPath, dotted
 from sheafcli.config.schema import NetworkSpec
 from sheafcli.config.section import Section
-from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec, StopSpec
+from sheafcli.config.training import DescentSpec, EquilibriumSpec, ImplicitSpec, PatienceSpec, StopSpec
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.network import Network
 from sheafcli.core.network import AnyNetwork, check_samples
@@ -249,7 +249,8 @@ def _training_phase(
     stalks: Any = spec.stalks
     if not isinstance(stalks, str):
         stalks = _start_stalks(stalks, task, network)
-    method = Heat(**_options(spec, Heat) | {"stalks": stalks})
+    stop_when = StopWhen(patience=spec.stop_when.patience)
+    method = Heat(**_options(spec, Heat) | {"stalks": stalks, "stop_when": stop_when})
     _check_pace(method, network, task, seed)
     return Phase("training", method, spec.log_every, spec.steps, seed)
 
@@ -276,7 +277,8 @@ def _check_pace(method: Heat, network: AnyNetwork, task: TaskData, seed: np.rand
 def _check_patience(name: str, section: Section | None, task: TaskData) -> None:
     """Refuse to wait for a lower validation loss where nothing is validated on."""
     stop_when = getattr(section, "stop_when", None)
-    if isinstance(stop_when, StopSpec) and stop_when.patience is not None and task.X_validation is None:
+    waits = isinstance(stop_when, PatienceSpec | StopSpec) and stop_when.patience is not None
+    if waits and task.X_validation is None:
         raise _Unfit(
             (name, "stop_when", "patience"),
             "there is no validation part to look at; set task.validation_fraction, or for .npz arrays give "

@@ -80,7 +80,10 @@ def csv_line(values: Iterable[object]) -> str:
 
 
 class GrowingTable:
-    """A CSV file that gains whole rows: one write a batch, taken back if it does not fit the disk."""
+    """A CSV file that gains whole rows: one write a batch, taken back if it does not fit the disk.
+
+    Rows may have more than the file has columns for: what has none is left out.
+    """
 
     def __init__(self, path: Path, columns: Sequence[str]):
         self.path, self.columns = path, tuple(columns)
@@ -109,11 +112,13 @@ class GrowingTable:
     def keep_until(self, step: int) -> None:
         """Drop the rows after a step (the first column), and a last row that was cut short.
 
+        A file that an earlier version began, with some of the columns, goes on with those.
         InputError at the first line of the others that no run writes: who looks at the table would fail.
         """
         kept, number = [], 1
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            self.columns = self._begun(lines)
             for number, row in enumerate(lines[1:], start=2):  # noqa: B007  # told below
                 if not row.endswith("\n"):
                     break
@@ -129,3 +134,12 @@ class GrowingTable:
                 line=number,
             ) from error
         write_text(self.path, "".join([csv_line(self.columns), *kept]))
+
+    def _begun(self, lines: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns with which a file was begun; all of them where its header is not whole."""
+        if not (lines and lines[0].endswith("\n")):
+            return self.columns
+        begun = tuple(lines[0].rstrip("\n").split(","))
+        if begun[0] != self.columns[0] or not set(begun) <= set(self.columns):
+            raise ValueError(lines[0])
+        return begun

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from sheafcli.config import SweepRun
@@ -52,11 +52,13 @@ def survivors(runs: Sequence[SweepRun], losses: Mapping[str, float | None], fact
         own = {key: value for key, value in run.parameters.items() if key not in repeats}
         combinations.setdefault(repr(own), []).append(run)
 
-    def middle(name: str) -> float:
-        found = [losses[run.number] for run in combinations[name]]
-        return median(math.inf if loss is None or not math.isfinite(loss) else loss for loss in found)
-
-    ranked = sorted(combinations, key=middle)
-    best = [name for name in ranked[: -(-len(ranked) // factor)] if middle(name) < math.inf]
+    medians = {name: middle(losses[run.number] for run in own) for name, own in combinations.items()}
+    ranked = sorted(medians, key=medians.__getitem__)
+    best = [name for name in ranked[: -(-len(ranked) // factor)] if medians[name] < math.inf]
     kept = {run.number for name in best for run in combinations[name]}
     return [run for run in runs if run.number in kept]
+
+
+def middle(losses: Iterable[float | None]) -> float:
+    """Return the median of losses; one that is missing or not finite counts as infinite."""
+    return median(math.inf if loss is None or not math.isfinite(loss) else loss for loss in losses)

@@ -17,8 +17,22 @@ from sheafcli.runs.directory import RunDirectory
 def load(path: Path | str, output: str | None = None, order: Sequence[str] = ()) -> AnyNetwork:
     """Return the network of a model file of any format that `sheaf import` reads, or of a run directory.
 
-    `output` is the output function where the file does not say it, `order` the layers of a state_dict as its
-    forward calls them. What had to be assumed is said in a warning. InputError says what is wrong.
+    Parameters
+    ----------
+    path
+        A file, whose suffix says the format, or the directory of a run.
+    output
+        The output function where the file does not say it: "identity", "sigmoid" or "softmax".
+    order
+        The layers of a state_dict as its forward calls them, where names do not tell.
+
+    What had to be assumed is said in a warning. InputError says what is wrong.
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> network = sc.load("results/paraboloid")  # doctest: +SKIP
+    >>> network = sc.load("model.pt", output="softmax")  # doctest: +SKIP
     """
     path = Path(path)
     if path.is_dir():
@@ -32,8 +46,22 @@ def load(path: Path | str, output: str | None = None, order: Sequence[str] = ())
 def from_torch(model: Any, example: Any, output: str | None = None) -> AnyNetwork:
     """Return a live torch.nn.Module as a network, as it is at evaluation, by the ONNX graph of its forward.
 
-    `example` is an input, or a tuple of one, with the samples first. The module is left as it was. `output`
-    is the output function that is to end the network where its forward ends in values without one.
+    Parameters
+    ----------
+    model
+        The module, which is left as it was.
+    example
+        An input, or a tuple of one, with the samples first.
+    output
+        The output function that is to end the network where its forward ends in values without one, as
+        classifiers do that are trained by the cross-entropy of their logits: "softmax" or "sigmoid".
+
+    Examples
+    --------
+    >>> import torch, sheafcli as sc
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    >>> sc.from_torch(model, torch.zeros(1, 2), output="softmax")
+    Network(2-5-3, softmax output, 33 parameters)
     """
     with exported(model, example) as path:
         return read_model(path, output).network

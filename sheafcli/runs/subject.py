@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sheafcli.core.network import AnyNetwork
+from sheafcli.errors import InputError
 from sheafcli.runs.data_files import changed_data, check_data_is_there
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.experiment import Experiment, check_parts
@@ -37,10 +38,22 @@ class Subject:
             check_data_is_there(run)
             experiment = Experiment.load(run / "config.yaml")
             config, network = experiment.config, run.network()
-            check_parts(network, experiment.task, run / "network.npz")
+            check_run_parts(run, network, experiment.task)
             data, told = experiment.task, config.task
             return cls(config.name, network, data, told, config.seed, run, changed_data(run))
         experiment = Experiment.load(path)
         config = experiment.config
         task = experiment.task
         return cls(config.name, experiment.network, task, config.task, config.seed, None, task.notes)
+
+
+def check_run_parts(run: RunDirectory, network: AnyNetwork, task: TaskData) -> None:
+    """Refuse a network of a run that is of another task, or of other data than is there now."""
+    try:
+        check_parts(network, task, run / "network.npz")
+    except InputError as error:
+        if not (changed := changed_data(run)):
+            raise
+        raise InputError(
+            f"{changed[0]}; as it is now, {error.message}: bring the data back, or train the run anew"
+        ) from error

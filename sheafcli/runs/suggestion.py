@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from sheafcli.errors import InputError
 from sheafcli.runs.experiment import OPERATIONS_A_SECOND
 from sheafcli.tasks import TASKS, TaskData
 
-FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".npz": "npz"}
+FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "csv", ".npz": "npz"}
 TARGETS = ("target", "y", "label", "class", "outcome", "response")
 """Columns of such a name are taken for the target; else it is the last one."""
 
 DATE = re.compile(r"set task\.dates: \{(.+?): (.+?)\}")
 NAMES = re.compile(r"texts in '(.+)' stand there once")
+MIXED = re.compile(r"column '(.+)' holds [0-9,]+ numbers and [0-9,]+ texts")
 """What the errors of a table advise, where a configuration can follow it."""
 
 LEAST_WIDTH, MOST_WIDTH = 8, 64
@@ -104,19 +105,28 @@ def _load(kind: str, values: Mapping[str, Any]) -> TaskData:
 def _table(values: dict[str, Any], told: list[str]) -> TaskData:
     """Return the task of a table; what its cells ask for joins the values, and is told.
 
-    Dates get their format, columns of names or free text are left out, missing values are filled in: as the
-    errors of reading the table advise. What they do not advise stays an error.
+    Dates get their format, columns of names or free text are left out, numbers beside texts are categories,
+    missing values are filled in: as the errors of reading the table advise. What they do not advise stays an
+    error. A time series is cut in its order.
     """
     while True:
         try:
-            return _load("csv", values)
+            task = _load("csv", values)
+            series = None if "split" in values else _series(task, values.get("dates", {}))
+            if series is None:
+                return task
+            values["split"] = "ordered"
+            told.append(f"split: ordered, for rows are in the order of {series}: tested on the last")
+            continue
         except InputError as error:
             known, gone = values.get("dates", {}), values.get("exclude", ())
             found = ((name, form.strip("'")) for name, form in DATE.findall(error.message))
             dates = {name: form for name, form in found if name not in known}
             names = tuple(name for name in NAMES.findall(error.message) if name not in gone)
+            listed = values.get("categories", ())
+            mixed = tuple(name for name in MIXED.findall(error.message) if name not in listed)
             missing = "set task.missing" in error.message and "missing" not in values
-            if not (dates or names or missing):
+            if not (dates or names or mixed or missing):
                 raise
         if dates:
             values["dates"] = {**known, **dates}
@@ -124,9 +134,23 @@ def _table(values: dict[str, Any], told: list[str]) -> TaskData:
         if names:
             values["exclude"] = (*gone, *names)
             told.append(f"left out, since most of its texts stand there once: {', '.join(names)}")
+        if mixed:
+            values["categories"] = (*listed, *mixed)
+            told.append(f"categories, some of which are numbers: {', '.join(mixed)}")
         if missing:
             values["missing"] = "impute"
             told.append("missing values: filled in and marked (missing: impute)")
+
+
+def _series(task: TaskData, dates: Iterable[str]) -> str | None:
+    """Return the column of dates, most of them distinct, in whose order the rows are, if there is one."""
+    order = np.argsort(np.concatenate([task.rows.train, task.rows.test]))
+    for name in dates:
+        values = np.concatenate([task.X_train, task.X_test])[order, task.preprocessing.places[name].start]
+        steps = np.diff(values)
+        if (steps >= 0.0).all() and 2 * np.count_nonzero(steps) > len(steps):
+            return name
+    return None
 
 
 def _with_target(data: Path, target: str | None) -> tuple[TaskData, dict[str, Any], list[str]]:

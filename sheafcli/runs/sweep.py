@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, fields
 from functools import cache
@@ -18,10 +18,11 @@ from sheafcli.errors import InputError
 from sheafcli.runs.data_files import changes, sha256
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.files import csv_line, temporary_of, write_text
-from sheafcli.runs.halving import loss_at, survivors
+from sheafcli.runs.halving import loss_at, middle, survivors
 from sheafcli.runs.job import DONE, Job, Outcome
 from sheafcli.runs.lock import locked
 from sheafcli.runs.terminable import terminable
+from sheafcli.runs.tpe import propose, read_proposals, steps_of, write_proposals
 from sheafcli.runs.workers import Workers
 
 INDEX, FILE = "sweep.csv", "sweep.yaml"
@@ -106,6 +107,7 @@ class Rung:
     number: int = 1
     of: int = 1
     until: float = 1.0
+    name: str = "rung"
 
 
 class SweepObserver(Protocol):
@@ -124,18 +126,25 @@ class Index:
     """The table sweep.csv: a row a run with its number, its parameters, its status and its final figures."""
 
     def __init__(self, directory: SweepDirectory, sweep: Sweep, runs: Sequence[SweepRun]):
-        self._directory = directory
-        baseline = any(run.config.baseline is not None for run in runs)
-        figures = [*FINAL, *(f"baseline_{name}" for name in FINAL)] if baseline else [*FINAL]
+        self._directory, self._keys = directory, sweep.keys
         # Where losers are stopped, the end of the first rung is the last place at which all runs compare.
         self._compared_at = sweep.shares[0] if len(sweep.shares) > 1 else None
-        figures += [FIRST_LOSS] if self._compared_at is not None else []
-        self._columns = ("run", *sweep.keys, "status", *figures, "message")
-        self._runs = {run.number: run for run in runs}
+        self._runs: dict[str, SweepRun] = {}
         self._rows: dict[str, dict[str, Any]] = {}
         self._written = -INDEX_SECONDS
-        for number in self._runs:
-            self.look(number)
+        self.add(runs)
+
+    @property
+    def runs(self) -> tuple[SweepRun, ...]:
+        """The runs that are listed."""
+        return tuple(self._runs.values())
+
+    def add(self, runs: Iterable[SweepRun]) -> None:
+        """List runs, with how they stand, but for those that are listed."""
+        for run in runs:
+            if run.number not in self._runs:
+                self._runs[run.number] = run
+                self.look(run.number)
 
     def status(self, number: str) -> str:
         """Return the status of a run when it was last looked at."""
@@ -175,8 +184,12 @@ class Index:
         """Write the table whole, though not every time within a second unless `at_once`."""
         if not at_once and monotonic() - self._written < INDEX_SECONDS:
             return
-        lines = [csv_line(row.get(column) for column in self._columns) for row in self._rows.values()]
-        write_text(self._directory.path / INDEX, "".join([csv_line(self._columns), *lines]))
+        baseline = any(run.config.baseline is not None for run in self._runs.values())
+        figures = [*FINAL, *(f"baseline_{name}" for name in FINAL)] if baseline else [*FINAL]
+        figures += [FIRST_LOSS] if self._compared_at is not None else []
+        columns = ("run", *self._keys, "status", *figures, "message")
+        lines = [csv_line(row.get(column) for column in columns) for row in self._rows.values()]
+        write_text(self._directory.path / INDEX, "".join([csv_line(columns), *lines]))
         self._written = monotonic()
 
     def count(self) -> dict[str, int]:
@@ -191,41 +204,79 @@ def conduct_sweep(
     directory: SweepDirectory,
     workers: Workers,
     observer: SweepObserver,
-) -> dict[str, int]:
-    """Do what is missing or failed of a sweep, and return how many runs there are of each status.
+) -> Index:
+    """Do what is missing or failed of a sweep, and return the index of its runs.
 
-    The directory must have been begun. Whatever stops this process, no run that was done is done again by
-    the next call, and one that was under way goes on from its last checkpoint. Ctrl-C or SIGTERM raises
-    KeyboardInterrupt once the workers have stopped and the index says so.
+    `runs` are those that are known beforehand, by `Sweep.runs`, and the directory must have been begun.
+    Whatever stops this process, no run that was done is done again by the next call, and one that was under
+    way goes on from its last checkpoint. Ctrl-C or SIGTERM raises KeyboardInterrupt once the workers have
+    stopped and the index says so.
 
     A search by halving goes rung by rung: the runs of each stop at its share of their training, and those of
-    the best combinations go on from there.
+    the best combinations go on from there. A search by TPE goes batch by batch, each of which is proposed by
+    the losses of those before.
     """
     with terminable(), ExitStack() as held:
         held.enter_context(directory.held())
         index = Index(directory, sweep, runs)
-        left, waiting = list(runs), list[SweepRun]()
+        waiting: list[SweepRun] = []
         try:
-            for place, until in enumerate(sweep.shares, start=1):
-                waiting = [run for run in left if _is_to_do(run, directory, index, until)]
-                rung = Rung(place, len(sweep.shares), until)
-                observer.sweep_started(directory, waiting, len(left), rung)
-                for outcome in workers.outcomes([_job(run, directory, until) for run in waiting]):
+            for rung, there in _rungs(sweep, runs, directory, index):
+                waiting = [run for run in there if _is_to_do(run, directory, index, rung.until)]
+                observer.sweep_started(directory, waiting, len(there), rung)
+                for outcome in workers.outcomes([_job(run, directory, rung.until) for run in waiting]):
                     index.look(outcome.number, outcome)
                     index.write(at_once=False)
                     observer.run_ended(outcome)
-                if sweep.search is not None and until < 1.0:
-                    losses = {
-                        run.number: loss_at(directory.run(run.number), run.config.training, until)
-                        for run in left
-                    }
-                    left = survivors(left, losses, sweep.search.factor)
         finally:
             held.close()  # which the workers see
             workers.close()
             index.settle(run.number for run in waiting)
             index.write(at_once=True)
-    return index.count()
+    return index
+
+
+def _rungs(
+    sweep: Sweep, runs: Sequence[SweepRun], directory: SweepDirectory, index: Index
+) -> Iterator[tuple[Rung, Sequence[SweepRun]]]:
+    """Yield the rungs of a sweep with the runs of each; the next is asked for when these have ended."""
+    if sweep.is_proposed:
+        yield from _batches(sweep, directory, index)
+        return
+    left = runs
+    for place, until in enumerate(sweep.shares, start=1):
+        yield Rung(place, len(sweep.shares), until), left
+        if sweep.search is not None and until < 1.0:
+            left = survivors(left, _losses(left, directory, until), sweep.search.factor)
+
+
+def _batches(
+    sweep: Sweep, directory: SweepDirectory, index: Index
+) -> Iterator[tuple[Rung, Sequence[SweepRun]]]:
+    """Yield batches of runs, each proposed by the losses of those before; none more where all have failed."""
+    assert sweep.search is not None
+    points, size = read_proposals(directory.path, sweep), sweep.search.batch
+    losses: list[float] = []
+    starts = range(0, sweep.n_searched, size)
+    repeats = sweep.count // sweep.n_searched
+    for batch, start in enumerate(starts):
+        if start >= len(points):
+            n = min(size, sweep.n_searched - start)
+            points += propose(sweep, list(zip(points, losses, strict=True)), n, batch)
+            write_proposals(directory.path, points)
+        new = [steps_of(sweep, point) for point in points[start : start + size]]
+        runs = sweep.runs_of(new, before=start * repeats)
+        index.add(runs)
+        yield Rung(batch + 1, len(starts), name="batch"), runs
+        if all(index.status(run.number) == "failed" for run in runs):
+            return
+        came_to = list(_losses(runs, directory, 1.0).values())
+        losses += [middle(came_to[i : i + repeats]) for i in range(0, len(came_to), repeats)]
+
+
+def _losses(runs: Iterable[SweepRun], directory: SweepDirectory, share: float) -> dict[str, float | None]:
+    """Return the loss of each run at a share of its training, where it has come so far."""
+    return {run.number: loss_at(directory.run(run.number), run.config.training, share) for run in runs}
 
 
 def _is_to_do(run: SweepRun, directory: SweepDirectory, index: Index, until: float) -> bool:
@@ -233,11 +284,7 @@ def _is_to_do(run: SweepRun, directory: SweepDirectory, index: Index, until: flo
     status = index.status(run.number)
     if status in DONE:
         return False
-    return (
-        until >= 1.0
-        or status != "stopped"
-        or loss_at(directory.run(run.number), run.config.training, until) is None
-    )
+    return until >= 1.0 or status != "stopped" or _losses([run], directory, until)[run.number] is None
 
 
 def _holds(file: Path, text: str) -> bool:

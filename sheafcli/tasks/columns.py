@@ -211,8 +211,8 @@ class DateColumn(QuantityColumn):
 
     @property
     def filled_with(self) -> str:
-        """What stands for a missing value; "" if nothing does."""
-        return "" if self.fill is None else day(self.fill, self.format)
+        """What stands for a missing value, to the day; "" if nothing does."""
+        return "" if self.fill is None else day(float(round(self.fill)), self.format)
 
 
 class TextColumn(TableColumn, ABC):
@@ -338,7 +338,8 @@ class CategoryColumn(TextColumn):
     @property
     def treatment(self) -> str:
         """What is done to the values, in a few words."""
-        pooled = f"; {len(self.rare)} rare ones together" if self.rare else ""
+        rare = len(self.rare)
+        pooled = f"; {rare} rare {'one' if rare == 1 else 'ones'} as (other)" if rare else ""
         return f"one-hot: {', '.join(self.categories)}{pooled}"
 
     @property

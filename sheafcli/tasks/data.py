@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.chain.network import is_finite
 from sheafcli.core.types import Array, Shape
 from sheafcli.tasks.encoding import OutputName, class_outputs, is_encoded
 from sheafcli.tasks.preprocessing import Preprocessing
@@ -92,7 +91,7 @@ class TaskData:
                 raise ValueError(
                     f"{name} must be a non-empty float64 matrix, not {array.dtype} of shape {array.shape}"
                 )
-            if not is_finite(array):
+            if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite")
         for part, X, y in parts:
             if len(X) != len(y):

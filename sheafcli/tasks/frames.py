@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from sheafcli.errors import InputError
+from sheafcli.tasks.csv_file import BLOCK
+from sheafcli.tasks.new_rows import NewRows, find
+from sheafcli.tasks.preprocessing import Preprocessing
 
 
 def times_of(frame: pd.DataFrame) -> frozenset[str]:
@@ -40,3 +44,25 @@ def read_parquet(path: Path) -> pd.DataFrame:
         ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"no .parquet file that can be read ({error})", path=path) from error
+
+
+def frame_rows(
+    frame: pd.DataFrame, path: Path, preprocessing: Preprocessing, notes: list[str]
+) -> Iterator[NewRows]:
+    """Return the rows of a DataFrame in blocks, by the names of its columns, numbered from 0.
+
+    What is to be said of the columns joins `notes` before the first block.
+    """
+    found = find([str(name) for name in frame.columns], preprocessing, path, None, notes)
+
+    def blocks() -> Iterator[NewRows]:
+        for start in range(0, len(frame), BLOCK):
+            block = frame.iloc[start : start + BLOCK]
+            cells: dict[str, Sequence[str]] = {
+                name: text_cells(block.iloc[:, found.positions[name]])
+                for name in (*preprocessing.names, *found.targets)
+            }
+            places = range(start, start + len(block))
+            yield NewRows(places, cells, [cells[name] for name in found.targets] or None)
+
+    return blocks()

@@ -138,7 +138,7 @@ class _Reader:
         if looking and 2 * self._cells_of(looking) >= texts:
             self._refuse_quantities(looking)
             return None
-        if numbers:
+        if numbers and not self._mostly_alone(words):
             at = next(i for i in range(len(self._lines)) if self._codes[i] in set(words))
             self._problem(
                 f"column {self._name!r} holds {numbers:,} numbers and {texts:,} texts such as "
@@ -213,8 +213,8 @@ class _Reader:
         if not names:
             self._problem(f"column {self._name!r} holds no value at all: leave it out with task.exclude")
             return None
-        alone = int((self._count[names] == 1).sum())
-        if not told and 2 * alone > self._cells_of(names):
+        if not told and self._mostly_alone(names):
+            alone = int((self._count[names] == 1).sum())
             at = int(np.flatnonzero(np.isin(self._codes, names))[0])
             self._problem(
                 f"{alone:,} of {self._cells_of(names):,} texts in {self._name!r} stand there once, such as "
@@ -229,6 +229,10 @@ class _Reader:
         sorted_texts = tuple(texts[code] for code in order)
         parsed = Parsed(self._name, "category", values, sorted_texts)
         return Settled(parsed, tuple(self._doubts(sorted_texts, told=told)))
+
+    def _mostly_alone(self, codes: Sequence[int]) -> bool:
+        """Say whether more than half of the cells of some texts have a text of their own."""
+        return 2 * int((self._count[list(codes)] == 1).sum()) > self._cells_of(codes)
 
     def _doubts(self, texts: Sequence[str], *, told: bool) -> list[str]:
         """Say what of the names of categories may be none."""

@@ -26,6 +26,8 @@ from sheafcli.core.types import Array
 from sheafcli.tasks.target_column import TargetColumn
 
 BINS = 10
+FOLLOWED = ("r2", "rmse", "f1", "auc")
+"""The figures that are followed while a network is trained."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,13 @@ class Metrics:
             "auc": _mean([score.auc for score in self.classes]),
             "calibration_error": self.calibration_error,
         }
+
+
+def followed(target: TargetColumn) -> tuple[str, ...]:
+    """Return those of `FOLLOWED` that a target has: R2, and RMSE of one quantity; F1 and AUC of classes."""
+    if target.output != "identity":
+        return FOLLOWED[2:]
+    return FOLLOWED[: 2 if len(target.names) == 1 else 1]
 
 
 def metrics_of(target: TargetColumn, output: Array, y: Array) -> Metrics:

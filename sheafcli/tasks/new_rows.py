@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.errors import InputError
-from sheafcli.tasks.cells import look_of, shown, with_point
+from sheafcli.tasks.cells import is_number, look_of, shown, with_point
+from sheafcli.tasks.columns import DateColumn
 from sheafcli.tasks.csv_file import BLOCK, blocks
 from sheafcli.tasks.csv_rows import Written, csv_rows
-from sheafcli.tasks.faults import DATE, Faults
+from sheafcli.tasks.faults import DATE, TEXT, Faults
 from sheafcli.tasks.preprocessing import Encoded, Preprocessing
 
 NUMBERED = re.compile(r"column_[0-9]+")
@@ -74,9 +75,7 @@ def read_new_rows(
             cells = {name: tuple(map(with_point, column)) for name, column in cells.items()}
         yield NewRows(lines, dict(cells), [cells[name] for name in at.targets] or None)
     if empty:
-        raise InputError(
-            "the file holds a header and no row below it: there is nothing to predict", path=path
-        )
+        raise InputError("the file holds a header and no row below it; give a file with rows", path=path)
 
 
 @dataclass(frozen=True)
@@ -129,17 +128,26 @@ def check_usable(rows: NewRows, encoded: Encoded, preprocessing: Preprocessing, 
     for row, column in zip(*(at.tolist() for at in np.nonzero(bad)), strict=True):
         name, line = preprocessing.names[column], int(rows.places[row])
         cell, kind = rows.cells[name][row], preprocessing.columns[column].kind
+        look = look_of(cell)
         if encoded.missing[row, column]:
             faults.column(
                 f"no value for {name!r}; the network was trained on whole rows (task.missing: error)", line
             )
-        elif kind == "date":
-            faults.add(DATE, cell, name, line)
+        elif isinstance(of_dates := preprocessing.columns[column], DateColumn):
+            form = of_dates.format
+            faults.row(
+                f"{name}: {DATE}",
+                f"{shown(cell)} in {name!r} is no date of the format {form!r}{{}}; correct it",
+                line,
+            )
         elif kind == "boolean":
             faults.column(f"{shown(cell)} in {name!r} is neither no nor yes", line)
+        elif look is not None:
+            faults.add(look.what, cell, name, line)
+        elif is_number(cell):
+            faults.number(cell, name, line)
         else:
-            look = look_of(cell)
-            faults.number(cell, name, line) if look is None else faults.add(look.what, cell, name, line)
+            faults.row(f"{name}: {TEXT}", f"{shown(cell)} in {name!r} is not a number{{}}; correct it", line)
     faults.check()
 
 

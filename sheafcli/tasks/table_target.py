@@ -103,12 +103,14 @@ class _Reader:
         )
         order = (*fitting, "identity") if by_default_classes else ("identity", *fitting)
         output = choose_output(self._asked, order, task)
-        said = f"target {name!r} holds {what}, {classes[0]} to {classes[-1]}"
+        said = (
+            f"target {name!r} holds {what}, {classes[0]} {'and' if len(classes) == 2 else 'to'} {classes[-1]}"
+        )
         if output == "identity":
             if self._asked is None and self._could_be_classes(labels, classes):
                 self._say(f"{said}: read as a quantity; network.output: {fitting[0]} makes them classes")
             return self._quantity(output)
-        if self._asked is None and len(classes) > 2:
+        if self._asked is None:
             doubt = _doubt(classes)
             self._say(
                 f"{said}: read as classes{doubt}; network.output: identity makes them a quantity"

@@ -5,6 +5,7 @@ import inspect
 import pydoc
 import subprocess
 import sys
+import warnings
 from html.parser import HTMLParser
 from importlib import import_module
 
@@ -205,17 +206,87 @@ def test_dir_shows_the_interface_alone():
         sc.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["train", "diagnose", "plot", "save"])
-def test_help_teaches(name):
+@pytest.mark.parametrize(
+    "name", ["train", "diagnose", "diff", "diffuse", "discord", "extend", "plot", "save"]
+)
+def test_help_tells_every_parameter(name):
     told = pydoc.render_doc(getattr(sc, name), renderer=pydoc.plaintext)
     signature = inspect.signature(getattr(sc, name))
     assert all(parameter in told.split("Parameters", 1)[1] for parameter in signature.parameters)
 
 
-@pytest.mark.parametrize("module", ["training", "diagnosing", "drawing", "saving"])
-def test_examples_in_help_are_true(module):
-    outcome = doctest.testmod(import_module(f"sheafcli.api.{module}"))
-    assert outcome.failed == 0
+@pytest.mark.parametrize("name", sc.__all__)
+def test_help_has_an_example_that_is_true(name):
+    member = inspect.unwrap(getattr(sc, name))
+    assert "Examples\n" in inspect.getdoc(member)
+    module = import_module(member.__module__)
+    (test,) = doctest.DocTestFinder(recurse=False).find(member, module=module, globs={})
+    assert any(example.source.strip() for example in test.examples)
+    with warnings.catch_warnings():
+        assert doctest.DocTestRunner().run(test).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: sc.Backprop(optimizer="adam"), "Backprop()"),
+        (lambda: sc.Equilibrium(epochs=3, gamma=1.0), "Equilibrium(epochs=3, gamma=1.0)"),
+        (lambda: sc.Implicit(kappa=1), "Implicit(kappa=1)"),
+        (lambda: sc.StopWhen(seconds=2.0), "StopWhen(seconds=2.0)"),
+        (
+            lambda: sc.Heat(time=3, stalks={"z1": np.zeros((50, 8))}),
+            "Heat(time=3, stalks={'z1': array of shape (50, 8)})",
+        ),
+        (
+            lambda: sc.Pin("z1", 3, np.arange(500.0)),
+            "Pin(stalk='z1', coordinate=3, value=array of shape (500,))",
+        ),
+    ],
+)
+def test_options_show_what_was_chosen_on_one_line(made, told):
+    assert repr(made()) == told
+
+
+class TestWords:
+    """Where an object is asked for, a word or a text that says the same."""
+
+    def test_pins(self):
+        network, X = sc.Network.he([2, 6, 1]), np.random.default_rng(0).normal(size=(4, 2))
+        pins = [sc.Pin("z1", 3, 0.5), sc.Pin("a1", 0, -1.0, stiffness=2.0)]
+        for one, other in (
+            (sc.extend(network, X, pins=pins), sc.extend(network, X, pins=["z1[3]=0.5", "a1[0]=-1@2"])),
+            *[
+                tuple(
+                    sc.diffuse(network, X, start="zeros", steps=50, pins=given, integrator="euler")
+                    for given in (pins, ["z1[3]=0.5", pins[1]])
+                )
+            ],
+        ):
+            assert np.array_equal(one.cochain.data, other.cochain.data)
+
+    def test_optimizers(self):
+        assert sc.Equilibrium(optimizer="momentum") == sc.Equilibrium(optimizer=sc.Momentum(0.01))
+
+    def test_integrators(self):
+        network, X = sc.Network.he([2, 6, 1]), np.ones((1, 2))
+        flows = [sc.diffuse(network, X, integrator=given) for given in ("chebyshev", sc.Chebyshev())]
+        assert np.array_equal(flows[0].cochain.data, flows[1].cochain.data)
+
+    @pytest.mark.parametrize(
+        ("made", "error", "words"),
+        [
+            (lambda n, X: sc.extend(n, X, pins="z1[3]=0.5"), TypeError, r"give \['z1\[3\]=0.5'\]"),
+            (lambda n, X: sc.extend(n, X, pins=["z1=0.5"]), ValueError, "write it as STALK.*got 'z1=0.5'"),
+            (lambda n, X: sc.extend(n, X, pins=["z9[0]=1"]), ValueError, "there are z1, a1, z2"),
+            (lambda n, X: sc.Backprop(optimizer="adm"), ValueError, "there are adam, sgd, momentum"),
+            (lambda n, X: sc.Backprop(optimizer=0.1), TypeError, "such as Adam.*got float"),
+            (lambda n, X: sc.diffuse(n, X, integrator="rk4"), ValueError, "euler, chebyshev, implicit"),
+            (lambda n, X: sc.train(n, X, X[:, :1], "adam"), ValueError, "implicit, equilibrium, backprop"),
+        ],
+    )
+    def test_wrong_ones_are_told_what_there_is(self, made, error, words):
+        with pytest.raises(error, match=words):
+            made(sc.Network.he([2, 6, 1]), np.ones((3, 2)))
 
 
 class Watching:

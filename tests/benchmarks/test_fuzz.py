@@ -88,6 +88,24 @@ def test_texts_depend_on_the_seed_alone(kind):
     assert len(set(drawn(0))) > 4
 
 
+def test_tables_and_questions_depend_on_the_seed_alone():
+    import fuzz_tables
+
+    def drawn(seed):
+        draw = np.random.default_rng(seed)
+        found = []
+        for _ in range(20):
+            rows = fuzz_tables.table(draw)
+            known = fuzz_tables.known_rows(draw, 9)
+            found.append((fuzz_tables.text(draw, rows), fuzz_tables.task_options(draw, rows)))
+            found.append((fuzz_tables.spoil(draw, known), fuzz_tables.questions(draw)))
+        return [repr(item) for item in found]
+
+    assert drawn(0) == drawn(0)
+    assert drawn(0) != drawn(1)
+    assert len(set(drawn(0))) > 30
+
+
 def test_damage_depends_on_the_seed_alone_and_damages(tmp_path):
     import fuzz_files
 

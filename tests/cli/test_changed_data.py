@@ -137,3 +137,12 @@ def test_other_samples_are_diagnosed_when_the_data_is_gone(trained, sheaf):
     Path("data.csv").unlink()
     outcome = sheaf("diagnose", "run", "--data", "mine.npz", "--format", "csv")
     assert (outcome.code, outcome.out) == (0, expected.out)
+
+
+def test_data_of_another_width_is_said_to_have_changed(trained, refused):
+    header, *rows = (trained / "data.csv").read_text().splitlines()
+    wider = [f"{number % 7},{row}" for number, row in enumerate(rows)]
+    (trained / "data.csv").write_text("\n".join([f"d,{header}", *wider]) + "\n")
+    for command in (("predict", "run"), ("infer", "run", "--target", "1.0", "--row", 5)):
+        told = refused(*command, words="has changed since the run began")
+        assert "the network has 3 inputs" in told

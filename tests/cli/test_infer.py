@@ -129,6 +129,22 @@ def test_missing_cells_are_filled_in_and_the_file_keeps_the_others(sheaf, run, f
     assert abs(filled["area"][2] - homes()["area"][2]) < abs(homes()["area"].mean() - homes()["area"][2])
 
 
+def test_a_parquet_file_is_filled_in_as_a_csv_file_is(sheaf, run, folder):
+    pytest.importorskip("pyarrow")
+    table = homes().drop(columns="dear").head(6)
+    table.loc[[1, 4], "area"] = np.nan
+    table.loc[2, "city"] = None
+    table.to_csv(folder / "gaps.csv", index=False)
+    table.to_parquet(folder / "gaps.parquet")
+    of_text, of_parquet = (
+        told(sheaf("infer", run, "--data", f"gaps.{kind}", "--format", "json")) for kind in ("csv", "parquet")
+    )
+    assert [cell["inferred"] for cell in of_parquet["inputs"]] == [
+        cell["inferred"] for cell in of_text["inputs"]
+    ]
+    assert [cell["row"] for cell in of_parquet["inputs"]] == [1, 2, 4]  # as pandas counts them
+
+
 def test_a_design_needs_no_row(sheaf, run):
     answer = told(sheaf("infer", run, "--target", "price=280", "--fixed", "city=Oslo", "--format", "json"))
     cells = {cell["column"]: cell["inferred"] for cell in answer["inputs"]}
@@ -139,6 +155,24 @@ def test_a_class_can_be_wanted(sheaf, dear):
     answer = told(sheaf("infer", dear, "--target", "dear=yes", "--data", "test", "--format", "json"))
     assert all(row["reached"] for row in answer["rows"])
     assert {row["gives"].split(" ")[0] for row in answer["rows"]} == {"dear=yes"}
+
+
+def test_a_class_can_be_wanted_with_a_probability(sheaf, dear, refused):
+    wanted = ["--target", "dear=yes", "--probability", 0.8, "--format", "json"]
+    answer = told(sheaf("infer", dear, *wanted, "--data", "test", "--limit", 4))
+    assert all(row["reached"] for row in answer["rows"])
+    directory, labels = RunDirectory(dear), {}
+    preprocessing = directory.preprocessing()
+    for cell in answer["inputs"]:
+        labels.setdefault(cell["row"], {})[cell["column"]] = [str(cell["inferred"])]
+    for cells in labels.values():
+        output = directory.network().predict(preprocessing.encode(cells).X)
+        assert preprocessing.target.probabilities(output)[0, 1] >= 0.8
+    assert answer["rows"][0]["wanted"] == "dear=yes (>= 0.8)"
+    refused("infer", dear, "--target", "dear=0.9", "--row", 5, words="by --probability, such as")
+    refused("infer", dear, "--target", "dear>=0.9", "--row", 5, words="by --probability, such as")
+    refused("infer", dear, "--row", 5, "--probability", 0.9, words="the class that --target names")
+    refused("infer", dear, *wanted[:2], "--probability", 1, words="must be above 0 and below 1")
 
 
 def test_inner_edges_may_share_the_strain(sheaf, run):
@@ -181,6 +215,10 @@ def test_data_that_changed_since_is_said(sheaf, run, folder):
         (["--free", "aera"], "no input is called 'aera'; did you mean area?"),
         (["--target", "prize=3"], "nothing that is predicted is called 'prize'; did you mean price?"),
         (["--target", "price=dear"], "write a number"),
+        (["--target", "price=nan", "--row", "5"], "write a number"),
+        (["--target", "price=1e400", "--row", "5"], "write a number"),
+        (["--target", "price=-1e200", "--row", "5"], "write a number"),
+        (["--target", "price=300", "--probability", "0.9"], "price is a quantity"),
         (["--target", "price=300", "--bounds", "area=90:80"], "the first is above the second"),
         (["--target", "price=300", "--bounds", "rooms=2.2:2.8"], "no whole number lies between"),
         (["--target", "price=300", "--bounds", "area"], "write NAME=LOW:HIGH"),

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -96,6 +97,39 @@ def test_real_tables_are_taken_as_they_are(sheaf, folder, name, told):
     outcome = sheaf("init", "--data", table)
     assert outcome.code == 0, outcome
     assert told in outcome.out
+    assert sheaf("validate", "config.yaml").code == 0
+
+
+def test_the_rows_of_a_time_series_are_not_drawn(sheaf, folder):
+    draw = np.random.default_rng(0)
+    for name, order in (("series", np.arange(60)), ("mixed", draw.permutation(60))):
+        days = np.datetime64("2024-01-01") + order
+        rows = [f"{day},{draw.normal():.3f},{draw.normal():.3f}" for day in days]
+        Path(f"{name}.csv").write_text("\n".join(["when,x,y", *rows]) + "\n")
+        outcome = sheaf("init", f"{name}.yaml", "--data", f"{name}.csv")
+        assert ("split: ordered, for rows are in the order of when" in outcome.out) == (name == "series")
+        assert load_config(f"{name}.yaml").task.split == ("ordered" if name == "series" else "random")
+
+
+def test_numbers_beside_texts_become_categories_and_tickets_are_left_out(sheaf, folder):
+    draw = np.random.default_rng(1)
+    rows = [
+        f"{draw.choice(['1', '2', 'crew', 'crew'])},{'PC ' if i % 3 else ''}{1000 + i},{draw.normal():.3f}"
+        for i in range(60)
+    ]
+    Path("ship.csv").write_text("\n".join(["class,ticket,y", *rows]) + "\n")
+    outcome = sheaf("init", "--data", "ship.csv")
+    assert "left out, since most of its texts stand there once: ticket" in outcome.out
+    assert "categories, some of which are numbers: class" in outcome.out
+    task = load_config("config.yaml").task
+    assert (task.categories, task.exclude) == (("class",), ("ticket",))
+
+
+def test_a_parquet_file_is_read(sheaf, folder):
+    pytest.importorskip("pyarrow")
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    pd.DataFrame(X, columns=["a", "b", "c"]).to_parquet("t.parquet")
+    assert "45 training and 15 test samples, 2 inputs" in sheaf("init", "--data", "t.parquet").out
     assert sheaf("validate", "config.yaml").code == 0
 
 

@@ -75,7 +75,8 @@ def check_readable(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "kills", "pictures"), [("long.yaml", 5, set()), ("balanced.yaml", 2, {"confusion.png"})]
+    ("config", "kills", "pictures"),
+    [("long.yaml", 5, {"discord.png", "heat_map.png"}), ("balanced.yaml", 2, {"confusion.png"})],
 )
 def test_killed_at_random_moments_and_resumed_it_ends_bit_for_bit_as_uninterrupted(
     long, start, finish, config, kills, pictures
@@ -97,7 +98,7 @@ def test_killed_at_random_moments_and_resumed_it_ends_bit_for_bit_as_uninterrupt
     assert results(run) == results(long / "whole")
     assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
     drawn = {path.name for path in (run / "figures").iterdir()}
-    assert drawn == {"loss.png", "discord.png", "heat_map.png", "learned.png"} | pictures
+    assert drawn == {"loss.png", "learned.png"} | pictures
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -137,7 +138,7 @@ def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(sheaf, folder):
     often = ("--set", "training.log_every=2", "--set", "baseline.log_every=1")
     arguments = ("train", "small.yaml", *often, "--quiet", "--resume", "--output")
     assert sheaf(*arguments, "whole").code == 0
-    for room in (0, 600, 2000, 4000, 20_000, 60_000):
+    for room in (0, 700, 2000, 4000, 20_000, 60_000):
         run = Path(f"full at {room}")
         with disk_with_room_for(room):
             outcome = sheaf(*arguments, run)
@@ -235,7 +236,7 @@ def test_a_run_that_ends_early_is_finished_and_not_resumed(sheaf, folder, read, 
         assert history["train_loss"].iloc[-1] <= 1.0 < history["train_loss"].iloc[:-1].min()
     else:
         assert history["step"].tolist() == [0, 1]
-    assert len(list(Path("run/figures").iterdir())) == 4
+    assert {path.name for path in Path("run/figures").iterdir()} == {"loss.png", "learned.png"}
     before = read(folder)
     again = sheaf("train", "small.yaml", "--output", "run", "--resume", *overrides)
     assert (again.code, again.out) == (0, first.out)

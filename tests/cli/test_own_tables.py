@@ -1,5 +1,8 @@
 """A messy table through the commands: what is done to it is shown, and samples have the lines of the file."""
 
+import io
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -56,6 +59,31 @@ def test_samples_have_the_lines_of_the_file(sheaf, messy):
     assert "\nline " in outcome.out
     page = sheaf("report", "run")
     assert page.code == 0
+
+
+def test_from_a_table_to_predictions_without_a_line_of_python(sheaf, folder):
+    """What `init` writes is taken as it is: text, missing values, a target that is not the last column."""
+    source = Path(__file__).resolve().parents[2] / "experiments" / "data" / "penguins.csv"
+    lines = source.read_text().splitlines()
+    (folder / "birds.csv").write_text("\n".join(lines[:1] + lines[1::2]) + "\n")
+    assert sheaf("init", "birds.yaml", "--data", "birds.csv", "--target", "species").code == 0
+    assert sheaf("validate", "birds.yaml").code == 0
+    assert sheaf("train", "birds.yaml", "--quiet").code == 0
+    others = pd.read_csv(io.StringIO("\n".join(lines[:1] + lines[2::2])), dtype=str, keep_default_na=False)
+    # In another order of columns, without the target.
+    others.drop(columns="species").iloc[:, ::-1].to_csv(folder / "new.csv", index=False)
+    outcome = sheaf("predict", "results/birds", "--data", "new.csv")
+    assert outcome.code == 0, outcome
+    predicted = pd.read_csv(io.StringIO(outcome.out))
+    assert predicted["line"].tolist() == list(range(2, len(others) + 2))
+    assert (predicted["prediction"] == others["species"]).mean() >= 0.95
+    chances = predicted[[f"p({name})" for name in ("Adelie", "Chinstrap", "Gentoo")]]
+    assert chances.sum(axis=1).to_numpy() == pytest.approx(1.0)
+    assert "missing values are filled in" in outcome.err
+    wanted = ("--target", "species=Gentoo", "--row", 2, "--data", "new.csv")
+    assert "species=Gentoo (" in sheaf("infer", "results/birds", *wanted).out
+    assert sheaf("export", "results/birds", "birds.onnx").code == 0
+    assert (folder / "birds.onnx").stat().st_size > 0
 
 
 def open_lines(name):

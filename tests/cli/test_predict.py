@@ -219,3 +219,17 @@ def test_onnx_runtime_predicts_the_same_from_the_raw_table(sheaf, target):
         np.testing.assert_allclose(found[:, 0], expected["p(works)"], rtol=1e-10)
     assert "It takes" not in sheaf("export", "run", "alone.onnx", "--network-only").out
     assert sheaf("import", "alone.onnx", "--output", "again").code == 0
+
+
+def test_where_the_table_of_the_run_is_gone_another_is_predicted(sheaf, target, folder):
+    people().to_csv("new.csv", index=False)
+    before = sheaf("predict", "run", "--data", "new.csv")
+    assert before.code == 0
+    config = folder / "run" / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("people.csv", "gone.csv"))
+    assert config.read_text() != text
+    after = sheaf("predict", "run", "--data", "new.csv")
+    assert (after.code, after.out) == (0, before.out)
+    config.write_text(text.replace("delimiter: auto", "delimiter: 3"))
+    assert "the configuration is damaged" in sheaf("predict", "run", "--data", "new.csv").err

@@ -101,7 +101,7 @@ def test_a_run_whose_weights_grew_out_of_range_is_refused(run, refused):
         refused(command, run, words="network.npz: W2 holds")
 
 
-def test_start_stalks_out_of_range_are_refused(folder, sheaf):
+def test_start_cochain_out_of_range_are_refused(folder, sheaf):
     np.savez("stalks.npz", z1=np.full((40, 5), 1e80), a1=np.zeros((40, 5)), z2=np.zeros((40, 1)))
     done = sheaf("validate", "small.yaml", "--set", "training.stalks=stalks.npz")
     assert done.code == 2

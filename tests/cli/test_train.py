@@ -107,3 +107,22 @@ def test_a_loss_of_zero_ends_implicit_steps_and_is_told(sheaf, folder):
     words = f"training ended at step {step}: the training loss is exactly 0: nothing is left to learn"
     assert manifest["message"] == words
     assert done.err == f"flat: {words}\n"
+
+
+@pytest.mark.parametrize("method", ["equilibrium", "implicit", "backprop"])
+def test_where_inner_edges_agree_the_discord_shown_is_the_pinned_one_of_diagnose(sheaf, folder, method):
+    trained = sheaf(
+        "train", "small.yaml", "--output", "run", "--set", f"training={{method: {method}, steps: 20}}"
+    )
+    assert trained.code == 0
+    assert not [path.name for path in Path("run/figures").iterdir() if path.stem in ("discord", "heat_map")]
+    headline = "Pinned discord of 20 samples (test): input and true output pinned"
+    told, _, tables = trained.out.partition("Discord by edge")
+    assert headline in told
+    assert tables.partition("\n\nRun directory")[0] in sheaf("diagnose", "run").out
+
+
+def test_heat_training_shows_the_discord_of_its_stalks(sheaf, folder):
+    trained = sheaf("train", "small.yaml", "--output", "run")
+    assert "Pinned" not in trained.out
+    assert {"discord.png", "heat_map.png"} <= {path.name for path in Path("run/figures").iterdir()}

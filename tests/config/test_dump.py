@@ -196,6 +196,8 @@ def test_defaults_are_filled_in_and_read_from_the_top():
         "  stalks: random\n"
         "  reset_every: null\n"
         "  reset_time: null\n"
+        "  stop_when:\n"
+        "    patience: null\n"
         "  log_every: 1000\n"
         "diagnostics:\n"
         "  every: null\n"

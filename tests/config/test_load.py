@@ -50,6 +50,7 @@ def test_defaults_of_the_shortest_configuration(tmp_path):
         "stalks": "random",
         "reset_every": None,
         "reset_time": None,
+        "stop_when": {"patience": None},
         "log_every": 1000,
     }
     assert config.diagnostics.every is None
@@ -340,7 +341,7 @@ def test_wrong_values_are_named_with_their_line(tmp_path, addition, line, messag
     assert "\n" not in error.message, "one mistake, one line"
 
 
-OF_HEAT = "method, steps, time, dt, alpha, beta, stalks, reset_every, reset_time, log_every"
+OF_HEAT = "method, steps, time, dt, alpha, beta, stalks, reset_every, reset_time, stop_when, log_every"
 OF_BASELINE = (
     "optimizer, learning_rate, schedule, epochs, steps, batch_size, weight_decay, stop_when, "
     "precision, log_every"
@@ -349,7 +350,7 @@ OF_BACKPROP = f"method, {OF_BASELINE}"
 OF_EQUILIBRIUM = f"{OF_BACKPROP}, gamma"
 OF_IMPLICIT = "method, steps, kappa, weight_decay, regularise, stop_when, log_every"
 ONLY_HEAT = ("time", "dt", "alpha", "beta", "stalks", "reset_every", "reset_time")
-SHARED = ["weight_decay", "stop_when"]
+SHARED = ["weight_decay"]
 DESCENT_ALONE = ["optimizer", "learning_rate", "schedule", "epochs", "batch_size", "precision"]
 
 

@@ -118,10 +118,10 @@ ONE = "cross: {training.learning_rate: [0.1, 0.2, 0.3]}\n"
             ONE + "search: halving\n",
             "6: search: given halving; must be how to search, such as {method: halving}",
         ),
-        (ONE + "search: {runs: 3}\n", "6: search: method: missing; must be random or halving"),
+        (ONE + "search: {runs: 3}\n", "6: search: method: missing; must be random, halving or tpe"),
         (
             ONE + "search: {method: halvin}\n",
-            "6: search.method: given halvin; must be random or halving; did",
+            "6: search.method: given halvin; must be random, halving or tpe; did",
         ),
         (ONE + "search: {method: random}\n", "6: search: runs: missing; must be how many runs to draw"),
         (
@@ -137,6 +137,27 @@ ONE = "cross: {training.learning_rate: [0.1, 0.2, 0.3]}\n"
             ONE + "search: {method: halving, factors: 2}\n",
             "6: search.factors: unknown key; did you mean factor",
         ),
+        (ONE + "search: {method: tpe}\n", "6: search: runs: missing; must be how many runs to draw"),
+        (ONE + "search: {method: random, runs: 2, batch: 2}\n", "6: search.batch: unknown key"),
+        (
+            ONE + "search: {method: tpe, runs: 2, rungs: 2}\n",
+            "6: search.rungs: unknown key; did you mean runs",
+        ),
+        (
+            ONE + "search: {method: tpe, runs: 2, batch: 0}\n",
+            "6: search.batch: given 0; must be an integer from 1 to 1000",
+        ),
+        # Whatever will be proposed: nothing is begun before every value is known to be good.
+        (
+            "cross: {training.optimizer: [sgd, adm], training.learning_rate: {from: 0.1, to: 1}}\n"
+            "search: {method: tpe, runs: 1}\n",
+            "5: training.optimizer: given adm; must be",
+        ),
+        (
+            "cross: {training.learning_rate: {from: 0, to: 1}}\nsearch: {method: tpe, runs: 1}\n",
+            "5: training.learning_rate: given 0",
+        ),
+        (ONE.replace("0.3", "1e-1") + "search: {method: tpe, runs: 1}\n", "the same value as 0.1"),
         (ONE + "search: {method: random, runs: 4}\n", "6: search.runs: given 4; must be at most 3, all runs"),
         (
             ONE + "seeds: 2\nsearch: {method: random, runs: 5}\n",
@@ -204,3 +225,18 @@ def test_each_combination_that_is_drawn_has_all_folds(sweep_of):
     runs = sweep_of(text, "task={kind: diabetes}").runs()
     assert [run.parameters["task.fold"] for run in runs] == ["1/3", "2/3", "3/3"] * 2
     assert len({run.parameters["training.learning_rate"] for run in runs}) == 2
+
+
+class TestProposed:
+    """A search whose runs are settled on the way."""
+
+    def test_there_are_no_runs_beforehand_though_it_is_known_how_many_there_will_be(self, sweep_of):
+        sweep = sweep_of(DRAWN + "seeds: 2\nsearch: {method: tpe, runs: 12}\n")
+        assert sweep.runs() == []
+        assert (sweep.count, sweep.n_searched) == (12, 6)
+
+    def test_optuna_is_asked_for_where_it_is_missing(self, problem_of, monkeypatch):
+        monkeypatch.setattr("sheafcli.config.sweep_file.find_spec", lambda name: None)
+        problem = problem_of(ONE + "search: {method: tpe, runs: 2}\n")
+        assert "many.yaml:6: search.method: " in problem
+        assert "pip install 'sheafcli[search]'" in problem

@@ -13,13 +13,13 @@ from scipy.optimize import minimize
 from strategies import networks, seeds
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import residuals, training_discord, training_energy
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.chain.training.backprop import gradient
 from sheafcli.core.chain.training.equilibrium import TOLERANCE, EquilibriumRule
 from sheafcli.core.chain.training.layers import Batch, Parameters
+from sheafcli.core.discord import residuals, training_discord, training_energy
 from sheafcli.core.edge import edges
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.optimizers import SGD, Adam

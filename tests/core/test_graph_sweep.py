@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from assembled import assemble
 from graphs import graph_of, graphs
 from hypothesis import given
 from strategies import networks, seeds
@@ -13,7 +14,6 @@ from sheafcli.core.graph import Constant, Graph, Node
 from sheafcli.core.operations import Add, Dense, ReLU
 from sheafcli.core.sweep import (
     as_samples,
-    assemble,
     coboundary,
     coboundary_transposed,
     forward,

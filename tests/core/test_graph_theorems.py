@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
+from assembled import assemble
 from graphs import SMOOTH, graph_of, graphs
 from hypothesis import given, settings
 from strategies import networks, seeds
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import discord, residuals
 from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import discord, residuals
 from sheafcli.core.sweep import (
-    assemble,
     coboundary,
     coboundary_transposed,
     linearize,
@@ -25,7 +25,6 @@ from sheafcli.core.theorems import (
     harmonic_extension,
     relaxes,
     sampled_triangularity,
-    triangularity,
 )
 
 
@@ -77,7 +76,8 @@ def test_pulling_back_to_the_input_is_the_derivative_of_the_network(graph, seed)
 
 @given(graphs(), seeds)
 def test_the_figures_of_triangularity_are_zero(graph, seed):
-    figures = triangularity(linearize(graph, draw(seed, 1, *graph.input_shape)))
+    at = linearize(graph, draw(seed, 1, *graph.input_shape))
+    figures = sampled_triangularity(at, columns=graph.dimension)
     assert figures == (graph.dimension, 0.0, 0.0)
 
 

@@ -467,7 +467,7 @@ def test_divergence_leaves_the_session_where_it_was(method):
         np.testing.assert_array_equal(after[name], before[name], err_msg=name)
 
 
-def test_start_stalks_that_do_not_fit_a_graph():
+def test_start_cochain_that_do_not_fit_a_graph():
     network, X, y = drawn(residual_network(), "softmax", 4)
     stalks = Heat(steps=1, dt=0.1).start(network, X, y).stalks()
     Heat(steps=1, dt=0.1, stalks=stalks).start(network, X, y)

@@ -14,12 +14,12 @@ from strategies import seeds
 
 from sheafcli.core.averaged import rectified, slope_of
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import training_energy
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.backprop import gradient
 from sheafcli.core.chain.training.implicit import ChainModel, balance, revive
 from sheafcli.core.chain.training.layers import Parameters
 from sheafcli.core.chain.training.least_squares import ChainLeastSquares, forward, sensitivities
+from sheafcli.core.discord import training_energy
 from sheafcli.core.outputs import output_named
 from sheafcli.core.training import implicit
 from sheafcli.core.training.cost import Cost

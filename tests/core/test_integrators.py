@@ -11,9 +11,10 @@ from scipy.linalg import expm
 from strategies import networks, seeds, widths
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import HeatEquation, diffuse
+from sheafcli.core.chain.diffusion import HeatEquation
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
+from sheafcli.core.diffusion import diffuse
 from sheafcli.core.integrators import STABLE, Chebyshev, Euler, Stiff, _chebyshev_step
 from sheafcli.core.outputs import output_named
 from sheafcli.core.pins import Pin

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from assembled import assemble
 from closed_form import effective_resistance as chain_resistance
 from closed_form import equilibrium, resistances
 from graphs import graph_of, graphs
@@ -33,7 +34,7 @@ from sheafcli.core.operations import (
 from sheafcli.core.outputs import Identity, Softmax, output_named
 from sheafcli.core.pinned import pinned
 from sheafcli.core.resistance import FEW, conjugate_gradients, effective_resistance
-from sheafcli.core.sweep import assemble, forward, linearize, output
+from sheafcli.core.sweep import forward, linearize, output
 from sheafcli.core.theorems import forward_coordinates
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]

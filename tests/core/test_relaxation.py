@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from strategies import networks, seeds
 
-from sheafcli.core.chain.diffusion import diffuse
 from sheafcli.core.chain.network import Network
+from sheafcli.core.diffusion import diffuse
 from sheafcli.core.graph import Graph, Node
 from sheafcli.core.integrators import Chebyshev
 from sheafcli.core.network import GraphNetwork

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import residuals
 from sheafcli.core.edge import affine_edge, output_edge
 from sheafcli.diagnostics.discord import (
     class_table,

@@ -52,11 +52,25 @@ def test_means_may_be_one_a_sample():
         ({"prior": X[:1]}, "at least two complete samples"),
         ({"free": np.ones((2, 2), dtype=bool)}, "mask of what is free"),
         ({"prior": (np.zeros(2), np.eye(2))}, "the prior's mean must have shape"),
+        ({"probability": 0.9}, "a probability is of the class"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, words):
     with pytest.raises(ValueError, match=words):
         sc.infer(NETWORK, X[:2], **({"target": Y[:2], "prior": X} | options))
+
+
+def test_a_class_may_be_wanted_with_a_probability():
+    network = sc.Network.he([3, 6, 3], "softmax", seed=2)
+    target = np.eye(3)[[0, 2]]
+    found = sc.infer(network, X[:2], target=target, prior=X, probability=0.7)
+    assert (np.sum(network.predict(found.X) * target, axis=1) >= 0.7).all()
+    for options, words in (
+        ({"probability": 1.0}, "probability must be above 0 and below 1"),
+        ({"target": np.full((2, 3), 1 / 3)}, "a hard target of classes is 0 or 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            sc.infer(network, X[:2], **({"target": target, "prior": X} | options))
 
 
 def test_inputs_that_are_nan_and_not_free_are_refused():

@@ -12,7 +12,7 @@ from sheafcli.core.network import GraphNetwork
 from sheafcli.core.outputs import Softmax
 from sheafcli.core.pinned import pinned
 from sheafcli.core.sweep import linearize
-from sheafcli.core.theorems import forward_coordinates, harmonic_extension, triangularity
+from sheafcli.core.theorems import forward_coordinates, harmonic_extension, sampled_triangularity
 from sheafcli.interop.models import read_model
 from sheafcli.interop.onnx_runtime import difference
 
@@ -49,7 +49,8 @@ def test_the_theorems_hold(tmp_path, name):
         harmonic_extension(graph, X), passed, rtol=0, atol=1e-10 * np.max(np.abs(passed))
     )
     stalks = np.random.default_rng(1).normal(size=passed.shape)
-    figures = triangularity(linearize(graph, X, held=graph.split(stalks)))
+    at = linearize(graph, X, held=graph.split(stalks))
+    figures = sampled_triangularity(at, columns=graph.dimension)
     assert (figures.above, figures.diagonal) == (0.0, 0.0)
 
 

@@ -131,6 +131,20 @@ def test_a_baseline_that_has_logged_nothing_yet_has_no_row(begin):
     assert compare([folder]).table["method"].tolist() == ["equilibrium"]
 
 
+def test_a_row_is_that_of_the_network_that_was_kept(begin):
+    folder = begin("a", final={"step": 0})
+    (folder / "history.csv").write_text(
+        "step,seconds,train_loss,test_loss,validation_loss,energy,time\n"
+        "0,0.5,3.0,2.0,0.25,1,0\n10,0.75,1.0,1.5,0.5,1,1\n"
+    )
+    found = compare([folder, begin("b")])
+    assert found.losses == ["train_loss", "validation_loss", "test_loss"]
+    row, *others = map(cells, found.table.to_dict("records"))
+    assert [row[name] for name in ("steps", "seconds", *found.losses)] == [0, 0.75, 3.0, 0.25, 2.0]
+    assert [other["validation_loss"] for other in others] == [None] * 3
+    assert found.best("validation_loss") == [False] * 4  # nothing to compare with
+
+
 def test_a_regression_has_no_accuracies(begin):
     folder = begin("a", output="identity")
     (folder / "history.csv").write_text("step,seconds,train_loss,test_loss,energy,time\n0,0.5,2.0,3.0,1,1\n")

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from sheafcli.core import trace as trace_module
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import HeatEquation, diffuse
+from sheafcli.core.chain.diffusion import HeatEquation
 from sheafcli.core.chain.network import Network
+from sheafcli.core.diffusion import diffuse
 from sheafcli.core.integrators import Euler
 from sheafcli.core.trace import Recorder
 from sheafcli.diagnostics.diffusion import crossings_table, trace_table

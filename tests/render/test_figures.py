@@ -85,6 +85,15 @@ class TestLoss:
         assert axes.get_yscale() == "log"
         assert saved(figure, tmp_path).shape[1] == int(7.2 * 144)
 
+    def test_a_validation_part_has_a_line_of_its_own(self, tmp_path):
+        run = history([1.0, 0.1]).assign(validation_loss=[1.2, 0.3])
+        figure = loss_figure(run, history([2.0, 0.3]), "t")
+        (axes,) = figure.axes
+        assert labels(axes) == ["train", "validation", "test", "baseline train", "baseline test"]
+        np.testing.assert_array_equal(axes.lines[1].get_ydata(), run["validation_loss"])
+        assert len({line.get_color() for line in axes.lines[:3]}) == 3
+        saved(figure, tmp_path)
+
     def test_classes_have_a_panel_of_accuracies(self, tmp_path):
         figure = loss_figure(history([1.0, 0.1], [0.5, 1.0]), None, "t")
         loss, accuracy = figure.axes

@@ -1,6 +1,7 @@
 """Tables on narrow terminals: what is shown is whole, and what is not is named."""
 
 import io
+import math
 
 import pandas as pd
 import pytest
@@ -89,6 +90,7 @@ def test_the_list_of_runs_cuts_no_number(width):
         "method": "equilibrium",
         "status": "interrupted",
         "train_loss": 1.2345e-10,
+        "validation_loss": math.nan,
         "test_loss": 12345.6,
         "test_accuracy": 0.98765,
         "when": "2026-11-23T22:05:59+00:00",

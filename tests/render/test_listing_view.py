@@ -128,6 +128,13 @@ def test_accuracies_have_a_column_if_there_are_any():
     assert any("50.0%" in line for line in lines)
 
 
+def test_validation_losses_have_a_column_if_there_are_any():
+    assert "validation" not in "".join(printed({}))
+    lines = printed({"validation_loss": 0.0625}, {})
+    assert any("validation" in line for line in lines[:3])
+    assert any("0.0625" in line for line in lines)
+
+
 @pytest.mark.parametrize("status", CHOICES["status"])
 def test_the_status_alone_has_a_colour(status):
     lines = printed({"status": status}, colours="standard")

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,13 @@ def test_the_best_of_each_column_is_bold_and_ties_are_not():
     lines = printed(result_table(rows), colours="standard")
     bold = [re.findall(r"\x1b\[1m\s*([^\x1b]*?)\s*\x1b", line) for line in lines[-2:]]
     assert bold == [["90.00%"], ["0.250000", "90.00%", "2.00"]]
+
+
+def test_a_validation_loss_has_a_column_and_room():
+    figures = replace(record(1.386, 1.4, 0.26, 1.0, step=900), validation_loss=0.0123456)
+    lines = printed(result_table([ResultRow("sheaf (equilibrium)", figures, 16.5)]))
+    assert max(cell_len(line.rstrip()) for line in lines) <= 80
+    assert {"validation", "0.01235", "1.386", "16.50"} <= set(" ".join(lines).split())
 
 
 def test_the_widest_result_fits_80_columns():

@@ -113,7 +113,9 @@ class Sweeping:
         try:
             directory = self.directory
             self._came_to.append(
-                conduct_sweep(self.sweep, self.sweep.runs(), directory, workers(directory), self.observer)
+                conduct_sweep(
+                    self.sweep, self.sweep.runs(), directory, workers(directory), self.observer
+                ).count()
             )
         except BaseException as error:
             self._came_to.append(error)

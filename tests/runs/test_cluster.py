@@ -136,7 +136,7 @@ def conduct(folder, text, cluster, observer=None):
     sweep = sweep_in(folder, text)
     directory = begun(folder, sweep)
     workers = DaskWorkers(cluster.address, directory)
-    return conduct_sweep(sweep, sweep.runs(), directory, workers, observer or Noted())
+    return conduct_sweep(sweep, sweep.runs(), directory, workers, observer or Noted()).count()
 
 
 def test_a_cluster_makes_the_networks_that_this_machine_makes(tmp_path, cluster):
@@ -338,11 +338,18 @@ class TestNoCluster:
             DaskWorkers("tcp://127.0.0.1:8786", SweepDirectory(tmp_path))
 
 
-def test_a_search_stops_the_same_losers_on_a_cluster_as_on_this_machine(tmp_path, cluster):
+@pytest.mark.parametrize(
+    ("search", "ends"),
+    [
+        ("{method: halving}", {"stopped": 3, "finished": 1}),
+        ("{method: tpe, runs: 4, batch: 2}", {"finished": 4}),
+    ],
+)
+def test_a_search_does_the_same_on_a_cluster_as_on_this_machine(tmp_path, cluster, search, ends):
     text = (
         "base:\n  task: {kind: paraboloid, n_train: 20, n_test: 10}\n  network: {hidden: [4]}\n"
         "  training: {method: backprop, steps: 90, log_every: 10}\n"
-        "cross: {training.learning_rate: [0.0003, 0.001, 0.003, 0.01]}\nsearch: {method: halving}\n"
+        f"cross: {{training.learning_rate: [0.0003, 0.001, 0.003, 0.01]}}\nsearch: {search}\n"
     )
     indices = []
     for name in ("here", "there"):
@@ -351,8 +358,8 @@ def test_a_search_stops_the_same_losers_on_a_cluster_as_on_this_machine(tmp_path
         sweep = sweep_in(folder, text)
         directory = begun(folder, sweep)
         workers = Here() if name == "here" else DaskWorkers(cluster.address, directory)
-        counts = conduct_sweep(sweep, sweep.runs(), directory, workers, Noted())
-        assert counts == {"stopped": 3, "finished": 1}
+        counts = conduct_sweep(sweep, sweep.runs(), directory, workers, Noted()).count()
+        assert counts == ends
         rows = rows_of(directory.path / "sweep.csv")
         indices.append([{key: row[key] for key in row if key != "seconds"} for row in rows])
     assert indices[0] == indices[1]

@@ -10,9 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from closed_form import equilibrium
 from scipy.special import expit
+from sklearn import metrics
 
 from sheafcli.config import load_config
 from sheafcli.core.chain.sheaf import NeuralSheaf
@@ -39,6 +41,7 @@ training: {steps: 50, dt: 0.05, stalks: forward, log_every: 20}
 diagnostics: {every: 40}
 """
 
+METRICS = ("test_r2", "test_rmse", "test_f1", "test_auc")
 # 30 samples in batches of 7 are five steps an epoch, the last of two samples.
 BATCHES = "{method: equilibrium, gamma: 0.5, epochs: 4, batch_size: 7}"
 FOUR_CLASSES = f"""\
@@ -114,7 +117,8 @@ def test_the_tables_of_a_regression_are_what_the_formulas_give(prepare, begin):
     conduct_run(experiment, run, Silent())
     task, X, y = experiment.task, experiment.task.X_train, experiment.task.y_train
     history, discord = rows_of(run / "history.csv"), rows_of(run / "discord.csv")
-    assert list(history[0]) == ["step", "seconds", "train_loss", "test_loss", "energy", "time"]
+    losses = ("train_loss", "test_loss", "energy")
+    assert list(history[0]) == ["step", "seconds", *losses, "test_r2", "test_rmse", "time"]
     assert list(discord[0]) == ["step", "layer", "operation", "edge", "discord", "share"]
     assert [row["step"] for row in history] == ["0", "20", "40", "60"]
     phase = experiment.phases[0]
@@ -132,6 +136,11 @@ def test_the_tables_of_a_regression_are_what_the_formulas_give(prepare, begin):
         assert float(row["train_loss"]) == pytest.approx(np.mean((forward(network, X)[-1] - y) ** 2))
         test_error = forward(network, task.X_test)[-1] - task.y_test
         assert float(row["test_loss"]) == pytest.approx(np.mean(test_error**2))
+        predicted = forward(network, task.X_test)[-1]
+        assert float(row["test_r2"]) == pytest.approx(metrics.r2_score(task.y_test, predicted))
+        assert float(row["test_rmse"]) == pytest.approx(
+            metrics.root_mean_squared_error(task.y_test, predicted)
+        )
         assert float(row["energy"]) == pytest.approx(total / 2)
         assert float(row["time"]) == pytest.approx(0.02 * session.step)
     seconds = [float(row["seconds"]) for row in history]
@@ -147,7 +156,8 @@ def test_the_tables_of_a_classification_have_accuracies(prepare, begin):
     conduct_run(experiment, run, Silent())
     task, history = experiment.task, rows_of(run / "history.csv")
     assert list(history[0]) == [
-        *("step", "seconds", "train_loss", "test_loss", "energy", "train_accuracy", "test_accuracy", "time")
+        *("step", "seconds", "train_loss", "test_loss", "energy", "train_accuracy", "test_accuracy"),
+        *("test_f1", "test_auc", "time"),
     ]
     assert [row["step"] for row in history] == ["0", "20", "40", "50"]
     network = run.network()
@@ -155,6 +165,9 @@ def test_the_tables_of_a_classification_have_accuracies(prepare, begin):
         z = forward(network, X)[-1]
         assert float(history[-1][f"{part}_loss"]) == pytest.approx(entropy(z, y))
         assert float(history[-1][f"{part}_accuracy"]) == np.mean((z >= 0) == y)
+    truth, z = task.y_test[:, 0], forward(network, task.X_test)[-1][:, 0]
+    assert float(history[-1]["test_auc"]) == pytest.approx(metrics.roc_auc_score(truth, z))
+    assert float(history[-1]["test_f1"]) == pytest.approx(metrics.f1_score(truth, z >= 0, average="macro"))
     # Every 40 steps, and at the end.
     discord = rows_of(run / "discord.csv")
     assert [row["step"] for row in discord] == ["0"] * 6 + ["40"] * 6 + ["50"] * 6
@@ -363,7 +376,7 @@ def test_the_manifest_of_a_finished_run_says_what_it_was(prepare, begin):
     for key, row in (("final", last), ("baseline", last_baseline)):
         final = manifest.pop(key)
         assert (final.pop("train_accuracy"), final.pop("test_accuracy")) == (None, None)
-        assert set(final) == set(row)
+        assert set(final) == set(row) - set(METRICS)
         assert final.pop("seconds") >= float(row["seconds"])
         assert {name: str(value) for name, value in final.items()} == {name: row[name] for name in final}
     for key, figures in manifest.pop("metrics").items():
@@ -567,7 +580,26 @@ def test_a_run_stopped_anywhere_and_resumed_ends_as_if_it_never_was(
         assert run.manifest()["final"]["train_loss"] == whole.manifest()["final"]["train_loss"]
 
 
-@pytest.mark.parametrize("method", ["backprop", "equilibrium", "implicit"])
+@pytest.mark.parametrize("kind", ["fixed step", "equilibrium, batches"])
+def test_a_run_that_an_earlier_version_began_goes_on_with_its_columns(prepare_kind, begin, watcher, kind):
+    experiment = prepare_kind(kind)
+    whole, run = begin(experiment, "whole"), begin(experiment)
+    conduct_run(experiment, whole, Silent())
+    with pytest.raises(KeyboardInterrupt):
+        conduct_run(experiment, run, watcher(4))
+    added = [column for column in rows_of(run / "history.csv")[0] if column in METRICS]
+    assert added
+    earlier = pd.read_csv(run / "history.csv", dtype=str).drop(columns=added)
+    earlier.to_csv(run / "history.csv", index=False)
+    assert conduct_run(prepare_kind(kind), run, Silent(), resume=True)["status"] == "finished"
+    expected = [
+        {key: value for key, value in row.items() if key not in added}
+        for row in without_seconds(whole / "history.csv")
+    ]
+    assert without_seconds(run / "history.csv") == expected
+
+
+@pytest.mark.parametrize("method", ["heat", "backprop", "equilibrium", "implicit"])
 @pytest.mark.parametrize("patience", [2, 1000])
 def test_the_network_of_the_least_validation_loss_is_kept(prepare_kind, begin, prepare, method, patience):
     """Against the whole history of the same training, which waits for nothing."""

@@ -254,7 +254,7 @@ def test_start_weights_of_other_widths_are_refused(prepare, tmp_path, shapes):
         ({"z2": np.full((20, 1), np.inf)}, "finite"),
     ],
 )
-def test_start_stalks_of_another_shape_are_refused(prepare, tmp_path, change, words):
+def test_start_cochain_of_another_shape_are_refused(prepare, tmp_path, change, words):
     stalks = {name: np.array(stalk) for name, stalk in Cochain((2, 4, 1), 20).stalks().items()}
     np.savez(tmp_path / "s.npz", **(stalks | change))
     error = refusal(prepare, f"training.stalks={tmp_path}/s.npz")
@@ -354,7 +354,7 @@ def test_a_missing_start_stalk_is_named(prepare, tmp_path, missing):
     assert missing in refusal(prepare, f"training.stalks={tmp_path}/s.npz").message
 
 
-def test_start_stalks_of_other_samples_are_refused(prepare, tmp_path):
+def test_start_cochain_of_other_samples_are_refused(prepare, tmp_path):
     np.savez(tmp_path / "s.npz", **Cochain((2, 4, 1), 21).stalks())
     message = refusal(prepare, f"training.stalks={tmp_path}/s.npz").message
     assert "21 samples" in message

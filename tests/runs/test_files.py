@@ -183,9 +183,20 @@ def test_a_table_is_cut_back_to_a_step_at_whatever_byte_its_writer_was_killed(tm
         assert path.read_text() == "\n".join(["step,loss", *kept]) + "\n"
 
 
+def test_a_table_that_an_earlier_version_began_goes_on_with_its_columns(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("step,loss\n0,0.5\n10,0.25\n20,0.125\n")
+    table = GrowingTable(path, ("step", "auc", "loss"))
+    table.keep_until(10)
+    table.append([{"step": 20, "loss": 1.0, "auc": 0.75}])
+    assert path.read_text() == "step,loss\n0,0.5\n10,0.25\n20,1.0\n"
+
+
 @pytest.mark.parametrize(
     "content",
     [
+        b"loss,step\n",
+        b"step,other\n",
         b"step,loss\nten,0.1\n",
         b"step,loss\n\n",
         b"step,loss\n\xff,1\n",

@@ -23,7 +23,7 @@ SHARES = {10: 1 / 9, 30: 1 / 3, 90: 1.0}
 
 
 def conduct(sweep, directory, workers=None, observer=None):
-    return conduct_sweep(sweep, sweep.runs(), directory, workers or Here(), observer or Noted())
+    return conduct_sweep(sweep, sweep.runs(), directory, workers or Here(), observer or Noted()).count()
 
 
 @pytest.fixture(scope="module")

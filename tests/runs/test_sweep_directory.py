@@ -32,7 +32,7 @@ ALL = ["001", "002", "003", "004"]
 
 
 def conduct(sweep, directory, workers=None, observer=None):
-    return conduct_sweep(sweep, sweep.runs(), directory, workers or Here(), observer or Noted())
+    return conduct_sweep(sweep, sweep.runs(), directory, workers or Here(), observer or Noted()).count()
 
 
 class TestBegin:

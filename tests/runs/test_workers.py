@@ -124,7 +124,8 @@ def test_a_worker_that_dies_while_it_waits_costs_no_run(tmp_path):
         for process in worker_processes():
             process.kill()
 
-    assert conduct_sweep(sweep, sweep.runs(), directory, workers, Noted(kill)) == {"finished": 2}
+    index = conduct_sweep(sweep, sweep.runs(), directory, workers, Noted(kill))
+    assert index.count() == {"finished": 2}
     check_networks(sweep, directory)
 
 
@@ -136,8 +137,8 @@ class TestUnusable:
         sweep = sweep_in(tmp_path, QUICK)
         directory = begun(tmp_path, sweep)
         observer = Noted()
-        counts = conduct_sweep(sweep, sweep.runs(), directory, LocalWorkers(2), observer)
-        assert counts == {"failed": 4}
+        index = conduct_sweep(sweep, sweep.runs(), directory, LocalWorkers(2), observer)
+        assert index.count() == {"failed": 4}
         for outcome in observer.outcomes:
             assert outcome.message.startswith(
                 "its worker cannot be used: [Errno 2] No such file or directory"
@@ -151,7 +152,8 @@ class TestUnusable:
         sweep = sweep_in(tmp_path, QUICK.replace("seeds: [3, 1]", "seeds: 1"))
         directory = begun(tmp_path, sweep)
         observer = Noted()
-        assert conduct_sweep(sweep, sweep.runs(), directory, LocalWorkers(2), observer) == {"failed": 2}
+        index = conduct_sweep(sweep, sweep.runs(), directory, LocalWorkers(2), observer)
+        assert index.count() == {"failed": 2}
         assert {outcome.message for outcome in observer.outcomes} == {
             "its worker ended with status 3: no licence, 3 times"
         }

@@ -177,6 +177,7 @@ Y = [i * 1.25 + i % 3 for i in range(24)]
         (["5%", "7%"] * 12, "looks like a percentage"),
         ([f"name {i}" for i in range(24)], "24 of 24 texts in 'x' stand there once"),
         ([f"{i}" if i % 3 == 0 else "abc" for i in range(24)], "8 numbers and 16 texts such as 'abc'"),
+        ([f"{i}" if i % 3 == 0 else f"PC {i}" for i in range(24)], "16 of 16 texts in 'x' stand there once"),
         (["", "NA"] * 12, "holds no value at all"),
         (["a"] * 24, "'x' is 'a' in all of the training part"),
         (["yes"] * 24, "'x' is 'yes' in all"),
@@ -298,3 +299,11 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"pip install .sheafcli\[parquet\]"):
         load(tmp_path / "t.parquet", target="y")
+
+
+def test_what_stands_for_a_missing_date_is_said_to_the_day(tmp_path):
+    days = [f"2024-03-{1 + i % 28:02d}" for i in range(23)]
+    path = write(tmp_path, x=[*days, ""], z=Y, y=Y)
+    task = load(path, target="y", missing="impute", dates={"x": "iso"})
+    (column,) = (column for column in task.preprocessing.columns if column.name == "x")
+    assert column.filled_with == str(np.datetime64(round(column.fill), "D"))

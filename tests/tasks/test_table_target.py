@@ -81,7 +81,7 @@ def test_half_of_them_may_be_alone(tmp_path):
             ["0.0", "1.0"] * 6,
             "identity",
             (),
-            "2 distinct integers, written with decimals, 0 to 1: read as a quan",
+            "2 distinct integers, written with decimals, 0 and 1: read as a quan",
         ),
         (["0", "1.0"] * 6, "identity", (), "network.output: sigmoid makes them classes"),
         (["0.", "1.0", "2.00"] * 4, "identity", (), "network.output: softmax makes them classes"),
@@ -98,6 +98,8 @@ def test_half_of_them_may_be_alone(tmp_path):
             ("1", "2", "3"),
             "3 distinct integers, 1 to 3: read as classes; network.output",
         ),
+        ([0, 1] * 6, "sigmoid", ("0", "1"), "2 distinct integers, 0 and 1: read as classes; network.output"),
+        ([-1, 1] * 6, "sigmoid", ("-1", "1"), "network.output: identity makes them a quantity"),
         ([100, 250, 900] * 4, "softmax", ("100", "250", "900"), "identity makes them a quantity"),
         (range(1990, 1990 + N), "identity", (), "12 distinct integers, 1990 to 2001: read as a quantity"),
         (list(range(26)) * 2, "identity", (), "26 distinct integers, 0 to 25: read as a quantity"),
@@ -122,7 +124,6 @@ def test_what_could_be_otherwise_is_said(tmp_path, values, output, classes, word
 @pytest.mark.parametrize(
     ("values", "output"),
     [
-        ([0, 1] * 6, None),
         (["a", "b", "c"] * 4, None),
         (["<=50K", ">50K"] * 6, None),
         ([i * 7.5 for i in range(N)], None),

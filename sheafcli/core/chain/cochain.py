@@ -34,6 +34,14 @@ class Cochain:
         Whether there is a vertex y^ after z_{k+1} (it exists where phi is not the identity).
 
     `z[l]` and `a[l]` are views of shape samples x n_l: write into them to change the cochain.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network, X = sc.Network.he([2, 5, 1]), np.ones((4, 2))
+    >>> cochain = sc.Cochain.forward(network, X)  # the forward pass, on which all edges agree
+    >>> cochain.z[1].shape, float(sc.discord(network, X, cochain)["discord"].sum())
+    ((4, 5), 0.0)
     """
 
     def __init__(self, widths: Sequence[int], n_samples: int, *, output_vertex: bool = False):

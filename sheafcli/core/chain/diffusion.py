@@ -23,21 +23,16 @@ import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import discord, residuals
 from sheafcli.core.chain.flow import FixedInput, Flow, homogeneous_maps
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, pattern_of
 from sheafcli.core.chain.stability import largest_eigenvalue_bound, spectral_norm
+from sheafcli.core.discord import discord, residuals
 from sheafcli.core.edge import Edge
-from sheafcli.core.following import Diffusion, follow
-from sheafcli.core.integrators import Euler, Integrator
-from sheafcli.core.network import as_inputs, as_targets
 from sheafcli.core.pins import Pin, check_pins
-from sheafcli.core.trace import Recorder
-from sheafcli.core.types import Array, Seed
+from sheafcli.core.types import Array
 
 OutputForce = Literal["loss", "least_squares"]
-Start = Literal["random", "zeros", "forward"]
 
 
 class HeatEquation:
@@ -202,59 +197,3 @@ class HeatEquation:
         # The Jacobian of the output edge is [J_phi, -I] with ||J_phi|| <= 1.
         stiffness += 2.0 if self.cochain.output_vertex else 0.0
         return self.alpha * (largest_eigenvalue_bound(norms) + stiffness)
-
-
-def diffuse(
-    network: Network,
-    X: Array,
-    *,
-    start: Start | Cochain = "random",
-    seed: Seed = 0,
-    target: Array | None = None,
-    pins: Sequence[Pin] = (),
-    output_force: OutputForce = "loss",
-    alpha: float = 1.0,
-    integrator: Integrator | None = None,
-    steps: int = 100_000,
-    tolerance: float = 1e-10,
-    recorder: Recorder | None = None,
-) -> Diffusion:
-    """Follow the heat equation until every coordinate rests, or for `steps` steps.
-
-    A sample has converged when the largest |dv/dt| of its coordinates is at most `tolerance`. `start` is
-    "random" (drawn from `seed`), "zeros", "forward", or a cochain, which is not changed. The integrator is
-    forward Euler just below its largest stable step unless given. Where a neuron ends at its kink z = 0,
-    pushed back from either side, forward Euler chatters across it and never converges; the other
-    integrators hold it there.
-    """
-    X = as_inputs(network, X)
-    target = None if target is None else as_targets(network, target, len(X))
-    equation = HeatEquation(
-        network,
-        X,
-        start_cochain(network, X, start, seed),
-        target=target,
-        pins=pins,
-        output_force=output_force,
-        alpha=alpha,
-    )
-    return follow(equation, integrator or Euler(), steps, tolerance, recorder)
-
-
-def start_cochain(network: Network, X: Array, start: Start | Cochain, seed: Seed = 0) -> Cochain:
-    """Return a fresh cochain for the inputs X, as `diffuse` begins from."""
-    vertex = network.has_output_vertex
-    if isinstance(start, Cochain):
-        if (start.widths, start.n_samples, start.output_vertex) != (network.widths, len(X), vertex):
-            raise ValueError(
-                f"the start cochain has widths {start.widths} and {start.n_samples} samples, "
-                f"the network {network.widths} and the input {len(X)}"
-            )
-        return start.copy()
-    if start == "random":
-        return Cochain.random(network.widths, len(X), seed, output_vertex=vertex)
-    if start == "forward":
-        return Cochain.forward(network, X, output_vertex=vertex)
-    if start == "zeros":
-        return Cochain(network.widths, len(X), output_vertex=vertex)
-    raise ValueError(f"a diffusion starts random, zeros, forward or from a cochain, got {start!r}")

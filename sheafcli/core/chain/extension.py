@@ -15,7 +15,7 @@ from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import OutputForce
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import pattern_of
-from sheafcli.core.network import as_targets
+from sheafcli.core.network import as_targets, plain_chain
 from sheafcli.core.pins import Pin
 from sheafcli.core.relaxation import relax
 from sheafcli.core.types import Array
@@ -56,7 +56,7 @@ def extend(
     target: Array | None = None,
     stiffness: float | None = None,
     output_force: OutputForce = "loss",
-    pins: Sequence[Pin] = (),
+    pins: Sequence[Pin | str] = (),
     start: Cochain | None = None,
     tolerance: float = 1e-10,
     max_iterations: int = 200,
@@ -76,7 +76,8 @@ def extend(
         Which force an output edge to a pinned output vertex exerts: `loss` phi(z) - y, or
         `least_squares` J_phi^T (phi(z) - y).
     pins
-        Hard and soft pins on coordinates of the z_l and a_l; the output vertex is pinned by `target`.
+        Hard and soft pins on coordinates of the z_l and a_l, as `Pin` or as texts such as "z1[3]=0.5"; the
+        output vertex is pinned by `target`.
     start
         Where the search begins; the forward pass unless given. Where several equilibria exist, the one found
         is mostly, but not always, the one the flow would reach from there.
@@ -85,7 +86,22 @@ def extend(
         there if that is above 1.
     max_iterations
         How many Newton steps to take at most; a sample that needs more has not converged.
+
+    Returns
+    -------
+    Extension
+        The stalks in `cochain`, and by sample their `energy`, whether they have `converged`, and the
+        `certificate` for it.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network, X = sc.Network.he([2, 8, 1]), np.ones((5, 2))
+    >>> settled = sc.extend(network, X, target=np.zeros((5, 1)), pins=["z1[3]=0.5"])
+    >>> bool(settled.converged.all()), settled.cochain.z[1].shape
+    (True, (5, 8))
     """
+    network = plain_chain(network, "extend")
     relaxed = relax(
         network,
         X,

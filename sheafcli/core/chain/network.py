@@ -22,11 +22,28 @@ MOST_WIDTHS = 8
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network:
-    """z_l = W_l a_{l-1} + b_l for l = 1..k+1, a_l = relu(z_l) for l = 1..k, prediction phi(z_{k+1}).
+    """A plain network: dense layers with ReLUs between them.
 
-    `weights[l-1]` is W_l, of shape n_l x n_{l-1}; `biases[l-1]` is b_l, of shape (n_l,). Both are
-    kept as read-only float64 copies. There are k = len(weights) - 1 hidden layers; k may be 0.
-    `output` is phi, or its name: "identity", "sigmoid" or "softmax".
+    z_l = W_l a_{l-1} + b_l for l = 1..k+1, a_l = relu(z_l) for l = 1..k, prediction phi(z_{k+1}).
+
+    Parameters
+    ----------
+    weights
+        `weights[l-1]` is W_l, of shape n_l x n_{l-1}, kept as a read-only float64 copy. There are
+        k = len(weights) - 1 hidden layers; k may be 0.
+    biases
+        `biases[l-1]` is b_l, of shape (n_l,), kept likewise.
+    output
+        phi, or its name: "identity", "sigmoid" or "softmax".
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> network = sc.Network([np.ones((3, 2)), np.ones((1, 3))], [np.zeros(3), np.zeros(1)], "identity")
+    >>> network.predict([[1.0, 2.0]])  # samples x features in, samples x outputs out
+    array([[9.]])
+    >>> sc.Network.he([2, 30, 1], output="sigmoid", seed=0)  # drawn, to train
+    Network(2-30-1, sigmoid output, 121 parameters)
     """
 
     weights: tuple[Array, ...]
@@ -146,11 +163,6 @@ class Network:
     def predict(self, X: Array) -> Array:
         """Return phi(z_{k+1}), samples x n_{k+1}."""
         return self.output.value(self.logits(X))
-
-
-def is_finite(array: Array) -> bool:
-    """Return whether all entries of an array, not an empty one, are finite; needs no memory of its size."""
-    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def _frozen(array: Array) -> Array:

@@ -1,9 +1,15 @@
-"""The parts of a layer's map [W_l, b_l] that a fault may be in: all, a neuron's row, an input's column."""
+"""The parts of a layer's map [W_l, b_l] that a fault may be in: all, a neuron's row, an input's column.
+
+A part is some entries that may change while all others stay. With `entries` a vector that describes it, its
+own as they are, `stalk` is z_l, `slope` the gradient in them from that in z_l, `placed` the whole matrix, and
+`curvature` the J^T J of J = R^T dz_{k+1} / d entries, where the tail has been swept. Rows of J smaller than
+`negligible` need not be in its Gram matrix. `kind` says what it is called, `index` which neuron or input.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,59 +36,33 @@ class Taken:
     z: Array
 
 
-class Part(Protocol):
-    """Some entries of [W_l, b_l] that may change while all others stay.
-
-    With `entries` a vector that describes it, `stalk` is z_l, `slope` the gradient in them from that in z_l,
-    `placed` the whole matrix, and `curvature` the J^T J of J = R^T dz_{k+1} / d entries, where the tail has
-    been swept. Rows of J smaller than `negligible` need not be in its Gram matrix.
-    """
-
-    @property
-    def kind(self) -> Kind:
-        """What it is called."""
-
-    @property
-    def index(self) -> int | None:
-        """Which neuron or input it is."""
-
-    @property
-    def entries(self) -> Array:
-        """The entries as they are."""
-
-    def stalk(self, entries: Array) -> Array:
-        """Return z_l."""
-
-    def slope(self, on_z: Array) -> Array:
-        """Return the gradient in the entries."""
-
-    def placed(self, entries: Array) -> Array:
-        """Return [W_l, b_l]."""
-
-    def curvature(self, tail: Tail, sweep: Sweep, negligible: float) -> Curvature | Repeated:
-        """Return J^T J."""
-
-
 @dataclass(frozen=True, eq=False)
-class WholeLayer:
-    """All of [W_l, b_l], as the change B V of it: V, r x (n_{l-1} + 1), spans the inputs of the samples.
+class Columns:
+    """All of [W_l, b_l], or a column of it, as the change B V: V, r x (n_{l-1} + 1), has orthonormal rows.
 
-    A change beyond their span moves no stalk, and V has orthonormal rows: nothing is lost, |B| is the norm of
-    the change, and B, n_l x r, is all that has to be found. `inside` is [a, 1] V^T, samples x r.
+    For the whole layer V spans the inputs of the samples: a change beyond moves no stalk, so that nothing is
+    lost. For the weights out of one coordinate of a_{l-1} it is a unit vector. |B| is the norm of the change,
+    and B, n_l x r, is all that has to be found. `inside` is [a, 1] V^T, samples x r.
     """
 
     layer: Taken
     span: Array
     inside: Array
     kind: Kind = "layer"
-    index: None = None
+    index: int | None = None
 
     @classmethod
-    def of(cls, layer: Taken) -> WholeLayer:
+    def whole(cls, layer: Taken) -> Columns:
         """Return the layer with the span of its inputs, where they are fewer than its columns."""
         samples, columns = layer.inputs.shape
         span = np.eye(columns) if samples >= columns else np.linalg.qr(layer.inputs.T)[0].T
         return cls(layer, span, layer.inputs @ span.T)
+
+    @classmethod
+    def of_input(cls, layer: Taken, index: int) -> Columns:
+        """Return the weights out of one coordinate of a_{l-1}."""
+        columns = layer.inputs.shape[1]
+        return cls(layer, np.eye(1, columns, index), layer.inputs[:, index : index + 1], "input", index)
 
     @property
     def entries(self) -> Array:
@@ -154,47 +134,7 @@ class Neuron:
         return Curvature.of(size[:, None] * self.layer.inputs)
 
 
-@dataclass(frozen=True, eq=False)
-class Input:
-    """The weights out of one coordinate of a_{l-1}: a column."""
-
-    layer: Taken
-    index: int
-    kind: Kind = "input"
-
-    @property
-    def entries(self) -> Array:
-        """The column."""
-        return np.asarray(self.layer.matrix[:, self.index])
-
-    def stalk(self, entries: Array) -> Array:
-        """Return z_l with the input's part anew."""
-        return self.layer.z + np.outer(self.layer.inputs[:, self.index], entries - self.entries)
-
-    def slope(self, on_z: Array) -> Array:
-        """Return the column of on_z^T [a, 1]."""
-        return np.asarray(self.layer.inputs[:, self.index] @ on_z)
-
-    def placed(self, entries: Array) -> Array:
-        """Return the matrix with the column in it."""
-        M = self.layer.matrix.copy()
-        M[:, self.index] = entries
-        return M
-
-    def curvature(self, tail: Tail, sweep: Sweep, negligible: float) -> Curvature | Repeated:
-        """Return J^T J from a row a sample and output."""
-        a = self.layer.inputs[:, self.index]
-        if tail.is_free:
-            return Repeated(Curvature.of(a[:, None]), self.layer.z.shape[1])
-        G, _ = tail.sensitivities(sweep)
-        sample, output = _matter(G, a * a, negligible, G.shape[2])
-        largest = Curvature.of(G[sample, output] * a[sample, None])
-
-        def product(v: Array) -> Array:
-            moved = G @ (a[:, None] * v)[:, :, None]
-            return np.asarray(np.einsum("i,ij->j", a, (np.swapaxes(G, 1, 2) @ moved)[:, :, 0]))
-
-        return largest if len(sample) == G.shape[0] * G.shape[1] else replace(largest, product=product)
+Part = Columns | Neuron
 
 
 def _matter(

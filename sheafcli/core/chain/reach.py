@@ -21,7 +21,7 @@ import numpy as np
 from sheafcli.core.blocks import blocks
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.stability import spectral_norm
-from sheafcli.core.magnitude import LARGEST, SMALLEST
+from sheafcli.core.magnitude import LARGEST, MEND, SMALLEST
 from sheafcli.core.types import Array
 
 
@@ -65,11 +65,11 @@ def check_reach(network: Network, X: Array, y: Array) -> None:
     largest |= {f"an entry of b{i}": np.abs(b).max() for i, b in enumerate(network.biases, start=1)}
     largest |= {"an input": np.abs(X).max(), "a target": np.abs(y).max()}
     name = max(largest, key=lambda name: float(largest[name]))
+    mend = MEND if name.startswith("an entry") else "scale the inputs down, as by task.standardize"
     size = "more than 1e308" if np.isinf(total) else f"{total:.0e}"
     raise ValueError(
         f"numbers of up to {size} arise on the way of these samples through the network, beyond {LARGEST:g}: "
-        f"their squares and products overflow ({name} is {largest[name]:.3g} in size); scale the weights or "
-        "the inputs down"
+        f"their squares and products overflow ({name} is {largest[name]:.3g} in size); {mend}"
     )
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.chain.parts import Input, Kind, Neuron, Part, Taken, WholeLayer
+from sheafcli.core.chain.parts import Columns, Kind, Neuron, Part, Taken
 from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.chain.tail import Sweep, Tail
 from sheafcli.core.fault.misfit import PRIORS, TINY
@@ -39,24 +39,27 @@ from sheafcli.core.types import Array
 # How far kinks are softened, in units of the root mean square of the stalk that has them, first and then; and
 # the nats that a step must promise to be taken.
 SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
-# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap, and the
-# most for a whole layer, of which there is one where there are many neurons and inputs.
-FEWEST_STEPS, MOST_WORK = 30, 4_000_000
+# The damping to begin with, likewise, in units of the prior's: where a long first step leads over many kinks
+# hangs on the last digits. And the least after a step that is not taken.
+FIRST_DAMPING, LEAST_DAMPING = (100.0, 1.0), 0.1
+# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap (a
+# layer counts as CALLS more), and the most for a whole layer, of which there is one where there are many
+# neurons and inputs. They end before that where an eighth of them, or FEWEST_STALLED, gain fewer than
+# STALLED nats together.
+FEWEST_STEPS, MOST_WORK, CALLS = 30, 4_000_000, 3000
 MOST_STEPS: dict[Kind, int] = {"layer": 400, "neuron": 100, "input": 100}
+FEWEST_STALLED, STALLED = 5, 0.1
 # A step is taken if it keeps this share of its promise.
 LEAST_GAIN = 1e-3
-# The damping to begin with, in units of the prior's: where a long first step leads over many kinks hangs on
-# the last digits. And the least after a step that is not taken.
-FIRST_DAMPING, LEAST_DAMPING = 100.0, 0.1
 # Rows of the curvature so small beside the prior's hardly change a step, and those of the second no evidence.
 NEGLIGIBLE_STEP, NEGLIGIBLE = 0.1, 1e-4
 # How many neurons and inputs of a layer are tried, those first that one linear step mends best: fewer where
-# sweeps over the samples through all layers have more than so many entries, and a layer counts as CALLS more.
-MOST_TRIED, MOST_SWEPT, CALLS = 3, 200_000, 3000
+# sweeps over the samples through all layers have more than so many entries.
+MOST_TRIED, MOST_SWEPT = 3, 200_000
 # How far along a linear step a new start is looked for; a cross-entropy flattens far from its minimum.
 STEPS = (0.25, 1.0, 4.0)
-# In wide layers so many neurons are looked at closely, those under the strongest pull.
-MOST_SCREENED = 48
+# In wide layers so many neurons are looked at closely for each that is tried, those under the strongest pull.
+MOST_SCREENED = 16
 RIDGE = 1e-6
 
 Start = tuple[Part, Array]
@@ -93,7 +96,7 @@ def repairs(network: Network, X: Array, y: Array) -> Iterator[list[Repair]]:
 def _repairs_of(bench: _Bench) -> list[Repair]:
     whole, *others = (
         bench.likeliest([(part, part.entries) for part in parts], PRIORS)
-        for parts in ([WholeLayer.of(bench.taken)], bench.inputs())
+        for parts in ([Columns.whole(bench.taken)], bench.inputs())
     )
     return [whole, bench.likeliest(bench.neurons(), PRIORS[::-1]), *others]
 
@@ -190,16 +193,18 @@ class _Bench:
 
     def _likeliest(self, part: Part, entries: Array, tau: float) -> Array:
         """Minimise C + |theta|^2 / (2 tau^2) over a part, its kinks ever less soft; return its entries."""
-        for tail, converged in zip(self.softened, CONVERGED[-len(self.softened) :], strict=True):
-            entries = self._descended(tail, part, entries, tau, converged)
+        for stage, tail in enumerate(self.softened, start=len(CONVERGED) - len(self.softened)):
+            entries = self._descended(tail, part, entries, tau, stage)
         return entries
 
-    def _descended(self, tail: Tail, part: Part, entries: Array, tau: float, converged: float) -> Array:
+    def _descended(self, tail: Tail, part: Part, entries: Array, tau: float, stage: int) -> Array:
         """Return the entries of the minimum by damped Gauss-Newton steps."""
         here, model = self._at(tail, part, entries, tau), None
-        damping, growth = FIRST_DAMPING / tau**2, 2.0
-        work = tail.y.size * sum(self.network.widths[self.number :])
-        for _ in range(max(FEWEST_STEPS, min(MOST_STEPS[part.kind], MOST_WORK // work))):
+        damping, growth = FIRST_DAMPING[stage] / tau**2, 2.0
+        work = sum(tail.y.size * width + CALLS for width in self.network.widths[self.number :])
+        most = max(FEWEST_STEPS, min(MOST_STEPS[part.kind], MOST_WORK // work))
+        few, values = max(FEWEST_STALLED, most // 8), [here.value]
+        for _ in range(most):
             if model is None:
                 scale = 1.0 / tail.misfit.variance(here.potential)
                 on_misfit = scale * part.slope(tail.pulls(here.sweep)[0])
@@ -212,7 +217,7 @@ class _Bench:
                 if tail.misfit.profiled:
                     step = step + _bent(inverse, on_misfit, slope, self.tail.y.size)
                 promised = 0.5 * float(slope @ step + damping * step @ step)
-                if not promised > converged:
+                if not promised > CONVERGED[stage]:
                     break
                 there = self._at(tail, part, here.entries - step, tau)
                 gain = (here.value - there.value) / promised
@@ -223,6 +228,9 @@ class _Bench:
             else:
                 damping = growth * max(damping, LEAST_DAMPING / tau**2)
                 growth *= 2.0
+            values.append(here.value)
+            if len(values) > few and values[-few - 1] - values[-1] < STALLED:
+                break
         return here.entries
 
     def inputs(self) -> list[Part]:
@@ -234,7 +242,9 @@ class _Bench:
         rows = on_z.reshape(-1, on_z.shape[2])
         bend = _steadied(rows.T @ rows / len(on_z))
         gains = np.sum(pull * np.linalg.solve(bend, pull), axis=0) / np.maximum(np.sum(a * a, axis=0), TINY)
-        return [Input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[: self.most_tried]]
+        return [
+            Columns.of_input(self.taken, int(i)) for i in np.argsort(-gains, kind="stable")[: self.most_tried]
+        ]
 
     def neurons(self) -> list[Start]:
         """Return the neurons that seem to mend most, each with the weights to start from."""
@@ -251,7 +261,7 @@ class _Bench:
             starts += self._linear_starts(pull, bend, keep=False)
             # One that is never active has no slope to follow: its bias is moved until it is, half the time.
             silent = np.asarray(~pattern_of(z).any(axis=0))
-            for j in _strongest(pull * silent, bend)[: self.most_tried]:
+            for j in _strongest(pull * silent, bend, self.most_tried):
                 if silent[j]:
                     part = Neuron(self.taken, j)
                     row = part.entries.copy()
@@ -273,7 +283,7 @@ class _Bench:
         a = self.taken.inputs
         over_samples = a @ a.T if len(a) < a.shape[1] else None
         starts: list[Start] = []
-        for j in _strongest(pull, bend):
+        for j in _strongest(pull, bend, MOST_SCREENED * self.most_tried):
             part = Neuron(self.taken, j)
             step = _newton_step(a, pull[:, j], bend[:, j], over_samples)
             begin = part.entries if keep else np.zeros_like(step)
@@ -305,10 +315,10 @@ def _newton_step(a: Array, pull: Array, bend: Array, over_samples: Array | None)
     return np.asarray(np.linalg.solve(bend[:, None] * over_samples + ridge * np.eye(len(a)), pull) @ a)
 
 
-def _strongest(pull: Array, bend: Array) -> list[int]:
-    """Return the neurons to look at more closely: all of a narrow layer, the most strained of a wide one."""
+def _strongest(pull: Array, bend: Array, most: int) -> list[int]:
+    """Return so many neurons at most, the most strained first."""
     gains = np.sum(pull * pull, axis=0) / np.maximum(bend.sum(axis=0), TINY)
-    return [int(j) for j in np.argsort(-gains, kind="stable")[:MOST_SCREENED]]
+    return [int(j) for j in np.argsort(-gains, kind="stable")[:most]]
 
 
 def _steadied(A: Array) -> Array:

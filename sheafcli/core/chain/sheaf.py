@@ -39,6 +39,14 @@ class NeuralSheaf:
     A pattern is one boolean vector of length n_l a hidden layer. Matrices are scipy.sparse CSR arrays
     with coordinates in path order: free z_1, a_1, z_2, ..., z_{k+1}; boundary [x, 1], 1, ..., 1; full
     [x, 1], z_1, [a_1, 1], ..., z_{k+1}; edges affine 1, activation 1, ..., affine k+1.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> sheaf = sc.NeuralSheaf(sc.Network.he([2, 5, 1]))
+    >>> L = sheaf.laplacian(sheaf.pattern(np.array([1.0, 2.0])), block="free")
+    >>> L.shape  # z_1, a_1, z_2
+    (11, 11)
     """
 
     network: Network
@@ -91,26 +99,21 @@ class NeuralSheaf:
                 f"a pattern needs one boolean vector a hidden layer of lengths {list(hidden)}, "
                 f"got {[len(active) for active in pattern]}"
             )
-        # A row of blocks an edge, a column of blocks a vertex.
-        grid: list[list[scipy.sparse.sparray | None]] = []
-        n_vertices = 2 * network.depth + 2
+
+        def row(vertex: int, *blocks: scipy.sparse.sparray) -> list[scipy.sparse.sparray | None]:
+            """Return the blocks of an edge between a vertex and the next, in a column of blocks a vertex."""
+            return [*[None] * vertex, *blocks, *[None] * (2 * network.depth - vertex)]
+
+        grid = []
         for layer, (W, b) in enumerate(zip(network.weights, network.biases, strict=True), start=1):
-            affine: list[scipy.sparse.sparray | None] = [None] * n_vertices
-            affine[2 * layer - 2] = scipy.sparse.hstack(
-                [scipy.sparse.csr_array(W), scipy.sparse.diags_array(b)]
-            )
-            affine[2 * layer - 1] = -scipy.sparse.eye_array(len(b))
-            grid.append(affine)
+            one = scipy.sparse.eye_array(len(b))
+            extended = scipy.sparse.hstack([scipy.sparse.csr_array(W), scipy.sparse.diags_array(b)])
+            grid.append(row(2 * layer - 2, extended, -one))
             if layer <= network.depth:
-                activation: list[scipy.sparse.sparray | None] = [None] * n_vertices
-                activation[2 * layer - 1] = scipy.sparse.diags_array(
-                    np.asarray(pattern[layer - 1], dtype=np.float64)
-                )
-                after = network.widths[layer + 1]
-                activation[2 * layer] = scipy.sparse.hstack(
-                    [-scipy.sparse.eye_array(len(b)), scipy.sparse.csr_array((len(b), after))]
-                )
-                grid.append(activation)
+                active = np.asarray(pattern[layer - 1], dtype=np.float64)
+                ones = scipy.sparse.csr_array((len(b), network.widths[layer + 1]))
+                extended = scipy.sparse.hstack([-one, ones])
+                grid.append(row(2 * layer - 1, scipy.sparse.diags_array(active), extended))
         return scipy.sparse.csr_array(scipy.sparse.block_array(grid))
 
     def _free_mask(self) -> NDArray[np.bool_]:

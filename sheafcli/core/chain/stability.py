@@ -32,7 +32,6 @@ def largest_eigenvalue_bound(
     weight_norms: Sequence[float],
     *,
     output_stiffness: float = 0.0,
-    pin_stiffness: float = 0.0,
     input_norms: Sequence[float] = (),
     residual_norms: Sequence[float] = (),
 ) -> float:
@@ -44,8 +43,6 @@ def largest_eigenvalue_bound(
         ||W_l||_2 of layers 2, ..., k+1 (the input does not move, so W_1 does not matter).
     output_stiffness
         A bound on the second derivative of the output edge's potential in z_{k+1}; 0 without one.
-    pin_stiffness
-        The largest stiffness of a soft pin.
     input_norms
         For moving weights, sqrt(beta / alpha) ||[a_{l-1}, 1]||_2 of layers 1, ..., k+1.
     residual_norms
@@ -69,4 +66,4 @@ def largest_eigenvalue_bound(
         hessian[[a, W], [W, a]] += norm
     if not np.isfinite(hessian).all():
         return float("inf")
-    return float(np.linalg.eigvalsh(hessian)[-1]) + pin_stiffness
+    return float(np.linalg.eigvalsh(hessian)[-1])

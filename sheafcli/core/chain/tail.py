@@ -69,7 +69,8 @@ class Tail:
         stalks, slopes = [z], []
         for W, b, eps in zip(self.weights, self.network.biases[self.layer :], self.softness, strict=True):
             slopes.append(slope_of(z, eps))
-            z = rectified(z, eps, slopes[-1]) @ W.T + b
+            z = rectified(z, eps, slopes[-1]) @ W.T
+            z += b
             stalks.append(z)
         return Sweep(stalks, slopes)
 
@@ -105,16 +106,19 @@ class Tail:
         Of a softmax R^T misses what the chance of all others together gives. Any R^T G with more rows than
         columns, alike for all samples, is turned into a triangle.
         """
-        output = self.network.output
+        output, alike = self.network.output, G.strides[0] == 0
         if output.classifies and z.shape[1] > MOST_CLASSES:
             p = output.value(z)
-            some = np.argsort(-p * (1.0 - p), axis=1, kind="stable")[:, :MOST_CLASSES]
-            return output.root(
-                np.take_along_axis(z, some, axis=1), np.take_along_axis(G, some[:, :, None], axis=1)
-            )
-        if not output.classifies and G.strides[0] == 0 and G.shape[1] > G.shape[2]:
+            some = np.argpartition(-p * (1.0 - p), MOST_CLASSES - 1, axis=1)[:, :MOST_CLASSES]
+            rows = G[0][some] if alike else np.take_along_axis(G, some[:, :, None], axis=1)
+            return output.root(np.take_along_axis(z, some, axis=1), rows)
+        if not alike:
+            return output.root(z, G)
+        if output.classifies:
+            return _times(output.root(z, np.broadcast_to(np.eye(z.shape[1]), (*z.shape, z.shape[1]))), G[0])
+        if G.shape[1] > G.shape[2]:
             return np.broadcast_to(np.linalg.qr(G[0], mode="r"), (len(G), G.shape[2], G.shape[2]))
-        return output.root(z, G)
+        return G
 
 
 def _times(G: Array, W: Array) -> Array:

@@ -3,7 +3,8 @@
 What is looked at is o(x) = [z, pinned values], of the network as it is. Of it are wanted
 
     equations     o_i = t_i                          hard targets of the identity, hard pins
-    inequalities  z_c - z_j >= margin, +-z_j >= m    a class
+    inequalities  z_c - z_j >= margin, +-z_j >= m    a class, before each other one
+                  z_c - log sum exp z_j >= margin    a class of given odds against all others together
     potentials    gamma potential(z, y), gamma_i (o_i - t_i)^2 / 2    what pulls by a spring.
 """
 
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp, softmax
 
 from sheafcli.core.network import AnyNetwork
 from sheafcli.core.outputs import Identity, Softmax
@@ -44,8 +46,8 @@ class Wanted(NamedTuple):
 class Aim:
     """A target y, samples x outputs, of those outputs that are `asked` for, and pins.
 
-    `stiffness` None makes the target hard: an equation, or for classes a `margin` of the logits. `scale` says
-    how much of each output counts as one, for what is missed of hard targets.
+    `stiffness` None makes the target hard: an equation, or for classes a `margin` of the logits, of the log
+    odds if `by_odds`. `scale` says how much of each output counts as one, for what is missed of hard targets.
     """
 
     network: AnyNetwork
@@ -55,6 +57,7 @@ class Aim:
     scale: Array
     margin: float = 0.0
     pins: tuple[Pin, ...] = ()
+    by_odds: bool = False
 
     def __post_init__(self) -> None:
         zeros = {name: np.zeros((len(self.y), *shape)) for name, shape in self.network.stalks.items()}
@@ -138,8 +141,12 @@ class Aim:
         missed = np.abs(wanted.missing).sum(axis=1) + np.maximum(wanted.short, 0.0).sum(axis=1)
         return np.asarray(missed)
 
-    def wanted(self, o: Array) -> Wanted:
-        """Return the aim linearised at what is looked at."""
+    def wanted(self, o: Array, tension: float = 0.0) -> Wanted:
+        """Return the aim linearised at what is looked at.
+
+        Odds are curved: with their multiplier as `tension`, pulls of nothing stand for their second
+        derivative, so that steps are those of Newton's method.
+        """
         n, total = o.shape
         m = self.y.shape[1]
         unit = np.broadcast_to(np.eye(total), (n, total, total))
@@ -161,6 +168,9 @@ class Aim:
             D, g = self._rivals(z, unit)
             rivals.append(D)
             short.append(g)
+            if self.by_odds and tension > 0.0 and isinstance(self.network.output, Softmax):
+                pulls.append(np.sqrt(tension) * self._bend(z, unit))
+                rho.append(np.zeros_like(z))
         elif not hard:
             weight = np.sqrt(self.stiffness or 0.0)
             pulls.append(weight * self.network.output.root(z, unit[:, :m]))
@@ -186,8 +196,19 @@ class Aim:
         wanted = np.argmax(self.y, axis=1)
         others = z.copy()
         others[np.arange(n), wanted] = -np.inf
+        if self.by_odds:
+            mean = np.einsum("nj,njt->nt", softmax(others, axis=1), unit[:, :m])
+            ahead = z[np.arange(n), wanted] - logsumexp(others, axis=1)
+            return (unit[np.arange(n), wanted] - mean)[:, None], (self.margin - ahead)[:, None]
         nearest = np.argsort(-others, axis=1)[:, : min(RIVALS, m - 1)]
         own = unit[np.arange(n), wanted][:, None, :]
         rows = own - np.take_along_axis(unit[:, :m], nearest[:, :, None], axis=1)
         ahead = z[np.arange(n), wanted][:, None] - np.take_along_axis(z, nearest, axis=1)
         return rows, self.margin - ahead
+
+    def _bend(self, z: Array, unit: Array) -> Array:
+        """Return rows B, one a class, with B^T B the second derivative of log sum exp of the others."""
+        others = np.where(self.y >= 0.5, -np.inf, z)
+        shares = softmax(others, axis=1)
+        mean = np.einsum("nj,njt->nt", shares, unit[:, : z.shape[1]])
+        return np.asarray(np.sqrt(shares)[:, :, None] * (unit[:, : z.shape[1]] - mean[:, None]))

@@ -26,7 +26,7 @@ from sheafcli.core.inference.aim import Aim
 from sheafcli.core.inference.choices import Choice
 from sheafcli.core.inference.gaussian import Gaussian
 from sheafcli.core.inference.giving import give_way
-from sheafcli.core.inference.rigid import Search
+from sheafcli.core.inference.rigid import FAR_PRICE, Search
 from sheafcli.core.inference.starts import STARTS, least
 from sheafcli.core.inference.uncertainty import covariance_root
 from sheafcli.core.types import Array
@@ -273,6 +273,9 @@ def _solve(
         nearest = least(softened, question.seed, found.w, many)
         there = float(search.aim.missed(search.aim.look(search.inputs(nearest.w)))[0])
         found, missed = (nearest, there) if there < missed else (found, missed)
+        if missed <= MET:  # in reach after all, far away: from there back to the nearest point that meets it
+            back = least(replace(search, price=FAR_PRICE), question.seed, found.w, many)
+            found = back if search.aim.missed(search.aim.look(search.inputs(back.w)))[0] <= MET else found
     inputs = np.clip(search.inputs(found.w), *limits)[0]
     inputs[known] = x[known]
     pulled = float(question.aim.energy(question.aim.look(inputs[None]))[0])

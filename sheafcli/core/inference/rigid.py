@@ -29,14 +29,14 @@ from numpy.typing import NDArray
 from sheafcli.core.inference.aim import Aim, Wanted
 from sheafcli.core.inference.least_distance import Nearest, least_distance
 from sheafcli.core.operation import Kinked, Restriction
-from sheafcli.core.operations.diagonal import Diagonal
+from sheafcli.core.operations.maps import diagonal
 from sheafcli.core.softened import line
 from sheafcli.core.sweep import Linearization, forward, push_forward
 from sheafcli.core.types import Array
 
 STEPS, HALVINGS, ARMIJO = 15, 20, 1e-4
-# The price of what is missed, at first; and by how much it stays above the multipliers.
-PRICE, ABOVE = 10.0, 2.0
+# The price of what is missed, at first, for what is near and far; by how much it stays above the multipliers.
+PRICE, FAR_PRICE, ABOVE = 10.0, 1e4, 2.0
 # Regions that a walk may pass, and kinks that are crossed one by one where all of them at once do not help.
 REGIONS, SINGLE = 100, 12
 # A linear region with more entries than that in its constraints is left to steps alone.
@@ -54,7 +54,8 @@ Kink = tuple[int, int, int]
 class Search:
     """Samples that share a root: means and bounds samples x coordinates, the aim of each.
 
-    `floor`, if not None, is the least value that any w may have: see `sparse`.
+    `floor`, if not None, is the least value that any w may have: see `sparse`. `price` is that of what is
+    missed, to begin with.
     """
 
     aim: Aim
@@ -63,6 +64,7 @@ class Search:
     low: Array
     high: Array
     floor: float | None = None
+    price: float = PRICE
 
     @classmethod
     def sparse(cls, dense: Search, threshold: float) -> Search:
@@ -76,7 +78,7 @@ class Search:
     def take(self, rows: NDArray[np.intp]) -> Search:
         """Return the search for some samples, in that order."""
         means, ends = self.mean[rows], (self.low[rows], self.high[rows])
-        return Search(self.aim.take(rows), means, self.root, *ends, self.floor)
+        return Search(self.aim.take(rows), means, self.root, *ends, self.floor, self.price)
 
     def inputs(self, w: Array) -> Array:
         """Return x, samples x coordinates."""
@@ -100,7 +102,7 @@ class Search:
 def descend(search: Search, w: Array) -> tuple[Array, Array]:
     """Return w, samples x rank, after steps with a line search, and the price that was paid in the end."""
     w, n = w.copy(), len(w)
-    price, moving = np.full(n, PRICE), np.ones(n, dtype=bool)
+    price, moving = np.full(n, search.price), np.ones(n, dtype=bool)
     o = search.aim.look(search.inputs(w))
     for _ in range(STEPS):
         rows = np.flatnonzero(moving)
@@ -211,12 +213,12 @@ def settle(search: Search, w: Array, price: float) -> tuple[Array, float, bool]:
     best = float(search.cost(w, search.aim.look(search.inputs(w)), np.array([price]))[0])
     if sum(piece.size for piece in here.values()) * w.shape[1] > LARGEST_REGION:
         return w, best, False
-    regions = deque([here])
+    regions, tension = deque([here]), 0.0
     for _ in range(REGIONS):
         if not regions:
             return w, best, True
         region = regions.popleft()
-        goal, promised, kinks = _on_region(search, w, region)
+        goal, promised, kinks, tension = _on_region(search, w, region, tension)
         there, cost = _towards(search, w, goal, price)
         if cost < best - BETTER * (1.0 + abs(best)):
             w, best, here = there, cost, region
@@ -257,8 +259,13 @@ def _pieces(search: Search, w: Array) -> Pieces:
     }
 
 
-def _on_region(search: Search, w: Array, pieces: Pieces) -> tuple[Array, float, list[Kink]]:
-    """Return the minimum on a closed linear region that w lies in, the energy there, the kinks that push."""
+def _on_region(
+    search: Search, w: Array, pieces: Pieces, tension: float
+) -> tuple[Array, float, list[Kink], float]:
+    """Return the minimum on a closed linear region that w lies in, the energy there, the kinks that push.
+
+    The last is the largest multiplier of a class, with which the next step takes account of curved odds.
+    """
     aim, graph = search.aim, search.aim.network.graph
     X = search.inputs(w).reshape(-1, *graph.input_shape)
     restrictions: list[Restriction | None] = [None] * len(graph.vertices)
@@ -267,7 +274,7 @@ def _on_region(search: Search, w: Array, pieces: Pieces) -> tuple[Array, float, 
     for step in forward(graph, X):
         operation, index = step.vertex.operation, step.vertex.index
         if index in pieces and isinstance(operation, Kinked):
-            restrictions[index] = Diagonal(line(operation, pieces[index])[0])
+            restrictions[index] = diagonal(line(operation, pieces[index])[0])
             read[index] = step.parents[0]
         elif operation is not None:
             restrictions[index] = operation.at(*step.parents)
@@ -296,7 +303,7 @@ def _on_region(search: Search, w: Array, pieces: Pieces) -> tuple[Array, float, 
         ]
     )
     o = aim.look(search.inputs(w))
-    wanted = aim.wanted(o)
+    wanted = aim.wanted(o, tension)
     C, c, D, h = _rows(wanted, J[None], w)
     G, g = bounds(search, 0)
     around = np.concatenate([D[0], G, *walls]), np.concatenate([h[0], g, *sides])
@@ -304,7 +311,8 @@ def _on_region(search: Search, w: Array, pieces: Pieces) -> tuple[Array, float, 
     push = found.push[len(h[0]) + len(g) :]
     pushing = push > 1e-9 * max(1.0, float(push.max(initial=0.0)))
     kinks = [names[i] for i in np.argsort(-push) if pushing[i]]
-    return found.v[None, :rank], 0.5 * float(found.v @ found.v), kinks
+    tension = float(found.push[: len(h[0])].max(initial=0.0))
+    return found.v[None, :rank], 0.5 * float(found.v @ found.v), kinks, tension
 
 
 def _walls(

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.operation import Kind
-from sheafcli.core.operations.diagonal import Diagonal
-from sheafcli.core.operations.parameters import as_parameter, check_broadcast, like, summed_to
+from sheafcli.core.operations.maps import Maps, diagonal
+from sheafcli.core.operations.parameters import Parametrised, as_parameter, check_broadcast, like, summed_to
 from sheafcli.core.types import Array, Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Dense:
+class Dense(Parametrised):
     """W x + b along the last axis, W outputs x inputs, b of length outputs; without b, W x alone.
 
     Axes before the last, such as the tokens of a sequence, are carried through.
@@ -24,13 +23,14 @@ class Dense:
     weight: Array
     bias: Array | None = None
     kind: ClassVar[Kind] = "affine"
+    learned: ClassVar[tuple[str, ...]] = ("weight", "bias")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", as_parameter("weight", self.weight))
+        super().__post_init__()
         if self.weight.ndim != 2:
             raise ValueError(f"weight must be outputs x inputs, got shape {self.weight.shape}")
         if self.bias is not None:
-            object.__setattr__(self, "bias", as_parameter("bias", self.bias, self.weight.shape[:1]))
+            as_parameter("bias", self.bias, self.weight.shape[:1])
 
     def shape(self, parent: Shape) -> Shape:
         """Return the shape with `outputs` as its last length."""
@@ -46,14 +46,12 @@ class Dense:
             y += like(self.bias, x)
         return y
 
-    def at(self, x: Array) -> Linear:
-        """Return W."""
-        return Linear(like(self.weight, x), x.shape[1:-1])
-
-    @property
-    def parameters(self) -> dict[str, Array]:
-        """Weight, and bias if there is one."""
-        return {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
+    def at(self, x: Array) -> Maps:
+        """Return W along the last axis, for each of the places that the axes before it have."""
+        W = like(self.weight, x)
+        return Maps(
+            lambda dx: times(dx, W.T), lambda v: (times(v, W),), lambda: (float(np.linalg.norm(W, 2)),)
+        )
 
     def gradient(self, x: Array, v: Array) -> dict[str, Array]:
         """Return v^T x for the weight and the sum of v for the bias."""
@@ -69,35 +67,6 @@ class Dense:
         return np.swapaxes(v.reshape(*v.shape[:2], 1, -1, v.shape[-1]), -1, -2)
 
 
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """W along the last axis, for each of the places that the axes before it, of lengths `before`, have."""
-
-    weight: Array
-    before: Shape
-
-    def jvp(self, dx: Array) -> Array:
-        """Return dx W^T."""
-        return times(dx, self.weight.T)
-
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return v W."""
-        return (times(v, self.weight),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return W, once a place along the diagonal."""
-        places = int(np.prod(self.before, dtype=int))
-        return (
-            scipy.sparse.csr_array(
-                scipy.sparse.kron(scipy.sparse.eye_array(places), scipy.sparse.csr_array(self.weight))
-            ),
-        )
-
-    def norm(self) -> tuple[float]:
-        """Return |W|_2."""
-        return (float(np.linalg.norm(self.weight, 2)),)
-
-
 def times(x: Array, matrix: Array) -> Array:
     """Return x @ matrix along the last axis of x, as one product however many axes x has."""
     rows = x.reshape(-1, x.shape[-1]) @ matrix
@@ -105,7 +74,7 @@ def times(x: Array, matrix: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class Scale(Parametrised):
     """factor * x + offset, both broadcast over the stalk; either may be left out, as 1 or 0.
 
     One factor a channel of an image has shape channels x 1 x 1.
@@ -114,12 +83,12 @@ class Scale:
     factor: Array | None = None
     offset: Array | None = None
     kind: ClassVar[Kind] = "affine"
+    learned: ClassVar[tuple[str, ...]] = ("factor", "offset")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.parameters:
             raise ValueError("a scale needs a factor or an offset")
-        for name, array in self.parameters.items():
-            object.__setattr__(self, name, as_parameter(name, array))
 
     def shape(self, parent: Shape) -> Shape:
         """Return the same shape."""
@@ -132,16 +101,10 @@ class Scale:
         y = x if self.factor is None else x * like(self.factor, x)
         return y if self.offset is None else y + like(self.offset, x)
 
-    def at(self, x: Array) -> Diagonal:
+    def at(self, x: Array) -> Maps:
         """Return diag(factor)."""
         factor = np.ones((), dtype=x.dtype) if self.factor is None else like(self.factor, x)
-        return Diagonal(np.broadcast_to(factor, x.shape))
-
-    @property
-    def parameters(self) -> dict[str, Array]:
-        """What there is of factor and offset."""
-        both = {"factor": self.factor, "offset": self.offset}
-        return {name: array for name, array in both.items() if array is not None}
+        return diagonal(np.broadcast_to(factor, x.shape))
 
     def gradient(self, x: Array, v: Array) -> dict[str, Array]:
         """Return the sum of v * x for the factor and that of v for the offset."""

@@ -15,13 +15,12 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.blocks import blocks
 from sheafcli.core.operation import Kind
-from sheafcli.core.operations.parameters import as_parameter, like
+from sheafcli.core.operations.parameters import Parametrised, as_parameter, like
 from sheafcli.core.operations.sliding import ENTRIES, Slide
-from sheafcli.core.operations.windows import Index, Padding, PerAxis, Windows, columns
+from sheafcli.core.operations.windows import Index, Padding, PerAxis, Windows, columns, placed
 from sheafcli.core.types import Array, Shape
 
 # Channels times the last length of the kernel: below, products are too narrow for sliding to be fast.
@@ -29,7 +28,7 @@ WORTH_SLIDING = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution:
+class Convolution(Parametrised):
     """The cross-correlation of images, channels x spatial axes, with a kernel, as PyTorch and ONNX have it.
 
     `weight` is outputs x channels a group x kernel, `bias` of length outputs. Channels and outputs fall into
@@ -44,9 +43,10 @@ class Convolution:
     dilation: PerAxis = 1
     groups: int = 1
     kind: ClassVar[Kind] = "affine"
+    learned: ClassVar[tuple[str, ...]] = ("weight", "bias")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", as_parameter("weight", self.weight))
+        super().__post_init__()
         if not 3 <= self.weight.ndim <= 5:
             raise ValueError(
                 f"weight must be outputs x channels a group x 1 to 3 axes, got shape {self.weight.shape}"
@@ -54,16 +54,14 @@ class Convolution:
         if self.groups < 1 or len(self.weight) % self.groups:
             raise ValueError(f"{len(self.weight)} outputs do not fall into {self.groups} groups")
         if self.bias is not None:
-            object.__setattr__(self, "bias", as_parameter("bias", self.bias, self.weight.shape[:1]))
-        object.__setattr__(self, "stride", self.windows.stride)
-        object.__setattr__(self, "padding", self.windows.padding)
-        object.__setattr__(self, "dilation", self.windows.dilation)
+            as_parameter("bias", self.bias, self.weight.shape[:1])
+        for name in ("stride", "padding", "dilation"):
+            object.__setattr__(self, name, getattr(self.windows, name))
 
     @property
     def windows(self) -> Windows:
         """Where the kernel looks."""
-        kernel = self.weight.shape[2:]
-        return Windows.of(kernel, self.stride, self.padding, self.dilation, len(kernel))
+        return Windows.of(self.weight.shape[2:], self.stride, self.padding, self.dilation)
 
     def shape(self, parent: Shape) -> Shape:
         """Return outputs x places of the kernel."""
@@ -83,11 +81,6 @@ class Convolution:
         """Return the correlation without the bias."""
         kind = Depthwise if self.weight.shape[1] == 1 and self.groups > 1 else Correlation
         return kind(like(self.weight, x), self.windows, self.groups, x.shape[2:])
-
-    @property
-    def parameters(self) -> dict[str, Array]:
-        """Weight, and bias if there is one."""
-        return {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
 
     def gradient(self, x: Array, v: Array) -> dict[str, Array]:
         """Return v times the transposed columns for the weight and the sum of v for the bias."""
@@ -132,10 +125,6 @@ class Correlation:
         x = self._multiply_transposed(values) if self._slide_back is None else self._slide_back(values)
         before = v.shape[: v.ndim - len(self.spatial) - 1]
         return (x.reshape(*before, -1, *self.spatial),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return the correlation as a matrix; it is the same for all samples."""
-        return (_sparse(self.weight, self.windows, self.groups, self.spatial),)
 
     def norm(self) -> tuple[float]:
         """Return |weight|_2 as outputs x columns, times the root of how many windows an entry lies in."""
@@ -186,14 +175,12 @@ class Correlation:
     def _multiply_transposed(self, values: Array) -> Array:
         """Return the transposed weights times the values, added up where the windows looked."""
         W, out = np.swapaxes(self._matrix(), 1, 2), self.windows.out(self.spatial)
-        channels = self.groups * self.weight.shape[1]
-        taps = list(self.windows.taps(self.spatial))
-        x = np.zeros((len(values), channels, *self.spatial), dtype=values.dtype)
+        channels, size = self.groups * self.weight.shape[1], math.prod(self.windows.kernel)
+        x = np.empty((len(values), channels, *self.spatial), dtype=values.dtype)
         flat = values.reshape(*values.shape[:3], -1)
-        for block in blocks(len(x), channels * len(taps) * math.prod(out), ENTRIES):
-            seen = np.matmul(W, flat[block]).reshape(-1, channels, len(taps), *out)
-            for k, (image, place) in enumerate(taps):
-                x[block][image] += seen[:, :, k][place]
+        for block in blocks(len(x), channels * size * math.prod(out), ENTRIES):
+            seen = np.matmul(W, flat[block]).reshape(-1, channels, size, *out)
+            x[block] = placed(self.windows, seen, self.spatial)
         return x
 
 
@@ -201,43 +188,25 @@ class Correlation:
 class Depthwise(Correlation):
     """The linear map of a convolution in which every group is one channel, shift by shift."""
 
-    def jvp(self, dx: Array) -> Array:
-        """Return the correlation with the kernel."""
-        before, out = dx.shape[: dx.ndim - len(self.spatial) - 1], self.windows.out(self.spatial)
-        images = dx.reshape(-1, self.groups, 1, *self.spatial)
-        y = np.zeros((len(images), self.groups, len(self.weight) // self.groups, *out), dtype=dx.dtype)
+    def _multiply(self, images: Array) -> Array:
+        """Return the shifted images, times the entry of the kernel that meets them, added up."""
+        out = self.windows.out(self.spatial)
+        y = np.zeros((len(images), *self._matrix().shape[:2], *out), dtype=images.dtype)
         for block in blocks(len(images), y[0].size, ENTRIES):
             for factor, (image, place) in self._shifts():
                 y[block][place] += factor * images[block][image]
-        return y.reshape(*before, len(self.weight), *out)
+        return y
 
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return the transposed correlation."""
-        before, out = v.shape[: v.ndim - len(self.spatial) - 1], self.windows.out(self.spatial)
-        flat = v.reshape(-1, self.groups, len(self.weight) // self.groups, *out)
-        x = np.zeros((len(flat), self.groups, *self.spatial), dtype=v.dtype)
-        for block in blocks(len(flat), flat[0].size, ENTRIES):
+    def _multiply_transposed(self, values: Array) -> Array:
+        """Return the values, times the entries of the kernel, added up where these looked."""
+        x = np.zeros((len(values), self.groups, *self.spatial), dtype=values.dtype)
+        for block in blocks(len(values), values[0].size, ENTRIES):
             for factor, (image, place) in self._shifts():
-                x[block][image] += (factor * flat[block][place]).sum(axis=2)
-        return (x.reshape(*before, self.groups, *self.spatial),)
+                x[block][image] += (factor * values[block][place]).sum(axis=2)
+        return x
 
     def _shifts(self) -> Iterator[tuple[Array, tuple[Index, Index]]]:
         """Yield every entry of the kernel, groups x outputs a group, with the tap that it is for."""
         factors = self._matrix()
         for k, tap in enumerate(self.windows.taps(self.spatial)):
             yield factors[..., k].reshape(*factors.shape[:2], *(1,) * len(self.spatial)), tap
-
-
-def _sparse(weight: Array, windows: Windows, groups: int, spatial: Shape) -> scipy.sparse.csr_array:
-    """Return a correlation as a matrix, (outputs x places) x (channels x entries of the image)."""
-    channels = groups * weight.shape[1]
-    # Which entry of the image each window sees, from 1; 0 is the padding.
-    numbers = np.arange(1.0, 1.0 + channels * math.prod(spatial)).reshape(1, channels, *spatial)
-    seen = columns(windows, numbers).reshape(groups, 1, weight[0].size, -1).astype(np.int64)
-    W = weight.reshape(groups, len(weight) // groups, weight[0].size, 1)
-    seen, W = np.broadcast_arrays(seen, W)
-    places = seen.shape[-1]
-    rows = np.arange(len(weight) * places).reshape(*seen.shape[:2], 1, places)
-    inside = seen > 0
-    entries = (W[inside].astype(np.float64), (np.broadcast_to(rows, seen.shape)[inside], seen[inside] - 1))
-    return scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(rows.size, numbers.size)))

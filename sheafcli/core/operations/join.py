@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.operation import Kind
-from sheafcli.core.operations.parameters import check_axis
+from sheafcli.core.operations.maps import Maps
+from sheafcli.core.operations.parameters import check_axis, narrowed
 from sheafcli.core.types import Array, Shape
 
 
@@ -26,63 +26,42 @@ class Add:
 
     def forward(self, *x: Array) -> Array:
         """Return the sum."""
-        return self.at(*x).jvp(*x)
+        return np.asarray(sum(x[1:], start=x[0]))
 
-    def at(self, *x: Array) -> Sum:
+    def at(self, *x: Array) -> Maps:
         """Return the same maps at all values."""
-        return Sum(tuple(value.shape[1:] for value in x), (1,) * len(x))
+        shapes = _stalks(x)
+        return Maps(
+            self.forward, lambda v: tuple(narrowed(v, shape) for shape in shapes), lambda: repeated(*shapes)
+        )
 
 
-@dataclass(frozen=True)
-class Subtract:
-    """The first value minus the second; an axis of length 1 is repeated to the other's length."""
-
-    kind: ClassVar[Kind] = "exact"
+class OfTwo:
+    """An operation of two values, entry by entry; an axis of length 1 is repeated to the other's length."""
 
     def shape(self, first: Shape, second: Shape) -> Shape:
         """Return the shape that both broadcast to."""
         return broadcast(first, second)
 
+
+@dataclass(frozen=True)
+class Subtract(OfTwo):
+    """The first value minus the second."""
+
+    kind: ClassVar[Kind] = "exact"
+
     def forward(self, first: Array, second: Array) -> Array:
         """Return the difference."""
         return first - second
 
-    def at(self, first: Array, second: Array) -> Sum:
+    def at(self, first: Array, second: Array) -> Maps:
         """Return the same maps at all values."""
-        return Sum((first.shape[1:], second.shape[1:]), (1, -1))
-
-
-@dataclass(frozen=True)
-class Sum:
-    """The sum of stalks of these shapes, each with its sign, broadcast to one shape."""
-
-    parents: tuple[Shape, ...]
-    signs: tuple[int, ...]
-
-    def jvp(self, *dx: Array) -> Array:
-        """Return the sum."""
-        total = dx[0]
-        for value, sign in zip(dx[1:], self.signs[1:], strict=True):
-            total = total + value if sign > 0 else total - value
-        return np.asarray(total)
-
-    def vjp(self, v: Array) -> tuple[Array, ...]:
-        """Return v for every parent, summed where it was repeated, with its sign."""
-        parts = (narrowed(v, shape) for shape in self.parents)
-        return tuple(part if sign > 0 else -part for part, sign in zip(parts, self.signs, strict=True))
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, ...]:
-        """Return the repetition of every parent, with its sign."""
-        own = broadcast(*self.parents)
-        repeated = (repetition(shape, own) for shape in self.parents)
-        return tuple(
-            scipy.sparse.csr_array(part * sign) for part, sign in zip(repeated, self.signs, strict=True)
+        shapes = _stalks((first, second))
+        return Maps(
+            self.forward,
+            lambda v: (narrowed(v, shapes[0]), -narrowed(v, shapes[1])),
+            lambda: repeated(*shapes),
         )
-
-    def norm(self) -> tuple[float, ...]:
-        """Return the roots of how often entries are repeated."""
-        size = math.prod(broadcast(*self.parents))
-        return tuple(math.sqrt(size / math.prod(shape)) for shape in self.parents)
 
 
 @dataclass(frozen=True)
@@ -96,9 +75,7 @@ class Concatenate:
         """Return the shape with the lengths along the axis added up."""
         check_axis(self.axis, parents[0])
         place = len(parents[0]) + self.axis
-        if any(
-            (*s[:place], *s[place + 1 :]) != (*parents[0][:place], *parents[0][place + 1 :]) for s in parents
-        ):
+        if len({(*shape[:place], None, *shape[place + 1 :]) for shape in parents}) > 1:
             raise ValueError(f"the shapes {_listed(parents)} differ in more than axis {self.axis}")
         return (*parents[0][:place], sum(shape[place] for shape in parents), *parents[0][place + 1 :])
 
@@ -106,91 +83,34 @@ class Concatenate:
         """Return the values one after the other."""
         return np.concatenate(x, axis=self.axis)
 
-    def at(self, *x: Array) -> Concatenated:
+    def at(self, *x: Array) -> Maps:
         """Return the same maps at all values."""
-        return Concatenated(self.axis, tuple(value.shape[1:] for value in x))
+        ends, n = np.cumsum([value.shape[self.axis] for value in x])[:-1], len(x)
+        return Maps(self.forward, lambda v: tuple(np.split(v, ends, axis=self.axis)), lambda: (1.0,) * n)
 
 
 @dataclass(frozen=True)
-class Concatenated:
-    """The linear map of a concatenation of stalks of these shapes."""
-
-    axis: int
-    parents: tuple[Shape, ...]
-
-    def jvp(self, *dx: Array) -> Array:
-        """Return them one after the other."""
-        return np.concatenate(dx, axis=self.axis)
-
-    def vjp(self, v: Array) -> tuple[Array, ...]:
-        """Return the parts of v."""
-        ends = np.cumsum([shape[self.axis] for shape in self.parents])[:-1]
-        return tuple(np.split(v, ends, axis=self.axis))
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, ...]:
-        """Return a 1 for every entry where it ends up."""
-        sizes = [math.prod(shape) for shape in self.parents]
-        numbers = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-        stalks = [part.reshape(shape) for part, shape in zip(numbers, self.parents, strict=True)]
-        source = np.concatenate(stalks, axis=self.axis).ravel()
-        moves = scipy.sparse.csr_array((np.ones(len(source)), (np.arange(len(source)), source)))
-        return tuple(scipy.sparse.csr_array(moves[:, part[0] : part[-1] + 1]) for part in numbers)
-
-    def norm(self) -> tuple[float, ...]:
-        """Return 1 for every parent."""
-        return (1.0,) * len(self.parents)
-
-
-@dataclass(frozen=True)
-class Multiply:
-    """The product of two values, entry by entry; an axis of length 1 is repeated to the other's length."""
+class Multiply(OfTwo):
+    """The product of two values, entry by entry."""
 
     kind: ClassVar[Kind] = "multiply"
-
-    def shape(self, first: Shape, second: Shape) -> Shape:
-        """Return the shape that both broadcast to."""
-        return broadcast(first, second)
 
     def forward(self, first: Array, second: Array) -> Array:
         """Return the product."""
         return np.asarray(first * second)
 
-    def at(self, first: Array, second: Array) -> Product:
-        """Return diag(second) and diag(first)."""
-        return Product(first, second)
+    def at(self, first: Array, second: Array) -> Maps:
+        """Return d(x y) = y dx + x dy."""
 
+        def norm() -> tuple[float, ...]:
+            largest = (float(np.max(np.abs(value))) for value in (second, first))
+            return tuple(a * b for a, b in zip(largest, repeated(*_stalks((first, second))), strict=True))
 
-@dataclass(frozen=True, eq=False)
-class Product:
-    """d(x y) = y dx + x dy, entry by entry."""
-
-    first: Array
-    second: Array
-
-    def jvp(self, dx: Array, dy: Array) -> Array:
-        """Return y dx + x dy."""
-        return np.asarray(dx * self.second + self.first * dy)
-
-    def vjp(self, v: Array) -> tuple[Array, Array]:
-        """Return y v and x v, summed where a value was repeated."""
-        shapes = self.first.shape[1:], self.second.shape[1:]
-        return narrowed(v * self.second, shapes[0]), narrowed(v * self.first, shapes[1])
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
-        """Return diag(y) and diag(x), each times the repetition of the other."""
-        x, y = self.first[sample].astype(np.float64), self.second[sample].astype(np.float64)
-        own = broadcast(x.shape, y.shape)
-        by_y, by_x = (scipy.sparse.diags_array(np.broadcast_to(value, own).ravel()) for value in (y, x))
-        return scipy.sparse.csr_array(by_y @ repetition(x.shape, own)), scipy.sparse.csr_array(
-            by_x @ repetition(y.shape, own)
+        return Maps(
+            lambda dx, dy: np.asarray(dx * second + first * dy),
+            lambda v: (narrowed(v * second, first.shape[1:]), narrowed(v * first, second.shape[1:])),
+            norm,
         )
-
-    def norm(self) -> tuple[float, float]:
-        """Return max |y| and max |x|, times the roots of how often entries are repeated."""
-        x, y = self.first, self.second
-        size = math.prod(broadcast(x.shape[1:], y.shape[1:]))
-        by_y, by_x = float(np.max(np.abs(y))), float(np.max(np.abs(x)))
-        return by_y * math.sqrt(size / x[0].size), by_x * math.sqrt(size / y[0].size)
 
 
 @dataclass(frozen=True)
@@ -209,42 +129,13 @@ class MatrixProduct:
         """Return the product."""
         return np.asarray(np.matmul(first, second))
 
-    def at(self, first: Array, second: Array) -> BilinearProduct:
-        """Return the derivatives in both."""
-        return BilinearProduct(first, second)
-
-
-@dataclass(frozen=True, eq=False)
-class BilinearProduct:
-    """d(X Y) = dX Y + X dY."""
-
-    first: Array
-    second: Array
-
-    def jvp(self, dx: Array, dy: Array) -> Array:
-        """Return dX Y + X dY."""
-        return np.asarray(np.matmul(dx, self.second) + np.matmul(self.first, dy))
-
-    def vjp(self, v: Array) -> tuple[Array, Array]:
-        """Return V Y^T and X^T V."""
-        return (
-            np.matmul(v, np.swapaxes(self.second, -1, -2)),
-            np.matmul(np.swapaxes(self.first, -1, -2), v),
+    def at(self, first: Array, second: Array) -> Maps:
+        """Return d(X Y) = dX Y + X dY."""
+        return Maps(
+            lambda dx, dy: np.asarray(np.matmul(dx, second) + np.matmul(first, dy)),
+            lambda v: (np.matmul(v, np.swapaxes(second, -1, -2)), np.matmul(np.swapaxes(first, -1, -2), v)),
+            lambda: tuple(float(np.max(np.linalg.norm(A, 2, axis=(-2, -1)))) for A in (second, first)),
         )
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
-        """Return I (x) Y^T and X (x) I, head by head along the diagonal."""
-        X, Y = (value[sample].astype(np.float64) for value in (self.first, self.second))
-        X, Y = X.reshape(-1, *X.shape[-2:]), Y.reshape(-1, *Y.shape[-2:])
-        rows, last = scipy.sparse.eye_array(X.shape[1]), scipy.sparse.eye_array(Y.shape[2])
-        by_first = scipy.sparse.block_diag([scipy.sparse.kron(rows, y.T) for y in Y])
-        by_second = scipy.sparse.block_diag([scipy.sparse.kron(x, last) for x in X])
-        return scipy.sparse.csr_array(by_first), scipy.sparse.csr_array(by_second)
-
-    def norm(self) -> tuple[float, float]:
-        """Return the largest |Y|_2 and |X|_2."""
-        by_y, by_x = (np.linalg.norm(value, 2, axis=(-2, -1)) for value in (self.second, self.first))
-        return float(np.max(by_y)), float(np.max(by_x))
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -262,19 +153,14 @@ def broadcast(*shapes: Shape) -> Shape:
         ) from None
 
 
-def narrowed(v: Array, shape: Shape) -> Array:
-    """Return v, (...) x stalk, summed over the axes of the stalk that are of length 1 in `shape`."""
-    first = v.ndim - len(shape)
-    repeated = tuple(first + i for i, n in enumerate(shape) if n == 1 and v.shape[first + i] != 1)
-    return np.asarray(v.sum(axis=repeated, keepdims=True)) if repeated else v
+def repeated(*shapes: Shape) -> tuple[float, ...]:
+    """Return the norms of the repetitions of stalks to one shape: the roots of how often entries come."""
+    size = math.prod(broadcast(*shapes))
+    return tuple(math.sqrt(size / math.prod(shape)) for shape in shapes)
 
 
-def repetition(shape: Shape, own: Shape) -> scipy.sparse.csr_array:
-    """Return the matrix that repeats a stalk of one shape to another, both flattened."""
-    size = math.prod(shape)
-    source = np.broadcast_to(np.arange(size).reshape(shape), own).ravel()
-    entries = (np.ones(source.size), (np.arange(source.size), source))
-    return scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(source.size, size)))
+def _stalks(x: tuple[Array, ...]) -> tuple[Shape, ...]:
+    return tuple(value.shape[1:] for value in x)
 
 
 def _listed(shapes: tuple[Shape, ...]) -> str:

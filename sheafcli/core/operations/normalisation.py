@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.operation import Kind
-from sheafcli.core.operations.diagonal import Diagonal
-from sheafcli.core.operations.parameters import as_parameter, check_axis, like, summed_to
+from sheafcli.core.operations.maps import Maps, diagonal
+from sheafcli.core.operations.parameters import Parametrised, as_parameter, check_axis, like, summed_to
 from sheafcli.core.types import Array, Shape
 
 
 @dataclass(frozen=True, eq=False)
-class BatchNormalization:
+class BatchNormalization(Parametrised):
     """factor (x - mean) / sqrt(variance + epsilon) + offset by channel, the first axis of the stalk.
 
     The form at evaluation: mean and variance are known numbers. (Those of a batch would couple its samples,
@@ -28,6 +27,7 @@ class BatchNormalization:
     variance: Array
     epsilon: float = 1e-5
     kind: ClassVar[Kind] = "affine"
+    learned: ClassVar[tuple[str, ...]] = ("factor", "offset")
 
     def __post_init__(self) -> None:
         for name in ("factor", "offset", "mean", "variance"):
@@ -48,20 +48,14 @@ class BatchNormalization:
 
     def forward(self, x: Array) -> Array:
         """Return x times the slope, plus what is left."""
-        slope = self.factor / self._deviation()
-        left = self.offset - self.mean * slope
-        y = x * _by_channel(like(slope, x), x)
-        y += _by_channel(like(left, x), x)
+        slope, left = self._line(x)
+        y = x * slope
+        y += left
         return y
 
-    def at(self, x: Array) -> Diagonal:
+    def at(self, x: Array) -> Maps:
         """Return factor / sqrt(variance + epsilon) by channel."""
-        return Diagonal(np.broadcast_to(_by_channel(like(self.factor / self._deviation(), x), x), x.shape))
-
-    @property
-    def parameters(self) -> dict[str, Array]:
-        """Factor and offset; mean and variance are counted, not learned."""
-        return {"factor": self.factor, "offset": self.offset}
+        return diagonal(np.broadcast_to(self._line(x)[0], x.shape))
 
     def gradient(self, x: Array, v: Array) -> dict[str, Array]:
         """Return the sums of v (x - mean) / sqrt(variance + epsilon) and of v by channel."""
@@ -72,12 +66,17 @@ class BatchNormalization:
             "offset": v.sum(axis=rest),
         }
 
+    def _line(self, x: Array) -> tuple[Array, Array]:
+        """Return slope and offset of the same map, by channel."""
+        slope = self.factor / self._deviation()
+        return _by_channel(like(slope, x), x), _by_channel(like(self.offset - self.mean * slope, x), x)
+
     def _deviation(self) -> Array:
         return np.asarray(np.sqrt(self.variance + float(self.epsilon)))
 
 
 @dataclass(frozen=True, eq=False)
-class LayerNormalization:
+class LayerNormalization(Parametrised):
     """factor (x - m) / sqrt(s^2 + epsilon) + offset, m and s^2 the mean and variance within a sample.
 
     They are taken over the last axes, as many as `factor` has; `offset` has its shape.
@@ -87,13 +86,14 @@ class LayerNormalization:
     offset: Array | None = None
     epsilon: float = 1e-5
     kind: ClassVar[Kind] = "normalisation"
+    learned: ClassVar[tuple[str, ...]] = ("factor", "offset")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "factor", as_parameter("factor", self.factor))
+        super().__post_init__()
         if self.factor.ndim == 0:
             raise ValueError("factor must have the shape of what is normalised, got a number")
         if self.offset is not None:
-            object.__setattr__(self, "offset", as_parameter("offset", self.offset, self.factor.shape))
+            as_parameter("offset", self.offset, self.factor.shape)
         if not self.epsilon > 0.0:
             raise ValueError(f"epsilon must be above 0, got {self.epsilon}")
 
@@ -105,70 +105,40 @@ class LayerNormalization:
 
     def forward(self, x: Array) -> Array:
         """Return the normalised entries times the factor, plus the offset."""
-        y = self.at(x).standard * like(self.factor, x)
+        y = self._standardised(x)[0] * like(self.factor, x)
         if self.offset is not None:
             y += like(self.offset, x)
         return y
 
-    def at(self, x: Array) -> Standardized:
-        """Return the derivative."""
-        axes = self._axes()
-        centred = x - x.mean(axis=axes, keepdims=True)
-        deviation = np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + float(self.epsilon))
-        return Standardized(like(self.factor, x), centred / deviation, deviation, axes)
+    def at(self, x: Array) -> Maps:
+        """Return diag(factor) (I - 1 1^T / n - t t^T / n) / deviation, t the n standardised entries."""
+        factor, (t, deviation), axes = like(self.factor, x), self._standardised(x), self._axes()
 
-    @property
-    def parameters(self) -> dict[str, Array]:
-        """Factor, and offset if there is one."""
-        return {"factor": self.factor} | ({} if self.offset is None else {"offset": self.offset})
+        def project(u: Array) -> Array:
+            along = (u * t).mean(axis=axes, keepdims=True)
+            return np.asarray((u - u.mean(axis=axes, keepdims=True) - t * along) / deviation)
+
+        return Maps(
+            lambda dx: factor * project(dx),
+            lambda v: (project(v * factor),),
+            # What stands between them is a projection or less.
+            lambda: (float(np.max(np.abs(factor)) / np.min(deviation)),),
+        )
 
     def gradient(self, x: Array, v: Array) -> dict[str, Array]:
         """Return the sums of v times the normalised entries and of v."""
-        gradient = {"factor": summed_to(v * self.at(x).standard, self.factor.shape)}
-        if self.offset is not None:
-            gradient["offset"] = summed_to(v, self.offset.shape)
-        return gradient
+        parts = {"factor": v * self._standardised(x)[0], "offset": v}
+        return {name: summed_to(parts[name], array.shape) for name, array in self.parameters.items()}
+
+    def _standardised(self, x: Array) -> tuple[Array, Array]:
+        """Return (x - m) / deviation, and the deviation, sqrt(s^2 + epsilon)."""
+        centred = x - x.mean(axis=self._axes(), keepdims=True)
+        squares = np.mean(centred * centred, axis=self._axes(), keepdims=True)
+        deviation = np.sqrt(squares + float(self.epsilon))
+        return centred / deviation, deviation
 
     def _axes(self) -> Shape:
         return tuple(range(-self.factor.ndim, 0))
-
-
-@dataclass(frozen=True, eq=False)
-class Standardized:
-    """diag(factor) (I - 1 1^T / n - t t^T / n) / deviation along `axes`, t the n standardised entries."""
-
-    factor: Array
-    standard: Array
-    deviation: Array
-    axes: Shape
-
-    def jvp(self, dx: Array) -> Array:
-        """Return factor (dx - mean(dx) - t mean(t dx)) / deviation."""
-        return np.asarray(self.factor * self._project(dx))
-
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return (u - mean(u) - t mean(t u)) / deviation, u = factor v."""
-        return (self._project(v * self.factor),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return the matrix, one dense block for all that is normalised together."""
-        n = self.factor.size
-        blocks = []
-        for t, deviation in zip(
-            self.standard[sample].reshape(-1, n), self.deviation[sample].ravel(), strict=True
-        ):
-            inner = np.eye(n) - 1.0 / n - np.outer(t, t) / n
-            blocks.append(self.factor.reshape(-1, 1) * inner / deviation)
-        return (scipy.sparse.csr_array(scipy.sparse.block_diag(blocks)),)
-
-    def norm(self) -> tuple[float]:
-        """Return max |factor| / min deviation: what stands between them is a projection or less."""
-        return (float(np.max(np.abs(self.factor)) / np.min(self.deviation)),)
-
-    def _project(self, u: Array) -> Array:
-        mean = u.mean(axis=self.axes, keepdims=True)
-        along = (u * self.standard).mean(axis=self.axes, keepdims=True)
-        return np.asarray((u - mean - self.standard * along) / self.deviation)
 
 
 @dataclass(frozen=True)
@@ -189,43 +159,14 @@ class Softmax:
         powers /= powers.sum(axis=self.axis, keepdims=True)
         return np.asarray(powers)
 
-    def at(self, x: Array) -> Shares:
-        """Return diag(p) - p p^T."""
-        return Shares(self.forward(x), self.axis)
+    def at(self, x: Array) -> Maps:
+        """Return diag(p) - p p^T, symmetric; no softmax's norm exceeds 1/2."""
+        p = self.forward(x)
 
+        def spread(u: Array) -> Array:
+            return np.asarray(p * (u - (p * u).sum(axis=self.axis, keepdims=True)))
 
-@dataclass(frozen=True, eq=False)
-class Shares:
-    """diag(p) - p p^T along an axis, symmetric; p is samples x stalk."""
-
-    p: Array
-    axis: int
-
-    def jvp(self, dx: Array) -> Array:
-        """Return p (dx - p . dx)."""
-        return np.asarray(self.p * (dx - (self.p * dx).sum(axis=self.axis, keepdims=True)))
-
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return p (v - p . v)."""
-        return (self.jvp(v),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return the matrix: entries meet where they differ along the axis alone."""
-        p = self.p[sample].astype(np.float64)
-        numbers = np.moveaxis(np.arange(p.size).reshape(p.shape), self.axis, -1)
-        rows = numbers.reshape(-1, numbers.shape[-1])
-        shares = p.ravel()[rows]
-        values = shares[:, :, None] * (np.eye(rows.shape[1]) - shares[:, None, :])
-        places = (
-            np.broadcast_to(rows[:, :, None], values.shape),
-            np.broadcast_to(rows[:, None, :], values.shape),
-        )
-        entries = (values.ravel(), (places[0].ravel(), places[1].ravel()))
-        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(p.size, p.size))),)
-
-    def norm(self) -> tuple[float]:
-        """Return 1/2, which no softmax exceeds."""
-        return (0.5,)
+        return Maps(spread, lambda v: (spread(v),), lambda: (0.5,))
 
 
 def _by_channel(vector: Array, x: Array) -> Array:

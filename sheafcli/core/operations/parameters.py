@@ -1,6 +1,8 @@
-"""Checks of what operations are made with, and of the shapes that they meet."""
+"""What operations are made with: their parameters, and checks of the shapes that they meet."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +26,22 @@ def as_parameter(name: str, array: Array, shape: Shape | None = None) -> Array:
     return array
 
 
+class Parametrised:
+    """An operation with the parameters that `learned` names: its fields, of which those left out are None."""
+
+    learned: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        for name, array in self.parameters.items():
+            object.__setattr__(self, name, as_parameter(name, array))
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """The parameters that there are, by the names of their fields."""
+        named = {name: getattr(self, name) for name in self.learned}
+        return {name: array for name, array in named.items() if array is not None}
+
+
 def like(array: Array, x: Array) -> Array:
     """Return an array in the precision of x; no copy where it has that already."""
     return array.astype(x.dtype, copy=False)
@@ -44,8 +62,13 @@ def check_broadcast(name: str, array: Array, shape: Shape) -> None:
         raise ValueError(f"{name} of shape {array.shape} does not broadcast over a value of shape {shape}")
 
 
+def narrowed(v: Array, shape: Shape) -> Array:
+    """Return v, (...) x stalk, summed over the axes of the stalk that are of length 1 in `shape`."""
+    first = v.ndim - len(shape)
+    repeated = tuple(first + i for i, n in enumerate(shape) if n == 1 and v.shape[first + i] != 1)
+    return np.asarray(v.sum(axis=repeated, keepdims=True)) if repeated else v
+
+
 def summed_to(array: Array, shape: Shape) -> Array:
     """Return an array summed over the axes along which one of this shape would broadcast to it."""
-    extra = array.ndim - len(shape)
-    ones = tuple(extra + i for i, n in enumerate(shape) if n == 1)
-    return np.asarray(array.sum(axis=(*range(extra), *ones), keepdims=True)).reshape(shape)
+    return np.asarray(narrowed(array, shape).sum(axis=tuple(range(array.ndim - len(shape)))))

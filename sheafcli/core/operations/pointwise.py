@@ -11,8 +11,8 @@ import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.operation import Kind
-from sheafcli.core.operations.diagonal import Diagonal
-from sheafcli.core.operations.parameters import as_parameter, check_broadcast, like, summed_to
+from sheafcli.core.operations.maps import Maps, diagonal
+from sheafcli.core.operations.parameters import Parametrised, check_broadcast, like, summed_to
 from sheafcli.core.types import Array, Shape
 
 
@@ -33,9 +33,9 @@ class Pointwise(ABC):
     def slope(self, x: Array) -> NDArray[Any]:
         """Return g'(x), real or boolean; at a kink, from the right."""
 
-    def at(self, x: Array) -> Diagonal:
+    def at(self, x: Array) -> Maps:
         """Return diag(g'(x))."""
-        return Diagonal(self.slope(x))
+        return diagonal(self.slope(x))
 
 
 class PiecewiseLinear(Pointwise):
@@ -67,11 +67,10 @@ class ReLU(PiecewiseLinear):
         return x >= 0.0
 
 
-@dataclass(frozen=True)
-class LeakyReLU(PiecewiseLinear):
+class Leaky(PiecewiseLinear):
     """x where x >= 0, below * x elsewhere."""
 
-    below: float = 0.01
+    below: float | Array
 
     def forward(self, x: Array) -> Array:
         """Return x or below * x."""
@@ -79,38 +78,30 @@ class LeakyReLU(PiecewiseLinear):
 
     def slope(self, x: Array) -> Array:
         """Return 1 or below."""
-        return np.where(x >= 0.0, x.dtype.type(1.0), x.dtype.type(self.below))
+        return np.where(x >= 0.0, x.dtype.type(1.0), like(np.asarray(self.below), x))
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Leaky):
+    """x where x >= 0, below * x elsewhere."""
+
+    below: float = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class PReLU(PiecewiseLinear):
+class PReLU(Parametrised, Leaky):
     """x where x >= 0, below * x elsewhere; `below` is a parameter that broadcasts over the stalk.
 
     One slope a channel of an image has shape channels x 1 x 1.
     """
 
     below: Array
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "below", as_parameter("below", self.below))
+    learned: ClassVar[tuple[str, ...]] = ("below",)
 
     def shape(self, parent: Shape) -> Shape:
         """Return the same shape."""
         check_broadcast("below", self.below, parent)
         return parent
-
-    def forward(self, x: Array) -> Array:
-        """Return x or below * x."""
-        return x * self.slope(x)
-
-    def slope(self, x: Array) -> Array:
-        """Return 1 or below."""
-        return np.where(x >= 0.0, x.dtype.type(1.0), like(self.below, x))
-
-    @property
-    def parameters(self) -> dict[str, Array]:
-        """The slopes below zero."""
-        return {"below": self.below}
 
     def gradient(self, x: Array, v: Array) -> dict[str, Array]:
         """Return the sum of v * min(x, 0)."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from sheafcli.core.operation import Kind
+from sheafcli.core.operations.convolution import Depthwise
+from sheafcli.core.operations.maps import Maps
 from sheafcli.core.operations.parameters import check_axis
-from sheafcli.core.operations.windows import Padding, PerAxis, Windows, columns
+from sheafcli.core.operations.windows import Padding, PerAxis, Windows
 from sheafcli.core.types import Array, Shape
 
 
@@ -40,14 +41,14 @@ class Pooling:
     def windows(self) -> Windows:
         """Where it looks."""
         stride = self.kernel if self.stride is None else self.stride
-        return Windows.of(self.kernel, stride, self.padding, self.dilation, len(self.kernel), ceil=self.ceil)
+        return Windows.of(self.kernel, stride, self.padding, self.dilation, ceil=self.ceil)
 
     def shape(self, parent: Shape) -> Shape:
         """Return channels x places of the window."""
         axes = len(self.kernel)
         if len(parent) != axes + 1:
             raise ValueError(f"images must be channels x {axes} axes, got shape {parent}")
-        if not self.windows.see(parent[1:]):
+        if not _counts(self.windows, parent[1:]).all():
             raise ValueError(f"with the padding {self.windows.padding} some windows see nothing of the image")
         return (parent[0], *self.windows.out(parent[1:]))
 
@@ -66,9 +67,26 @@ class MaxPooling(Pooling):
             np.maximum(here, x[image], out=here)
         return y
 
-    def at(self, x: Array) -> Winners:
-        """Return the map that takes from every window its largest entry."""
-        return Winners(self.pattern(x), self.windows, x.shape[2:])
+    def at(self, x: Array) -> Maps:
+        """Return the map that takes from every window its largest entry.
+
+        Its norm is the root of how many windows an entry lies in.
+        """
+        winner, windows, spatial = self.pattern(x), self.windows, x.shape[2:]
+
+        def taken(dx: Array) -> Array:
+            y: Array = np.zeros((*dx.shape[: dx.ndim - len(spatial)], *winner.shape[2:]), dtype=dx.dtype)
+            for k, (image, place) in enumerate(windows.taps(spatial)):
+                y[place] += dx[image] * (winner[place] == k)
+            return y
+
+        def back(v: Array) -> tuple[Array]:
+            dx: Array = np.zeros((*v.shape[: v.ndim - len(spatial)], *spatial), dtype=v.dtype)
+            for k, (image, place) in enumerate(windows.taps(spatial)):
+                dx[image] += v[place] * (winner[place] == k)
+            return (dx,)
+
+        return Maps(taken, back, lambda: (math.sqrt(windows.overlap),))
 
     def pattern(self, x: Array) -> NDArray[np.integer[Any]]:
         """Return which entry of its window is the largest."""
@@ -81,44 +99,6 @@ class MaxPooling(Pooling):
             np.maximum(which, (candidate > here) * winner.dtype.type(k), out=which)
             np.maximum(here, candidate, out=here)
         return winner
-
-
-@dataclass(frozen=True, eq=False)
-class Winners:
-    """The map that takes one entry of every window: `winner`, samples x channels x places, says which."""
-
-    winner: NDArray[np.integer[Any]]
-    windows: Windows
-    spatial: Shape
-
-    def jvp(self, dx: Array) -> Array:
-        """Return the entries taken."""
-        y: Array = np.zeros(
-            (*dx.shape[: dx.ndim - len(self.spatial)], *self.winner.shape[2:]), dtype=dx.dtype
-        )
-        for k, (image, place) in enumerate(self.windows.taps(self.spatial)):
-            y[place] += dx[image] * (self.winner[place] == k)
-        return y
-
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return v where it was taken from, 0 elsewhere."""
-        x: Array = np.zeros((*v.shape[: v.ndim - len(self.spatial)], *self.spatial), dtype=v.dtype)
-        for k, (image, place) in enumerate(self.windows.taps(self.spatial)):
-            x[image] += v[place] * (self.winner[place] == k)
-        return (x,)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return a 1 for every window, at its largest entry."""
-        winner = self.winner[sample]
-        seen = _numbers(self.windows, len(winner), self.spatial)
-        taken = np.take_along_axis(seen, winner[:, None].astype(np.intp), axis=1).ravel() - 1
-        entries = (np.ones(winner.size), (np.arange(winner.size), taken))
-        size = len(winner) * math.prod(self.spatial)
-        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(winner.size, size))),)
-
-    def norm(self) -> tuple[float]:
-        """Return the root of how many windows an entry lies in."""
-        return (math.sqrt(self.windows.overlap),)
 
 
 @dataclass(frozen=True)
@@ -136,58 +116,25 @@ class AveragePooling(Pooling):
         """Return the means."""
         return self.at(x).jvp(x)
 
-    def at(self, x: Array) -> Means:
-        """Return the same map at all values."""
-        windows, spatial = self.windows, x.shape[2:]
-        counts = _counts(windows, spatial)
+    def at(self, x: Array) -> Maps:
+        """Return the same map at all values: a sum over every window, divided by how many entries count."""
+        windows, (channels, *spatial) = self.windows, x.shape[1:]
+        counts = _counts(windows, tuple(spatial))
         if self.count_padding:
             # With the padding as part of the image, the same windows see all that counts.
             wide = tuple(n + low + high for n, (low, high) in zip(spatial, windows.padding, strict=True))
             unpadded = replace(windows, padding=((0, 0),) * len(wide))
             counts = _counts(unpadded, wide)[tuple(slice(0, n) for n in counts.shape)]
-        return Means(windows, x.shape[1:], counts.astype(x.dtype))
+        counts = counts.astype(x.dtype)
+        ones = np.ones((channels, 1, *windows.kernel), dtype=x.dtype)
+        sums = Depthwise(ones, windows, channels, tuple(spatial))
 
+        def norm() -> tuple[float]:
+            """Return the root of the largest sum of a column, since no row sums to more than 1."""
+            rows = np.broadcast_to(1.0 / counts, (channels, *counts.shape))
+            return (float(np.sqrt(np.max(sums.vjp(rows)[0]))),)
 
-@dataclass(frozen=True, eq=False)
-class Means:
-    """The sum over every window of an image of this `shape`, divided by `counts`, an array of the places."""
-
-    windows: Windows
-    image: Shape
-    counts: Array
-
-    def jvp(self, dx: Array) -> Array:
-        """Return the means."""
-        y: Array = np.zeros((*dx.shape[: dx.ndim - self.counts.ndim], *self.counts.shape), dtype=dx.dtype)
-        for image, place in self.windows.taps(self.image[1:]):
-            y[place] += dx[image]
-        y /= self.counts
-        return y
-
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return v / counts, added up wherever it was summed from."""
-        x: Array = np.zeros((*v.shape[: v.ndim - self.counts.ndim], *self.image[1:]), dtype=v.dtype)
-        shared = v / self.counts
-        for image, place in self.windows.taps(self.image[1:]):
-            x[image] += shared[place]
-        return (x,)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return 1 / counts for all that a window sees."""
-        seen = _numbers(self.windows, self.image[0], self.image[1:])
-        places = self.image[0] * self.counts.size
-        rows = np.arange(places).reshape(self.image[0], 1, *self.counts.shape)
-        shares = 1.0 / self.counts.astype(np.float64)
-        inside = seen > 0
-        rows, shares = np.broadcast_to(rows, seen.shape)[inside], np.broadcast_to(shares, seen.shape)[inside]
-        entries = (shares, (rows, seen[inside] - 1))
-        return (
-            scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(places, math.prod(self.image)))),
-        )
-
-    def norm(self) -> tuple[float]:
-        """Return the root of the largest sum of a column, since no row sums to more than 1."""
-        return (float(np.sqrt(np.max(self.vjp(np.ones_like(self.counts))[0]))),)
+        return Maps(lambda dx: sums.jvp(dx) / counts, lambda v: sums.vjp(v / counts), norm)
 
 
 def _counts(windows: Windows, spatial: Shape) -> Array:
@@ -196,12 +143,6 @@ def _counts(windows: Windows, spatial: Shape) -> Array:
     for _, place in windows.taps(spatial):
         counts[place] += 1.0
     return counts
-
-
-def _numbers(windows: Windows, channels: int, spatial: Shape) -> NDArray[np.int64]:
-    """Return which entries the windows see, from 1, channels x kernel x places; 0 is padding."""
-    numbers = np.arange(1.0, 1.0 + channels * math.prod(spatial)).reshape(1, channels, *spatial)
-    return np.asarray(columns(windows, numbers)[0], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -226,40 +167,12 @@ class Mean:
         """Return the means."""
         return np.asarray(x.mean(axis=self.axes, keepdims=True))
 
-    def at(self, x: Array) -> Averaged:
+    def at(self, x: Array) -> Maps:
         """Return the same map at all values."""
-        return Averaged(self.axes, x.shape[1:])
+        axes, parent = self.axes, x.shape[1:]
+        count = math.prod(parent[axis] for axis in axes)
 
+        def back(v: Array) -> tuple[Array]:
+            return (np.broadcast_to(v / count, (*v.shape[: v.ndim - len(parent)], *parent)),)
 
-@dataclass(frozen=True)
-class Averaged:
-    """The linear map of a mean along some axes of a stalk of the shape `parent`."""
-
-    axes: Shape
-    parent: Shape
-
-    def jvp(self, dx: Array) -> Array:
-        """Return the means."""
-        return np.asarray(dx.mean(axis=self.axes, keepdims=True))
-
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return v / count wherever it was averaged from."""
-        before = v.shape[: v.ndim - len(self.parent)]
-        return (np.broadcast_to(v / self._count(), (*before, *self.parent)),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return 1 / count for every entry, in the row of its mean."""
-        own = np.arange(math.prod(self.parent) // self._count())
-        own = own.reshape(
-            [1 if axis - len(self.parent) in self.axes else n for axis, n in enumerate(self.parent)]
-        )
-        rows = np.broadcast_to(own, self.parent).ravel()
-        entries = (np.full(rows.size, 1.0 / self._count()), (rows, np.arange(rows.size)))
-        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(own.size, rows.size))),)
-
-    def norm(self) -> tuple[float]:
-        """Return 1 / sqrt(count)."""
-        return (1.0 / math.sqrt(self._count()),)
-
-    def _count(self) -> int:
-        return math.prod(self.parent[axis] for axis in self.axes)
+        return Maps(self.forward, back, lambda: (1.0 / math.sqrt(count),))

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-import scipy
 
 from sheafcli.core.operation import Kind
+from sheafcli.core.operations.maps import Maps
 from sheafcli.core.operations.windows import Index
 from sheafcli.core.types import Array, Shape
 
@@ -41,38 +41,14 @@ class Moves(ABC):
         """Return the entries moved."""
         return self.move(x, x.shape[1:])
 
-    def at(self, x: Array) -> Moved:
-        """Return the same map at all values."""
-        return Moved(self, x.shape[1:])
-
-
-@dataclass(frozen=True, eq=False)
-class Moved:
-    """The linear map of an operation that moves the entries of a stalk of this shape."""
-
-    moves: Moves
-    parent: Shape
-
-    def jvp(self, dx: Array) -> Array:
-        """Return the entries moved."""
-        return self.moves.move(dx, self.parent)
-
-    def vjp(self, v: Array) -> tuple[Array]:
-        """Return them moved back."""
-        return (self.moves.back(v, self.parent),)
-
-    def matrix(self, sample: int) -> tuple[scipy.sparse.csr_array]:
-        """Return a 1 for every entry that is one of the parent's."""
-        size = math.prod(self.parent)
-        source = self.jvp(np.arange(1.0, 1.0 + size).reshape(self.parent)).ravel().astype(np.int64) - 1
-        rows = np.flatnonzero(source >= 0)
-        entries = (np.ones(len(rows)), (rows, source[rows]))
-        return (scipy.sparse.csr_array(scipy.sparse.coo_array(entries, shape=(source.size, size))),)
-
-    def norm(self) -> tuple[float]:
-        """Return the root of how often an entry is repeated."""
-        copies = self.moves.back(np.ones(self.moves.shape(self.parent)), self.parent)
-        return (float(np.sqrt(np.max(copies))),)
+    def at(self, x: Array) -> Maps:
+        """Return the same map at all values; its norm is the root of how often an entry is repeated."""
+        parent = x.shape[1:]
+        return Maps(
+            lambda dx: self.move(dx, parent),
+            lambda v: (self.back(v, parent),),
+            lambda: (float(np.sqrt(np.max(self.back(np.ones(self.shape(parent)), parent)))),),
+        )
 
 
 @dataclass(frozen=True)

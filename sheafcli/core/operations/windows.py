@@ -34,23 +34,12 @@ class Windows:
 
     @classmethod
     def of(
-        cls,
-        kernel: PerAxis,
-        stride: PerAxis,
-        padding: Padding,
-        dilation: PerAxis,
-        axes: int,
-        *,
-        ceil: bool = False,
+        cls, kernel: Shape, stride: PerAxis, padding: Padding, dilation: PerAxis, *, ceil: bool = False
     ) -> Windows:
-        """Return the windows over so many axes; one number stands for all axes, and for both ends of them."""
-        return cls(
-            _per_axis("kernel", kernel, axes),
-            _per_axis("stride", stride, axes),
-            _pairs(padding, axes),
-            _per_axis("dilation", dilation, axes),
-            ceil,
-        )
+        """Return the windows; one number stands for all axes of the kernel, and for both ends of them."""
+        axes = len(kernel)
+        kernel, stride = _per_axis("kernel", kernel, axes), _per_axis("stride", stride, axes)
+        return cls(kernel, stride, _pairs(padding, axes), _per_axis("dilation", dilation, axes), ceil)
 
     def out(self, spatial: Shape) -> Shape:
         """Return how many places the window has along each axis, or raise ValueError where it has none."""
@@ -70,17 +59,6 @@ class Windows:
                 )
             places.append(count)
         return tuple(places)
-
-    def see(self, spatial: Shape) -> bool:
-        """Return whether every window sees an entry of the image."""
-        axes = zip(spatial, self.kernel, self.stride, self.padding, self.dilation, strict=True)
-        for places, (n, k, s, (low, _), d) in zip(self.out(spatial), axes, strict=True):
-            starts = s * np.arange(places) - low
-            # Where each window first meets the image, if it is long enough.
-            first = starts + d * np.maximum(0, -(starts // d))
-            if not np.all((first < n) & (first <= starts + d * (k - 1))):
-                return False
-        return True
 
     def taps(self, spatial: Shape) -> Iterator[tuple[Index, Index]]:
         """Yield, for every entry of the kernel in C order, which entries of the image meet which places.
@@ -106,14 +84,25 @@ class Windows:
         )
 
 
-def columns(windows: Windows, images: Array) -> Array:
-    """Return what the windows see of images x channels x spatial: images x channels x kernel x places."""
+def columns(windows: Windows, images: Array, empty: float = 0.0) -> Array:
+    """Return what the windows see of images x channels x spatial: images x channels x kernel x places.
+
+    What would lie in the padding is `empty`.
+    """
     spatial = images.shape[2:]
-    out = windows.out(spatial)
-    seen = np.zeros((*images.shape[:2], math.prod(windows.kernel), *out), dtype=images.dtype)
+    shape = (*images.shape[:2], math.prod(windows.kernel), *windows.out(spatial))
+    seen: Array = np.full(shape, empty, dtype=images.dtype)
     for k, (image, place) in enumerate(windows.taps(spatial)):
         seen[:, :, k][place] = images[image]
     return seen
+
+
+def placed(windows: Windows, seen: Array, spatial: Shape) -> Array:
+    """Return the transpose of `columns`: all that windows see added up where they looked."""
+    images: Array = np.zeros((*seen.shape[:2], *spatial), dtype=seen.dtype)
+    for k, (image, place) in enumerate(windows.taps(spatial)):
+        images[image] += seen[:, :, k][place]
+    return images
 
 
 def _meeting(n: int, places: int, offset: int, stride: int) -> tuple[slice, slice]:

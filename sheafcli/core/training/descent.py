@@ -14,12 +14,13 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from sheafcli.core.brief import brief
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training import layers as chain
 from sheafcli.core.edge import Edge, output_edge
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
 from sheafcli.core.training.graph.parameters import GraphParameters
-from sheafcli.core.training.optimizers import Adam, Optimizer
+from sheafcli.core.training.optimizers import Adam, Optimizer, as_optimizer
 from sheafcli.core.training.protocol import Diverged, Progress
 from sheafcli.core.types import Array, Seed
 
@@ -42,13 +43,21 @@ SCHEDULES: dict[Schedule, Callable[[float], float]] = {
 PRECISIONS: dict[Precision, type[np.floating[Any]]] = {"double": np.float64, "single": np.float32}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class StopWhen:
     """End early: at a record whose loss on all training data is `train_loss` or less, or after `seconds`.
 
     Seconds are those spent in steps; records and files are not counted. With `patience`, whoever records
     (`sheafcli.core.training.fit`) ends after so many records without a lower loss on validation data.
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> sc.Equilibrium(epochs=1000, stop_when=sc.StopWhen(seconds=10))
+    Equilibrium(epochs=1000, stop_when=StopWhen(seconds=10))
     """
+
+    __repr__ = brief
 
     train_loss: float | None = None
     seconds: float | None = None
@@ -63,14 +72,14 @@ class StopWhen:
                 raise ValueError(f"stop_when.{name} must be above 0 and finite, got {value!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Descent:
     """Options of every method that descends a gradient.
 
     Parameters
     ----------
     optimizer
-        The update rule, an object that holds its learning rate.
+        The update rule, an object that holds its learning rate, such as Adam(0.01), or its name.
     epochs, steps
         When to end: after so many passes over the data or so many updates; at most one of the two, and
         10,000 epochs where neither is given. Without batches an epoch is one step.
@@ -88,7 +97,9 @@ class Descent:
         and in convolutional ones. "auto" is double for plain chains, single for all other networks.
     """
 
-    optimizer: Optimizer = field(default_factory=lambda: Adam(0.01))
+    __repr__ = brief
+
+    optimizer: Optimizer = field(default_factory=Adam)
     epochs: int | None = None
     steps: int | None = None
     schedule: Schedule = "constant"
@@ -98,6 +109,7 @@ class Descent:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "optimizer", as_optimizer(self.optimizer))
         if self.epochs is not None and self.steps is not None:
             raise ValueError("training ends after `epochs` or after `steps`: give at most one")
         for name in ("epochs", "steps", "batch_size"):

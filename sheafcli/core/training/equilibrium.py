@@ -23,9 +23,27 @@ from sheafcli.core.training.graph.equilibrium import EquilibriumRule
 from sheafcli.core.types import Array, Seed
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Equilibrium(Descent):
-    """Descent of the equilibrium's energy; `gamma` is the stiffness of the output edge."""
+    """Sheaf training whose stalks are at rest at every step: descent of the equilibrium's energy.
+
+    Parameters
+    ----------
+    optimizer, epochs, steps, schedule, batch_size, weight_decay, stop_when, precision
+        As of `Backprop`.
+    gamma
+        The stiffness of the output edge, against 1 of all others. Small ones give back-propagation's
+        updates, 1 is the energy of `Heat`.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> X = np.random.default_rng(0).uniform(-2, 2, size=(50, 2))
+    >>> method = sc.Equilibrium(optimizer=sc.Adam(0.03), epochs=200, schedule="cosine")
+    >>> fit = sc.train(sc.Network.he([2, 8, 1]), X, (X**2).sum(axis=1), method)
+    >>> fit.history[-1].train_loss < fit.history[0].train_loss
+    True
+    """
 
     gamma: float = 1e-5
 

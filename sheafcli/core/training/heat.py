@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 import numpy as np
 
+from sheafcli.core.brief import brief
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.heat import ChainFlow
 from sheafcli.core.edge import Edge
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
+from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.graph.heat import GraphFlow
 from sheafcli.core.training.protocol import Diverged, Progress
 from sheafcli.core.types import Array, Seed
@@ -43,9 +45,9 @@ CHEBYSHEV_PAIR = np.array([1.0 / (_CENTRE - _RADIUS), 1.0 / (_CENTRE + _RADIUS)]
 RAMP, FIRST_STEP = 0.01, 0.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Heat:
-    """Joint forward Euler of stalks and weights.
+    """The paper's sheaf training: the joint heat flow of stalks and weights, by forward Euler.
 
     Parameters
     ----------
@@ -63,7 +65,19 @@ class Heat:
     reset_every, reset_time
         Restart the stalks after every so many steps, or after every so much integration time; None
         never does.
+    stop_when
+        Its `patience` ends early; it has no other conditions here.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> X = np.random.default_rng(0).uniform(-2, 2, size=(50, 2))
+    >>> fit = sc.train(sc.Network.he([2, 8, 1]), X, (X**2).sum(axis=1), sc.Heat(time=10))
+    >>> fit.history[-1].train_loss < fit.history[0].train_loss
+    True
     """
+
+    __repr__ = brief
 
     steps: int | None = None
     time: float | None = None
@@ -73,6 +87,7 @@ class Heat:
     stalks: str | Mapping[str, Array] = "random"
     reset_every: int | None = None
     reset_time: float | None = None
+    stop_when: StopWhen = field(default_factory=StopWhen)
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.time is None):
@@ -89,6 +104,8 @@ class Heat:
                 continue
             if not isinstance(value, int | float) or not 0 < value < np.inf:
                 raise ValueError(f"{name} must be a number above 0 and finite, got {value!r}")
+        if self.stop_when != StopWhen(patience=self.stop_when.patience):
+            raise ValueError("heat training ends early by stop_when.patience alone: give steps or time")
         if isinstance(self.stalks, str) and self.stalks not in get_args(Start):
             raise ValueError(f"stalks start as {', '.join(get_args(Start))} or arrays, got {self.stalks!r}")
 

@@ -59,6 +59,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from sheafcli.core.brief import brief
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.implicit import ChainModel
 from sheafcli.core.edge import Edge
@@ -92,9 +93,11 @@ MOST_KEPT = 31 << 20
 Regularise = Literal["evidence"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Implicit:
-    """Options of implicit steps.
+    """Sheaf training in implicit steps, which relax stalks and weights together: no learning rate.
+
+    It trains best, in networks of up to a few thousand weights or samples.
 
     Parameters
     ----------
@@ -108,7 +111,17 @@ class Implicit:
         "evidence" chooses the weight decay before each cycle, from the training data alone.
     stop_when
         Conditions to end early. A loss of exactly 0 ends the training, too.
+
+    Examples
+    --------
+    >>> import numpy as np, sheafcli as sc
+    >>> X = np.random.default_rng(0).uniform(-2, 2, size=(50, 2))
+    >>> fit = sc.train(sc.Network.he([2, 8, 1]), X, (X**2).sum(axis=1), sc.Implicit(steps=60))
+    >>> fit.history[-1].train_loss < 0.1
+    True
     """
+
+    __repr__ = brief
 
     steps: int = DEFAULT_STEPS
     kappa: float = 0.0
@@ -295,7 +308,7 @@ class ImplicitSession:
     def _falling_decay(self) -> Array:
         """Return the decay of the first cycle of a network for classes; see the module's docstring."""
         left = LAST_DECAY ** (self.step / (SOFT_STEPS - 1)) if self.step < SOFT_STEPS else 0.0
-        return self._first_decay * left * self._model.weighs
+        return np.asarray(self._first_decay * left * self._model.weighs)
 
     def _typical_decay(self) -> float:
         """Return the decay of the prior that makes weights as large as those of the start."""

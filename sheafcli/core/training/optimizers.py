@@ -12,6 +12,8 @@ import numpy as np
 
 from sheafcli.core.types import Array
 
+LEARNING_RATE = 0.01
+
 
 class Optimizer(Protocol):
     """A rule that turns a gradient into an update, with a memory of its own per array.
@@ -42,9 +44,16 @@ def _check(optimizer: SGD | Momentum | Adam, *averages: str) -> None:
 
 @dataclass(frozen=True)
 class SGD:
-    """w <- w - learning_rate g."""
+    """Gradient descent: w <- w - learning_rate g.
 
-    learning_rate: float
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> sc.Backprop(optimizer=sc.SGD(0.005), epochs=100)  # or "sgd", with a rate of 0.01
+    Backprop(optimizer=SGD(learning_rate=0.005), epochs=100)
+    """
+
+    learning_rate: float = LEARNING_RATE
     slots: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
@@ -60,9 +69,16 @@ class SGD:
 
 @dataclass(frozen=True)
 class Momentum:
-    """Polyak's heavy ball: v <- momentum v + g,  w <- w - learning_rate v."""
+    """Polyak's heavy ball: v <- momentum v + g,  w <- w - learning_rate v.
 
-    learning_rate: float
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> sc.Backprop(optimizer=sc.Momentum(0.005, momentum=0.95), epochs=100)  # or "momentum"
+    Backprop(optimizer=Momentum(learning_rate=0.005, momentum=0.95), epochs=100)
+    """
+
+    learning_rate: float = LEARNING_RATE
     momentum: float = 0.9
     slots: ClassVar[int] = 1
 
@@ -84,9 +100,15 @@ class Adam:
     """Kingma & Ba (2015), Algorithm 1: m and v average g and g^2, both corrected for their zero start.
 
     w <- w - learning_rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon).
+
+    Examples
+    --------
+    >>> import sheafcli as sc
+    >>> sc.Equilibrium(optimizer=sc.Adam(0.03), epochs=30).optimizer  # or "adam", with a rate of 0.01
+    Adam(learning_rate=0.03, beta1=0.9, beta2=0.999, epsilon=1e-08)
     """
 
-    learning_rate: float
+    learning_rate: float = LEARNING_RATE
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -117,4 +139,18 @@ class Adam:
         weights -= work
 
 
-OPTIMIZERS = {"adam": Adam, "sgd": SGD, "momentum": Momentum}
+OPTIMIZERS: dict[str, type[SGD | Momentum | Adam]] = {"adam": Adam, "sgd": SGD, "momentum": Momentum}
+
+
+def as_optimizer(optimizer: Optimizer | str) -> Optimizer:
+    """Return an optimizer as it is, or the one that a name says, with its defaults."""
+    if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
+        return OPTIMIZERS[optimizer]()
+    if isinstance(optimizer, str):
+        raise ValueError(f"no optimizer is called {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
+    if not hasattr(optimizer, "learning_rate") or not hasattr(optimizer, "slots"):
+        raise TypeError(
+            f"the optimizer must be one of sheafcli's, such as Adam(0.01), or its name, "
+            f"{', '.join(OPTIMIZERS)}; got {type(optimizer).__name__}"
+        )
+    return optimizer

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sheafcli.config.training import TrainingSpec
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.extension import Extension, extend
 from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import residuals
 from sheafcli.core.graph import Graph, Vertex
 from sheafcli.core.network import AnyNetwork, as_inputs
 from sheafcli.core.resistance import resistance_traces
@@ -25,7 +25,7 @@ from sheafcli.diagnostics.findings.finding import listed
 from sheafcli.diagnostics.findings.reference import Reference, missed, reference
 from sheafcli.diagnostics.findings.rows import spread_evenly, spread_rows
 from sheafcli.diagnostics.findings.shift import Shift, shift_between
-from sheafcli.diagnostics.pinned import BALANCED, Diagnosis, settled_graph
+from sheafcli.diagnostics.pinned import BALANCED, PinnedDiscord, settled_graph
 from sheafcli.diagnostics.units import Values, gates, is_live, values_of
 
 # From fewer samples nothing is said of what neurons do on all: what has not been seen in n samples happens,
@@ -89,7 +89,7 @@ class Examined:
     network: AnyNetwork
     X: Array
     y: Array
-    diagnosis: Diagnosis
+    diagnosis: PinnedDiscord
     fault: pd.DataFrame | None = None
     other: tuple[Array, Array] | None = None
     part: str = "test"

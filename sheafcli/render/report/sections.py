@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from sheafcli.records.logged import AT_REST
 from sheafcli.render.diagnosis_tables import kind_name
 from sheafcli.render.numbers import MISSING, duration, percent
 from sheafcli.render.panels import thinned
@@ -39,9 +40,11 @@ BLAME_COLUMNS = (
     *("loss", "fitted_loss", "repaired_loss"),
 )
 LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")
-# In these the training stalks are at rest: inner edges agree, and the output edge has all of the discord.
-AT_REST = ("equilibrium", "implicit", "backprop")
 SAMPLE_COLUMNS = ("sample", "line", "row", "target", "predicted", "loss", "discord", "share", "worst_edge")
+HISTORY = (
+    *("step", "train_loss", "validation_loss", "test_loss", "train_accuracy", "test_accuracy"),
+    *("test_r2", "test_rmse", "test_f1", "test_auc", "energy", "seconds"),
+)
 METRICS = ("target", "class", "samples", "precision", "recall", "f1", "auc", "r2", "rmse", "mae")
 LAYER_AT_FAULT: Final = "layer-at-fault"
 
@@ -212,10 +215,13 @@ def _training(contents: Contents) -> Section:
     figures, tables, missing = [], [], []
     if history is not None:
         figures += _side_by_side(loss_figure(history, baseline), accuracy_figure(history, baseline))
-        columns = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "energy", "seconds")
-        tables.append(table_of(history.iloc[thinned(len(history), 10)], columns, "History"))
+        rows = history.iloc[thinned(len(history), 10)]
+        tables.append(table_of(rows, HISTORY, "History"))
     else:
         missing.append(_missing("history"))
+    if contents.manifest.get("method") in AT_REST:
+        lead = "The inner edges agree at every step: all discord over time is that of the output, the loss."
+        return Section("training", title, lead, figures=figures, tables=tables, missing=missing)
     if discord is not None:
         figures += [discord_figure(discord), heat_map(discord)]
     else:

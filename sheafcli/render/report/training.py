@@ -30,7 +30,7 @@ ROW_PIXELS = 26
 
 
 def loss_figure(history: pd.DataFrame, baseline: pd.DataFrame | None) -> Figure:
-    """Draw train and test loss over the steps, the baseline's dashed."""
+    """Draw the losses of all parts over the steps, the baseline's dashed."""
     return _course("loss", history, baseline)
 
 
@@ -58,7 +58,9 @@ def _course(quantity: str, history: pd.DataFrame, baseline: pd.DataFrame | None)
                 }
             )
     note = thinning_note(len(thinned(len(history), points_of_a_line(4))), len(history), "logged steps")
-    caption = "Of the training and of the test samples" + ("" if baseline is None else "; baseline dashed")
+    validated = f"validation_{quantity}" in history
+    parts = "training, validation and test" if validated else "training and test"
+    caption = f"Of the {parts} samples" + ("" if baseline is None else "; baseline dashed")
     heights = axis(quantity, drawn if quantity == "loss" else ())
     if quantity == "accuracy":
         heights["tickformat"] = ".0%"

@@ -7,9 +7,10 @@ from oracles import jacobian, problem, sigmoid
 from strategies import networks, scales, seeds, widths
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import HeatEquation, diffuse
+from sheafcli.core.chain.diffusion import HeatEquation
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf
+from sheafcli.core.diffusion import diffuse
 from sheafcli.core.integrators import Euler
 from sheafcli.core.outputs import output_named
 from sheafcli.core.pins import Pin

@@ -7,10 +7,10 @@ from oracles import Plain, golden, golden_network, problem
 from strategies import extreme_networks, seeds
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.diffusion import diffuse
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.extension import extend
 from sheafcli.core.chain.network import Network
+from sheafcli.core.diffusion import diffuse
+from sheafcli.core.discord import residuals
 from sheafcli.core.edge import activation_edge, affine_edge
 from sheafcli.core.outputs import output_named
 from sheafcli.core.pins import Pin

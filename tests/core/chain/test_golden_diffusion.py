@@ -6,8 +6,8 @@ from oracles import assert_golden, assert_golden_discord, golden, golden_names, 
 
 from sheafcli.core.chain.cochain import Cochain
 from sheafcli.core.chain.diffusion import HeatEquation
-from sheafcli.core.chain.discord import discord, residuals
 from sheafcli.core.chain.extension import extend
+from sheafcli.core.discord import discord, residuals
 from sheafcli.core.integrators import Euler
 from sheafcli.core.pins import Pin
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from oracles import jacobian, problem
 
 from sheafcli.core.chain import parts
-from sheafcli.core.chain.parts import Input, Neuron, Taken, WholeLayer
+from sheafcli.core.chain.parts import Columns, Neuron, Taken
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 # Many samples and few, for layers of 5 and 6 columns; the first layer, one between, the last.
@@ -49,7 +49,7 @@ def curvature_of(part, G, negligible=0.0):
 
 
 def parts_of(layer):
-    return [WholeLayer.of(layer), Neuron(layer, 1), Input(layer, 0)]
+    return [Columns.whole(layer), Neuron(layer, 1), Columns.of_input(layer, 0)]
 
 
 def case(output, samples, layer):
@@ -81,7 +81,7 @@ def test_a_whole_layer_loses_no_change_that_a_sample_sees(seed, samples, columns
     """Any change of the matrix has entries that move the stalk as it does, and are no longer."""
     rng = np.random.default_rng(seed)
     inputs, matrix = rng.normal(size=(samples, columns)), rng.normal(size=(3, columns))
-    part = WholeLayer.of(Taken(inputs, matrix, inputs @ matrix.T))
+    part = Columns.whole(Taken(inputs, matrix, inputs @ matrix.T))
     change = rng.normal(size=matrix.shape)
     entries = (change @ part.span.T).ravel()
     np.testing.assert_allclose(part.stalk(entries), inputs @ (matrix + change).T, rtol=0, atol=1e-11)
@@ -140,7 +140,7 @@ def test_of_too_many_rows_the_largest_are_kept(monkeypatch):
     _, _, taken = case("identity", 20, 2)
     G = np.random.default_rng(0).normal(size=(20, 2, 4))
     sizes = np.sort((np.sum(G**2, axis=2) * np.sum(taken.inputs**2, axis=1)[:, None]).ravel())[::-1]
-    whole = WholeLayer.of(taken)
+    whole = Columns.whole(taken)
     everything = np.linalg.eigvalsh(curvature_of(whole, G).gram)[::-1]
     assert np.sum(everything) == pytest.approx(np.sum(sizes))
     few = np.linalg.eigvalsh(curvature_of(whole, G, sizes[9]).gram)[::-1]
@@ -178,8 +178,8 @@ def test_before_free_outputs_the_curvature_is_that_of_each(samples):
     n = taken.z.shape[1]
     a = taken.inputs
     for part, J in (
-        (WholeLayer.of(taken), np.kron(np.eye(n), WholeLayer.of(taken).inside)),
-        (Input(taken, 0), np.kron(np.eye(n), a[:, :1])),
+        (Columns.whole(taken), np.kron(np.eye(n), Columns.whole(taken).inside)),
+        (Columns.of_input(taken, 0), np.kron(np.eye(n), a[:, :1])),
     ):
         curvature = part.curvature(Free(), None, 0.0)
         expected = 0.7 * J.T @ J

@@ -7,9 +7,9 @@ from oracles import problem
 from strategies import extreme_networks, networks, random_pattern, scales, seeds, whole_networks
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import residuals
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.sheaf import NeuralSheaf, pattern_of
+from sheafcli.core.discord import residuals
 from sheafcli.core.outputs import output_named
 
 BLOCKS = ("free", "boundary", "full")

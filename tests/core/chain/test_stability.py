@@ -60,11 +60,10 @@ def test_bound_is_attained_by_one_hidden_layer_all_active(network):
     assert bound_of(network) == pytest.approx(largest(network, pattern), rel=1e-10)
 
 
-def test_stiffness_of_output_and_pins():
-    # Depth 0: z_1 alone, on the affine edge, the output edge and a spring.
+def test_stiffness_of_the_output():
+    # Depth 0: z_1 alone, on the affine edge and the output edge.
     assert largest_eigenvalue_bound([]) == pytest.approx(1.0)
     assert largest_eigenvalue_bound([], output_stiffness=0.25) == pytest.approx(1.25)
-    assert largest_eigenvalue_bound([], output_stiffness=0.25, pin_stiffness=3.0) == pytest.approx(4.25)
     with np.errstate(invalid="ignore"):
         assert largest_eigenvalue_bound([np.inf]) == np.inf
 

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.special import logit, logsumexp
 
 from sheafcli.core.chain.network import Network
 from sheafcli.core.graph import Graph, Node
@@ -35,6 +36,7 @@ def question(network, y, prior, **options):
         options.pop("scale", np.ones(m)),
         options.pop("margin", 0.0),
         options.pop("pins", ()),
+        options.pop("by_odds", False),
     )
     defaults = {"low": np.full(d, -np.inf), "high": np.full(d, np.inf), "choices": (), "kappa": 0.0}
     return Question(aim, prior, **{**defaults, "centre": None, "sparse": False, "seed": 0, **options})
@@ -128,6 +130,46 @@ def test_with_inner_edges_that_give_way_it_is_the_minimum_of_all_equilibria():
     energy = settled.energy + 0.5 * np.einsum("ij,jk,ik->i", off, np.linalg.inv(np.cov(X.T)), off)
     assert found.settled.all()
     assert abs(found.X[0, 1] - grid[np.argmin(energy), 1]) <= 0.005
+
+
+def test_the_odds_of_a_linear_network_are_met_by_the_nearest_point_of_a_plane():
+    _, X = drawn(5, 3)
+    network = Network.he([5, 1], "sigmoid", seed=3)
+    z, C, w = network.logits(X[:4])[:, 0], np.cov(X.T), network.weights[0][0]
+    y = (z < 0.0).astype(float)[:, None]
+    asked = question(network, y, Gaussian.of(X), centre=X[:4], margin=np.log(4.0), by_odds=True)
+    found = infer_inputs(asked, X[:4], everything(X[:4]))
+    moved = np.where(z < 0.0, 1.0, -1.0) * np.log(4.0) - z
+    np.testing.assert_allclose(found.X - X[:4], np.outer(moved, C @ w) / (w @ C @ w), rtol=1e-8)
+
+
+@pytest.mark.parametrize(("seed", "classes", "p"), [(0, 3, 0.3), (5, 2, 0.95), (6, 3, 0.3), (7, 5, 0.8)])
+def test_a_class_becomes_so_probable_by_the_least_change(seed, classes, p):
+    """No change of many that another optimiser finds is smaller."""
+    rng, X = drawn(4, seed)
+    network = Network.he([4, 8, classes], "softmax", seed=seed)
+    x = X[:1]
+    c = int(np.argmin(network.predict(x)[0]))
+    asked = question(network, np.eye(classes)[[c]], Gaussian.of(X), centre=x, margin=logit(p), by_odds=True)
+    found = infer_inputs(asked, x, everything(x))
+    assert network.predict(found.X)[0, c] >= p - 1e-9
+    P, root = np.linalg.inv(np.cov(X.T)), np.linalg.cholesky(np.cov(X.T))
+
+    def ahead(u):
+        z = network.logits(u[None])[0]
+        return z[c] - logsumexp(np.delete(z, c)) - logit(p)
+
+    ends = [
+        minimize(
+            lambda u: 0.5 * (u - x[0]) @ P @ (u - x[0]),
+            x[0] + root @ rng.normal(size=4) * rng.uniform(0.0, 3.0),
+            constraints=[{"type": "ineq", "fun": ahead}],
+            method="SLSQP",
+        )
+        for _ in range(20)
+    ]
+    theirs = min(np.sqrt(2.0 * end.fun) for end in ends if ahead(end.x) >= -1e-9)
+    assert found.distance[0] <= theirs * (1.0 + 1e-6)
 
 
 def test_the_least_change_on_a_linear_network_is_along_the_covariance():

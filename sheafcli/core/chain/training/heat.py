@@ -14,10 +14,10 @@ import numpy as np
 import scipy
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import training_discord, training_energy
 from sheafcli.core.chain.flow import Flow, InputEdge, homogeneous_maps, network_of, with_ones
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.stability import largest_eigenvalue_bound, spectral_norm
+from sheafcli.core.discord import training_discord, training_energy
 from sheafcli.core.edge import Edge, activation_edge, affine_edge
 from sheafcli.core.types import Array
 

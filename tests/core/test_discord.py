@@ -5,8 +5,8 @@ import pytest
 from oracles import Plain, problem
 
 from sheafcli.core.chain.cochain import Cochain
-from sheafcli.core.chain.discord import discord, residuals, training_discord, training_energy
 from sheafcli.core.chain.network import Network
+from sheafcli.core.discord import discord, residuals, training_discord, training_energy
 from sheafcli.core.edge import affine_edge, edges, output_edge
 
 
