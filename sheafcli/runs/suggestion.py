@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,13 @@ import numpy as np
 from sheafcli.core.chain.network import Network
 from sheafcli.core.training.cost import Cost
 from sheafcli.core.training.implicit import CYCLE
-from sheafcli.errors import InputError
+from sheafcli.errors import InputError, Remedy
 from sheafcli.runs.experiment import OPERATIONS_A_SECOND
 from sheafcli.tasks import TASKS, TaskData
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "csv", ".npz": "npz"}
 TARGETS = ("target", "y", "label", "class", "outcome", "response")
 """Columns of such a name are taken for the target; else it is the last one."""
-
-DATE = re.compile(r"set task\.dates: \{(.+?): (.+?)\}")
-NAMES = re.compile(r"texts in '(.+)' stand there once")
-MIXED = re.compile(r"column '(.+)' holds [0-9,]+ numbers and [0-9,]+ texts")
-"""What the errors of a table advise, where a configuration can follow it."""
 
 LEAST_WIDTH, MOST_WIDTH = 8, 64
 SECONDS = 30.0
@@ -119,27 +113,41 @@ def _table(values: dict[str, Any], told: list[str]) -> TaskData:
             told.append(f"split: ordered, for rows are in the order of {series}: tested on the last")
             continue
         except InputError as error:
-            known, gone = values.get("dates", {}), values.get("exclude", ())
-            found = ((name, form.strip("'")) for name, form in DATE.findall(error.message))
-            dates = {name: form for name, form in found if name not in known}
-            names = tuple(name for name in NAMES.findall(error.message) if name not in gone)
-            listed = values.get("categories", ())
-            mixed = tuple(name for name in MIXED.findall(error.message) if name not in listed)
-            missing = "set task.missing" in error.message and "missing" not in values
-            if not (dates or names or mixed or missing):
+            new = [remedy for remedy in error.remedies if not _followed(values, remedy)]
+            if not new:
                 raise
-        if dates:
-            values["dates"] = {**known, **dates}
-            told.append(f"dates: {', '.join(f'{name} as {form}' for name, form in dates.items())}")
-        if names:
-            values["exclude"] = (*gone, *names)
-            told.append(f"left out, since most of its texts stand there once: {', '.join(names)}")
-        if mixed:
-            values["categories"] = (*listed, *mixed)
-            told.append(f"categories, some of which are numbers: {', '.join(mixed)}")
-        if missing:
-            values["missing"] = "impute"
-            told.append("missing values: filled in and marked (missing: impute)")
+        _follow(values, new)
+        told += _said(new)
+
+
+def _followed(values: Mapping[str, Any], remedy: Remedy) -> bool:
+    return remedy.key in values if remedy.key == "missing" else remedy.column in values.get(remedy.key, ())
+
+
+def _follow(values: dict[str, Any], remedies: Iterable[Remedy]) -> None:
+    """Write remedies into the values of a task."""
+    for remedy in remedies:
+        if remedy.key == "missing":
+            values["missing"] = remedy.value
+        elif remedy.key == "dates":
+            values["dates"] = {**values.get("dates", {}), remedy.column: remedy.value}
+        else:
+            values[remedy.key] = (*values.get(remedy.key, ()), remedy.column)
+
+
+def _said(remedies: Sequence[Remedy]) -> list[str]:
+    """Return sentences that say what was done, one for columns of which the same is said."""
+    columns: dict[str, list[str]] = {}
+    for remedy in remedies:
+        what = {
+            "dates": "dates",
+            "exclude": f"left out ({remedy.why})",
+            "categories": "categories, some of which are numbers",
+            "missing": "missing values",
+        }[remedy.key]
+        how = f"{remedy.column} as {remedy.value}" if remedy.key == "dates" else remedy.column
+        columns.setdefault(what, []).append(how or "filled in and marked (missing: impute)")
+    return [f"{what}: {', '.join(dict.fromkeys(names))}" for what, names in columns.items()]
 
 
 def _series(task: TaskData, dates: Iterable[str]) -> str | None:

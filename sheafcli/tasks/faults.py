@@ -7,7 +7,7 @@ from math import isfinite, nan
 from pathlib import Path
 
 from sheafcli.core.magnitude import LARGEST
-from sheafcli.errors import InputError
+from sheafcli.errors import InputError, Remedy
 from sheafcli.tasks.cells import is_number, look_of, may_be_missing, shown
 
 MISSING, TEXT, NOT_FINITE, LARGE, POINT, DATE = "missing", "text", "not finite", "large", "point", "date"
@@ -21,13 +21,14 @@ MOST_LINES = 5
 class _Fault:
     """One thing that is wrong: in how many cells, what the first holds, and on which lines.
 
-    `told` is the whole message where it does not hang on the cell.
+    `told` is the whole message where it does not hang on the cell, `remedy` what would mend it.
     """
 
     column: str
     kind: str
     cell: str
     told: str = ""
+    remedy: Remedy | None = None
     count: int = 0
     lines: list[int] = field(default_factory=list)
 
@@ -68,15 +69,16 @@ class Faults:
 
     def add(self, kind: str, cell: str, column: str, line: int) -> None:
         """Note that a cell is at fault."""
-        self._note((column, kind), _Fault(column, kind, cell), line)
+        remedy = Remedy("missing", value="impute") if kind == MISSING else None
+        self._note((column, kind), _Fault(column, kind, cell, remedy=remedy), line)
 
     def row(self, kind: str, told: str, line: int) -> None:
         """Note that a row is at fault; `told` is said of the first of its kind, with {} where others are."""
         self._note(("", kind), _Fault("", kind, "", told), line)
 
-    def column(self, told: str, line: int | None = None) -> None:
-        """Note what is wrong with a whole column."""
-        self._note((told, "column"), _Fault("", "column", "", told), line)
+    def column(self, told: str, line: int | None = None, remedy: Remedy | None = None) -> None:
+        """Note what is wrong with a whole column, and what would mend it."""
+        self._note((told, "column"), _Fault("", "column", "", told, remedy), line)
 
     def _note(self, key: tuple[str, str], new: _Fault, line: int | None) -> None:
         fault = self._faults.setdefault(key, new)
@@ -95,7 +97,8 @@ class Faults:
         if len(faults) > MOST_SHOWN:
             more.append(f"{self._path}: and {len(faults) - MOST_SHOWN} more things that are wrong with it")
         line = faults[0].lines[0] if faults[0].lines else None
-        raise InputError("\n".join([told[0], *more]), path=self._path, line=line)
+        remedies = [fault.remedy for fault in faults if fault.remedy is not None]
+        raise InputError("\n".join([told[0], *more]), path=self._path, line=line, remedies=remedies)
 
 
 def _told(fault: _Fault) -> str:

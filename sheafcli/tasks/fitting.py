@@ -92,6 +92,10 @@ def target_column(
     )
 
 
+class SaysNothing(ValueError):
+    """A column is the same in all of the training part: it can only be left out."""
+
+
 def fitted(
     column: Parsed, train: NDArray[np.intp], *, standardize: bool, impute: bool, rare: float
 ) -> Column:
@@ -100,19 +104,19 @@ def fitted(
     Of quantities the filling is the mean of the training rows, and mean and scale are those of the filled
     column; of texts it is the most frequent one, of equally frequent ones the first in order. Categories in
     fewer than `rare` times all training rows are pooled. ValueError says why nothing can be learnt of the
-    column.
+    column, and `SaysNothing` that it is the same everywhere.
     """
     values, missing = column.values[train], column.missing[train]
     there = values[~missing]
     if len(there) == 0:
-        raise ValueError(
+        raise SaysNothing(
             "holds no value in the training part: it says nothing; leave it out with task.exclude"
         )
     marks = impute and bool(missing.any())
     if column.kind == "boolean":
         share = float(there.mean())
         if share in (0.0, 1.0) and not marks:
-            raise ValueError(_same(column.texts[int(share)]))
+            raise _same(column.texts[int(share)])
         no, yes = column.texts
         fill = column.texts[int(share > 0.5)] if impute else None
         return BooleanColumn(name=column.name, values=(no, yes), fill=fill, marks_missing=marks)
@@ -122,7 +126,7 @@ def fitted(
     values = np.where(missing, mean, values)[:, np.newaxis]
     spread = float(np.ptp(there))
     if spread == 0.0 and not marks:
-        raise ValueError(_same(f"{there[0]:g}"))
+        raise _same(f"{there[0]:g}")
     if 0.0 < spread < SMALLEST_RANGE:
         raise ValueError(
             f"has values too close together for floating point, {spread:g} apart at most in the training "
@@ -163,15 +167,16 @@ def _categories(
             "are taken; leave it out with task.exclude, or set a larger task.rare"
         )
     if len(kept) + len(rare) == 1 and not marks:
-        raise ValueError(_same(repr(kept[0])))
+        raise _same(repr(kept[0]))
     fill = column.texts[int(counts.argmax())] if impute else None
     return CategoryColumn(
         name=column.name, categories=tuple(kept), rare=tuple(rare), fill=fill, marks_missing=marks
     )
 
 
-def _same(value: str) -> str:
-    return f"is {value} in all of the training part: it says nothing; leave it out with task.exclude"
+def _same(value: str) -> SaysNothing:
+    told = f"is {value} in all of the training part: it says nothing; leave it out with task.exclude"
+    return SaysNothing(told)
 
 
 def inputs_of(column: Parsed, fitted_column: TableColumn) -> Array:

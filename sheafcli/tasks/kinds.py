@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.types import Array
+from sheafcli.errors import Remedy
 from sheafcli.tasks.cells import is_number, look_of, may_be_missing, means_nothing, shown
 from sheafcli.tasks.dates import ISO, days
 from sheafcli.tasks.faults import DATE, Faults
@@ -128,7 +129,7 @@ class _Reader:
         texts = self._cells_of(words)
         named = [c for c, text in enumerate(self._texts) if not means_nothing(text) and c not in set(plain)]
         if numbers + self._cells_of(named) == 0:
-            self._problem(f"column {self._name!r} holds no value at all: leave it out with task.exclude")
+            self._refuse_nothing()
             return None
         if numbers > texts:
             return self._numbers([*plain, *words])
@@ -145,6 +146,7 @@ class _Reader:
                 f"{shown(self._texts[self._codes[at]])}; correct it, leave it out with task.exclude, or "
                 "list it in task.categories if the numbers are names as well",
                 int(self._lines[at]),
+                Remedy("categories", self._name),
             )
             return None
         return self.categories(told=False)
@@ -152,8 +154,12 @@ class _Reader:
     def _cells_of(self, codes: Sequence[int]) -> int:
         return int(self._count[list(codes)].sum())
 
-    def _problem(self, message: str, line: int | None = None) -> None:
-        self._faults.column(message, line)
+    def _problem(self, message: str, line: int | None, remedy: Remedy | None) -> None:
+        self._faults.column(message, line, remedy)
+
+    def _refuse_nothing(self) -> None:
+        message = f"column {self._name!r} holds no value at all: leave it out with task.exclude"
+        self._problem(message, None, Remedy("exclude", self._name, why="no value in them"))
 
     def _numbers(self, odd: Sequence[int]) -> Settled:
         slips = np.isin(self._codes, list(odd))
@@ -211,7 +217,7 @@ class _Reader:
         texts = self._texts
         names = [code for code, text in enumerate(texts) if not means_nothing(text)]
         if not names:
-            self._problem(f"column {self._name!r} holds no value at all: leave it out with task.exclude")
+            self._refuse_nothing()
             return None
         if not told and self._mostly_alone(names):
             alone = int((self._count[names] == 1).sum())
@@ -221,6 +227,7 @@ class _Reader:
                 f"{shown(texts[self._codes[at]])}: of names or free text nothing is learnt; leave the "
                 "column out with task.exclude, or list it in task.categories if they are categories",
                 int(self._lines[at]),
+                Remedy("exclude", self._name, why="most texts stand there once"),
             )
             return None
         order = sorted(names, key=lambda code: texts[code])
@@ -272,6 +279,7 @@ class _Reader:
             f"{shown(self._texts[self._codes[at]])} in {self._name!r} {what}; {how}, or leave the column "
             "out with task.exclude",
             int(self._lines[at]),
+            Remedy("dates", self._name, fitting[0]) if fitting else None,
         )
 
 

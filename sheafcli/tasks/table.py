@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from sheafcli.core.magnitude import beyond
 from sheafcli.core.types import Array
-from sheafcli.errors import InputError
+from sheafcli.errors import InputError, Remedy
 from sheafcli.tasks.cells import is_missing, means_nothing, shown
 from sheafcli.tasks.columns import OTHER, CategoryColumn
 from sheafcli.tasks.columns import Column as Fitted
@@ -27,7 +27,7 @@ from sheafcli.tasks.csv_file import Column, Roles, Table, read_table
 from sheafcli.tasks.csv_rows import PARQUET, Encoding, Written
 from sheafcli.tasks.data import Rows, TaskData
 from sheafcli.tasks.faults import MISSING, Faults
-from sheafcli.tasks.fitting import SMALLEST_RANGE, Standardize, fitted, inputs_of, target_column
+from sheafcli.tasks.fitting import SMALLEST_RANGE, SaysNothing, Standardize, fitted, inputs_of, target_column
 from sheafcli.tasks.kinds import Parsed, settle
 from sheafcli.tasks.partition import (
     Cut,
@@ -317,7 +317,9 @@ class CsvTable(TaskSpecification):
                 )
                 made.append(fit)
             except ValueError as error:
-                faults.column(f"column {column.name!r} {error}")
+                out = Remedy("exclude", column.name, why="the same in all rows")
+                remedy = out if isinstance(error, SaysNothing) else None
+                faults.column(f"column {column.name!r} {error}", remedy=remedy)
         return made
 
     def _check_target(self, table: Table, target: Target, partition: Partition, faults: Faults) -> None:

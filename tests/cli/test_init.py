@@ -86,7 +86,7 @@ def test_the_target_may_be_named(sheaf, table):
     ("name", "told"),
     [
         ("penguins", "missing values: filled in and marked"),
-        ("cars", "left out, since most of its texts stand there once: name"),
+        ("cars", "left out (most texts stand there once): name"),
         ("weather", "dates: date as %Y/%m/%d"),
         ("loans", "target: approved"),
         ("diabetes", "target: progression"),
@@ -119,10 +119,21 @@ def test_numbers_beside_texts_become_categories_and_tickets_are_left_out(sheaf, 
     ]
     Path("ship.csv").write_text("\n".join(["class,ticket,y", *rows]) + "\n")
     outcome = sheaf("init", "--data", "ship.csv")
-    assert "left out, since most of its texts stand there once: ticket" in outcome.out
+    assert "left out (most texts stand there once): ticket" in outcome.out
     assert "categories, some of which are numbers: class" in outcome.out
     task = load_config("config.yaml").task
     assert (task.categories, task.exclude) == (("class",), ("ticket",))
+
+
+def test_columns_that_say_nothing_are_left_out(sheaf, folder):
+    draw = np.random.default_rng(2)
+    rows = [f"{draw.normal():.3f},,x,7,{draw.normal():.3f}" for _ in range(60)]
+    Path("t.csv").write_text("\n".join(["a,empty,same text,same number,y", *rows]) + "\n")
+    outcome = sheaf("init", "--data", "t.csv")
+    assert "left out (no value in them): empty" in outcome.out
+    assert "left out (the same in all rows): same text, same number" in outcome.out
+    assert load_config("config.yaml").task.exclude == ("empty", "same text", "same number")
+    assert sheaf("validate", "config.yaml").code == 0
 
 
 def test_a_parquet_file_is_read(sheaf, folder):
