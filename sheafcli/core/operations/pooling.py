@@ -48,7 +48,7 @@ class Pooling:
         axes = len(self.kernel)
         if len(parent) != axes + 1:
             raise ValueError(f"images must be channels x {axes} axes, got shape {parent}")
-        if not _counts(self.windows, parent[1:]).all():
+        if not self.windows.see(parent[1:]):
             raise ValueError(f"with the padding {self.windows.padding} some windows see nothing of the image")
         return (parent[0], *self.windows.out(parent[1:]))
 

@@ -60,6 +60,17 @@ class Windows:
             places.append(count)
         return tuple(places)
 
+    def see(self, spatial: Shape) -> bool:
+        """Return whether every window sees an entry of the image, however long kernel and padding are."""
+        axes = zip(spatial, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        for places, (n, k, s, (low, _), d) in zip(self.out(spatial), axes, strict=True):
+            starts = s * np.arange(places) - low
+            # Where each window first meets the image, if it is long enough.
+            first = starts + d * np.maximum(0, -(starts // d))
+            if not np.all((first < n) & (first <= starts + d * (k - 1))):
+                return False
+        return True
+
     def taps(self, spatial: Shape) -> Iterator[tuple[Index, Index]]:
         """Yield, for every entry of the kernel in C order, which entries of the image meet which places.
 
