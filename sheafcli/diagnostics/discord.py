@@ -20,6 +20,8 @@ from sheafcli.core.discord import residuals
 from sheafcli.core.edge import Edge
 from sheafcli.core.types import Array
 
+# Tensions within this of each other, relatively, are the same but for rounding.
+ALIKE = 1e-9
 STATISTICS = ["discord", "std", "median", "max"]
 EDGE_COLUMNS = ["layer", "operation", "edge", *STATISTICS, "share"]
 NEURON_COLUMNS = ["layer", "operation", "edge", "neuron", *STATISTICS, "share", "active"]
@@ -115,7 +117,10 @@ def sample_table(squared: SquaredResiduals) -> pd.DataFrame:
     by_edge = pd.DataFrame({f"discord_{edge.name}": values for edge, values in squared.items()})
     names = np.array([edge.name for edge in squared])
     table = pd.DataFrame({"sample": np.arange(len(by_edge)), "discord": by_edge.sum(axis=1)})
-    table["worst_edge"] = names[by_edge.to_numpy().argmax(axis=1)]
+    # Edges in a row may carry the same tension; which is larger is then a matter of rounding.
+    values = by_edge.to_numpy()
+    least = values.max(axis=1, keepdims=True) * (1.0 - ALIKE)
+    table["worst_edge"] = names[(values >= least).argmax(axis=1)]
     table = with_share(table)[["sample", "discord", "share", "worst_edge"]]
     return pd.concat([table, by_edge], axis=1)
 

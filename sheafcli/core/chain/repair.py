@@ -39,23 +39,20 @@ from sheafcli.core.types import Array
 # How far kinks are softened, in units of the root mean square of the stalk that has them, first and then; and
 # the nats that a step must promise to be taken.
 SOFTNESS, CONVERGED = (0.1, 0.01), (0.1, 1e-5)
-# The damping to begin with, likewise, in units of the prior's: where a long first step leads over many kinks
-# hangs on the last digits. And the least after a step that is not taken.
-FIRST_DAMPING, LEAST_DAMPING = (100.0, 1.0), 0.1
-# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap (a
-# layer counts as CALLS more), and the most for a whole layer, of which there is one where there are many
-# neurons and inputs. They end before that where an eighth of them, or FEWEST_STALLED, gain fewer than
-# STALLED nats together.
-FEWEST_STEPS, MOST_WORK, CALLS = 30, 4_000_000, 3000
+# The damping to begin with, in units of the prior's: where a long first step leads over many kinks hangs on
+# the last digits. And the least after a step that is not taken.
+FIRST_DAMPING, LEAST_DAMPING = 100.0, 0.1
+# So many steps are tried, taken or not: the more where few entries of sensitivities make them cheap, and the
+# most for a whole layer, of which there is one where there are many neurons and inputs.
+FEWEST_STEPS, MOST_WORK = 30, 4_000_000
 MOST_STEPS: dict[Kind, int] = {"layer": 400, "neuron": 100, "input": 100}
-FEWEST_STALLED, STALLED = 5, 0.1
 # A step is taken if it keeps this share of its promise.
 LEAST_GAIN = 1e-3
 # Rows of the curvature so small beside the prior's hardly change a step, and those of the second no evidence.
 NEGLIGIBLE_STEP, NEGLIGIBLE = 0.1, 1e-4
 # How many neurons and inputs of a layer are tried, those first that one linear step mends best: fewer where
-# sweeps over the samples through all layers have more than so many entries.
-MOST_TRIED, MOST_SWEPT = 3, 200_000
+# sweeps over the samples through all layers have more than so many entries, and a layer counts as CALLS more.
+MOST_TRIED, MOST_SWEPT, CALLS = 3, 200_000, 3000
 # How far along a linear step a new start is looked for; a cross-entropy flattens far from its minimum.
 STEPS = (0.25, 1.0, 4.0)
 # In wide layers so many neurons are looked at closely for each that is tried, those under the strongest pull.
@@ -200,10 +197,9 @@ class _Bench:
     def _descended(self, tail: Tail, part: Part, entries: Array, tau: float, stage: int) -> Array:
         """Return the entries of the minimum by damped Gauss-Newton steps."""
         here, model = self._at(tail, part, entries, tau), None
-        damping, growth = FIRST_DAMPING[stage] / tau**2, 2.0
-        work = sum(tail.y.size * width + CALLS for width in self.network.widths[self.number :])
+        damping, growth = FIRST_DAMPING / tau**2, 2.0
+        work = tail.y.size * sum(self.network.widths[self.number :])
         most = max(FEWEST_STEPS, min(MOST_STEPS[part.kind], MOST_WORK // work))
-        few, values = max(FEWEST_STALLED, most // 8), [here.value]
         for _ in range(most):
             if model is None:
                 scale = 1.0 / tail.misfit.variance(here.potential)
@@ -228,9 +224,6 @@ class _Bench:
             else:
                 damping = growth * max(damping, LEAST_DAMPING / tau**2)
                 growth *= 2.0
-            values.append(here.value)
-            if len(values) > few and values[-few - 1] - values[-1] < STALLED:
-                break
         return here.entries
 
     def inputs(self) -> list[Part]:
