@@ -93,7 +93,7 @@ def _train_rows(test):
 
 
 def test_a_file_in_another_order_gives_the_same_as_the_own_rows(sheaf, target, folder):
-    own = pd.read_csv(io.io.StringIO(sheaf("predict", "run", "--budget").out)).set_index("line")
+    own = pd.read_csv(io.StringIO(sheaf("predict", "run", "--budget").out)).set_index("line")
     table = people()[["since", "member", "age", "town"]].assign(note="x, y")
     table.to_csv("new.csv", index=False, sep=";", decimal=",")
     outcome = sheaf("predict", "run", "--data", "new.csv", "--output", "out.csv", "--budget")
@@ -193,7 +193,7 @@ def test_arrays_and_runs_without_a_table(sheaf, run, folder):
     np.savez("x.npz", X=X)
     pd.DataFrame(X, columns=["x1", "x2"]).to_csv("x.csv", index=False)
     for name in ("x.npz", "x.csv"):
-        table = pd.read_csv(io.io.StringIO(sheaf("predict", run, "--data", name).out))
+        table = pd.read_csv(io.StringIO(sheaf("predict", run, "--data", name).out))
         np.testing.assert_allclose(table["prediction"], network.predict(X)[:, 0], rtol=1e-12)
     outcome = sheaf("predict", run, "--data", "validation")
     assert outcome.code == 2
