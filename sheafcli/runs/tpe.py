@@ -75,7 +75,7 @@ def read_proposals(folder: Path, sweep: Sweep) -> list[Point]:
             points = [tuple(point) for point in json.loads(file.read(LONGEST_FILE))]
         if not all(_fits(sweep, point) for point in points) or len(points) > sweep.n_searched:
             raise ValueError("these are no combinations of this sweep")
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"the proposals of the search are damaged ({error}); choose another directory with --output, or "
             "remove this one to begin again",

@@ -187,7 +187,20 @@ class TestGoingOn:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "[[0.1]]", "[[0.1, 3]]", "[[0.1, -1]]", "[[1e9, 0]]", "[[NaN, 0]]", "[3]", "{", '[["a", 0]]'],
+        [
+            *(
+                "",
+                "[[0.1]]",
+                "[[0.1, 3]]",
+                "[[0.1, -1]]",
+                "[[1e9, 0]]",
+                "[[NaN, 0]]",
+                "[3]",
+                "{",
+                '[["a", 0]]',
+            ),
+            "[" * 100_000,
+        ],
     )
     def test_proposals_that_are_damaged_are_refused(self, tmp_path, text):
         (tmp_path / PROPOSALS).write_text(text)
