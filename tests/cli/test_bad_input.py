@@ -279,7 +279,10 @@ def test_a_file_is_no_output(refused, folder):
     refused("train", "small.yaml", "--output", "small.yaml/run", words="Not a directory")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets the superuser give up writing everywhere, which this needs")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="only Linux lets the superuser give up writing everywhere, which this needs",
+)
 def test_where_nothing_can_be_written_nothing_is(start, finish, folder, run, read):
     def obey_permissions():
         # PR_CAPBSET_DROP of CAP_DAC_OVERRIDE: without it even the superuser may not write everywhere.

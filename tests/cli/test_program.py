@@ -139,7 +139,9 @@ def test_a_failure_stays_one_when_its_reader_has_gone(start, run):
     assert told.startswith("error: nowhere: ")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full, a disk that is always full")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="this system has no /dev/full, a disk that is always full"
+)
 @pytest.mark.parametrize(
     "arguments", [("runs", "."), ("validate", "small.yaml"), ("compare", "run", "--format", "csv")]
 )
