@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from sheafcli.core.types import Array
 from sheafcli.tasks.target_column import TargetColumn
@@ -154,7 +153,9 @@ def _auc(truth: NDArray[np.bool_], probability: Array) -> float:
     ours, others = int(truth.sum()), int((~truth).sum())
     if not ours or not others:
         return np.nan
-    ranks = rankdata(probability)
+    # Those of equal probability share the mean of their ranks.
+    _, place, alike = np.unique(probability, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(alike) - 0.5 * (alike - 1))[place]
     return float((ranks[truth].sum() - ours * (ours + 1) / 2) / (ours * others))
 
 

@@ -308,6 +308,25 @@ def test_the_package_itself_imports_nothing(folder):
     assert done.stdout == "[]\n"
 
 
+HEAVY = {"matplotlib", "torch", "sklearn", "onnx", "onnxruntime", "plotly", "optuna", "dask", "scipy.stats"}
+
+
+@pytest.mark.parametrize("command", ["validate", "diagnose"])
+def test_a_short_command_loads_no_library_that_it_does_not_need(run, command):
+    target = run / "config.yaml" if command == "validate" else run
+    code = (
+        "import sys\n"
+        "from sheafcli.__main__ import main\n"
+        f"sys.argv = ['sheaf', {command!r}, {str(target)!r}]\n"
+        "try:\n    main()\n"
+        f"finally:\n    print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "[]")
+
+
 def test_ctrl_c_ends_any_command_with_status_1(sheaf, run, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
