@@ -16,7 +16,7 @@ from sheafcli.diagnostics.inference_terms import Rows, Wish
 from sheafcli.diagnostics.table_inference import Answer, infer_table
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_notes, say, stdout, write_out
-from sheafcli.render.inference import MOST_CELLS, MOST_ROWS, inference_tables
+from sheafcli.render.inference import MOST_CELLS, MOST_ROWS, inference_tables, inferred_cells, listed_rows
 from sheafcli.render.progress import working
 from sheafcli.render.tables import json_records
 from sheafcli.runs import RunFailed
@@ -232,12 +232,11 @@ def _told(answer: Answer, run: Path, wish: Wish) -> dict[str, object]:
 def _print(answer: Answer, rows: Rows, output: Path | None, *, is_wanted: bool) -> None:
     cells, certificates = inference_tables(answer, rows.word)
     stdout().print(cells)
-    if (hidden := len(answer.changes) - MOST_CELLS) > 0:
+    if (hidden := len(inferred_cells(answer)) - MOST_CELLS) > 0:
         say(f"and {hidden:,} more inferred inputs")
     say()
     stdout().print(certificates)
-    listed = len(answer.rows) if answer.is_change else int((answer.rows["changed"] > 0).sum())
-    if (hidden := listed - MOST_ROWS) > 0:
+    if (hidden := len(listed_rows(answer)) - MOST_ROWS) > 0:
         say(f"and {hidden:,} more rows")
     if len(answer.rows) > 1 and is_wanted:
         reached = int(answer.rows["reached"].sum())

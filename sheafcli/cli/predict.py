@@ -123,5 +123,6 @@ def _tell(source: Source, output: Path | None) -> None:
     where = "" if output is None else f"{output}: "
     told = f"{where}{tally.rows:,} row{'' if tally.rows == 1 else 's'} predicted"
     if tally.known:
-        told += f"; mean loss of {tally.known:,} with a known target {tally.loss!r}"
+        of = "" if tally.known == tally.rows else f" of the {tally.known:,} with a known target"
+        told += f"; mean loss{of} {tally.loss:.6g}"
     remark(told)

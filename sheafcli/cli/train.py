@@ -19,7 +19,7 @@ from sheafcli.diagnostics.metrics import run_metrics, write_metrics
 from sheafcli.errors import InputError
 from sheafcli.records.logged import AT_REST, final_discord, read_log
 from sheafcli.render.confusion import confusion_figure
-from sheafcli.render.console import print_error, print_notes, remark, say, stdout
+from sheafcli.render.console import print_error, print_notes, remark, say, say_filled, stdout
 from sheafcli.render.examination import headlines
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.heat_map import heat_map_figure
@@ -145,8 +145,8 @@ def _show(
     for table in [] if metrics is None else metrics_tables(metrics, "test part"):
         console.print()
         console.print(table)
-    if lead:
-        say("\n" + "\n".join(lead))
+    for line in ["", *lead] if lead else []:
+        say_filled(line)
     for table in [] if discord is None else discord_tables(discord):
         console.print()
         console.print(table)

@@ -13,10 +13,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 GAP = 2
-# Long words are broken before a column with numbers goes, but not into shorter pieces.
-SHORTEST_PIECE = 5
-# In a narrow table columns go anyway: what names the rows, in the first one, stays in longer pieces there.
-NARROW, SHORTEST_NAME = 60, 12
+# Long words are broken before a column goes, but not into shorter pieces than these: in the first column,
+# which names the rows, and in the others.
+SHORTEST_NAME, SHORTEST_PIECE = 12, 8
 
 
 class HouseTable(Table):
@@ -42,8 +41,12 @@ class HouseTable(Table):
         """Draw the title, as much of the table as there is room for, and what is left out."""
         kept, left_out = self._fitting(console, options)
         shown = copy(self)
+        widths = _widths(kept, console, options)
         # Its place says whether a column is the last, which has no padding: else others are cut by as much.
-        shown.columns = [replace(column, _index=place) for place, column in enumerate(kept)]
+        shown.columns = [
+            replace(column, _index=place, width=width)
+            for place, (column, width) in enumerate(zip(kept, widths, strict=True))
+        ]
         if self._title is not None:
             yield Text(self._title, "bold")
         yield from super(HouseTable, shown).__rich_console__(console, options)
@@ -54,12 +57,8 @@ class HouseTable(Table):
     def _fitting(self, console: Console, options: ConsoleOptions) -> tuple[list[Column], list[Column]]:
         """Return the columns that are shown, and those that are left out, each in their order."""
         kept = list(self.columns)
-        name = SHORTEST_NAME if options.max_width < NARROW else SHORTEST_PIECE
-        pieces = [name, *[SHORTEST_PIECE] * len(kept)]
-        needed = {
-            id(column): _least_width(column, console, options, piece) + GAP
-            for column, piece in zip(kept, pieces, strict=False)
-        }
+        widths = _least_widths(kept, console, options)
+        needed = {id(column): width + GAP for column, width in zip(kept, widths, strict=True)}
         spare = [column for header in self._spare for column in kept if _header(column) == header]
         while len(kept) > 1 and sum(needed[id(column)] for column in kept) - GAP > options.max_width:
             kept.remove(next((column for column in spare if column in kept), kept[-1]))
@@ -71,17 +70,50 @@ def house_table(title: str | None = None, spare: Sequence[str] = ()) -> HouseTab
     return HouseTable(title, spare)
 
 
-def _least_width(column: Column, console: Console, options: ConsoleOptions, piece: int) -> int:
-    """Return how wide a column must be at least: all of what is never broken, else the longest word.
+def _least_widths(columns: Sequence[Column], console: Console, options: ConsoleOptions) -> list[int]:
+    """Return how wide each column must be at least: all of what is never broken, else the longest word.
 
-    Where words are broken, pieces of so many characters will do.
+    Where words are broken, pieces of a few characters will do.
     """
+    pieces = [SHORTEST_NAME, *[SHORTEST_PIECE] * len(columns)]
+    return [
+        max(min(longest, piece) if column.overflow == "fold" and not column.no_wrap else longest, fixed)
+        for column, piece, (longest, _), fixed in zip(
+            columns,
+            pieces,
+            (_measured(column, console, options) for column in columns),
+            (column.min_width or 0 for column in columns),
+            strict=False,
+        )
+    ]
+
+
+def _widths(columns: Sequence[Column], console: Console, options: ConsoleOptions) -> list[int]:
+    """Return the width of each column: first room for whole words, then for whole lines, the short first."""
+    room = options.max_width - GAP * (len(columns) - 1)
+    words, lines = zip(*(_measured(column, console, options) for column in columns), strict=True)
+    least = _least_widths(columns, console, options)
+    return _filled(_filled(least, words, room), lines, room)
+
+
+def _filled(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
+    """Return widths from the least ones on, raised together to one level, none above its most."""
+    widths = list(least)
+    while room > sum(widths):
+        low = [place for place, width in enumerate(widths) if width < most[place]]
+        if not low:
+            break
+        widths[min(low, key=lambda place: widths[place])] += 1
+    return widths
+
+
+def _measured(column: Column, console: Console, options: ConsoleOptions) -> tuple[int, int]:
+    """Return how wide the longest word of a column is, or line if none is broken, and the longest line."""
     parts: list[RenderableType] = [column.header, *column.cells]
     measured = [Measurement.get(console, options.update_width(10_000), part) for part in parts]
-    if column.no_wrap:
-        return max(measure.maximum for measure in measured)
-    longest = max(measure.minimum for measure in measured)
-    return min(longest, piece) if column.overflow == "fold" else longest
+    line = min(max(measure.maximum for measure in measured), column.max_width or 10_000)
+    word = line if column.no_wrap else min(max(measure.minimum for measure in measured), line)
+    return word, max(line, column.min_width or 0)
 
 
 def _header(column: Column) -> str:
