@@ -12,7 +12,7 @@ from sheafcli.errors import InputError
 from sheafcli.records.comparison import compare as compare_runs
 from sheafcli.records.sweep import SweepRecord, is_sweep
 from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables
-from sheafcli.render.console import remark, say, stdout
+from sheafcli.render.console import print_notes, remark, say, stdout
 from sheafcli.render.formats import Format
 from sheafcli.render.style import save_figure
 from sheafcli.render.sweep import best_words, sweep_table
@@ -50,6 +50,14 @@ def compare(
     if len(comparison.tasks) > 1:
         tasks = "; ".join(comparison.tasks)
         remark(f"warning: the tasks differ, so losses do not compare and none is marked as best: {tasks}")
+    if len(comparison.methods) > 1:
+        methods = f"{', '.join(comparison.methods[:-1])} and {comparison.methods[-1]}"
+        print_notes(
+            [
+                f"{methods} settle the training stalks differently, so their discord does not compare; "
+                "`sheaf diagnose` shows the pinned discord of each, which does"
+            ]
+        )
     if figure is not None:
         save_figure(comparison_figure(comparison), figure)
     if format_ != "table":

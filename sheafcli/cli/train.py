@@ -74,7 +74,7 @@ def train(
             save_figure(figure, path)
     if not quiet:
         at_rest = experiment.config.training.method in AT_REST
-        lead, discord = _pinned(run) if at_rest else ([], final_discord(run))
+        lead, discord = _pinned(run) if at_rest else _of_training(run)
         _show(run, rows, metrics, lead, discord)
 
 
@@ -115,6 +115,12 @@ def _draw(experiment: Experiment, run: RunDirectory) -> None:
 
 def _baseline(run: RunDirectory) -> pd.DataFrame | None:
     return read_log(run, "baseline.csv") if (run / "baseline.csv").exists() else None
+
+
+def _of_training(run: RunDirectory) -> tuple[list[str], pd.DataFrame]:
+    """Return what is to be said of the discord of the training stalks, and that."""
+    discord = final_discord(run)
+    return [f"Discord of the training stalks at step {discord['step'].iloc[0]:,}"], discord
 
 
 def _pinned(run: RunDirectory) -> tuple[list[str], pd.DataFrame | None]:
