@@ -226,7 +226,11 @@ def aim_of(network: AnyNetwork, task: TaskData, rows: Rows, wish: Wish) -> tuple
             )
         aim = Aim(network, y, asked, None, scale, margin_of(wish.probability), wish.pins, by_odds)
         text = ", ".join(f"{name}={value}" for name, value in wish.target.items())
-        return aim, [text if wish.probability is None else f"{text} (at least {100.0 * wish.probability:.10g}%)"] * n, []
+        return (
+            aim,
+            [text if wish.probability is None else f"{text} (at least {100.0 * wish.probability:.10g}%)"] * n,
+            [],
+        )
     known = ~np.isnan(y).any(axis=1)
     if known.any() and not known.all():
         raise InputError(

@@ -92,9 +92,7 @@ def _certificates(rows: pd.DataFrame, word: str, answer: Answer, *, single: bool
     right = {word, "missed", "distance", count}
     for header in texts:
         is_number = header in right
-        table.add_column(
-            header, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number
-        )
+        table.add_column(header, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for cells, reached in zip(zip(*texts.values(), strict=True), shown["reached"], strict=True):
         table.add_row(*(Text(cell, "" if reached else "bold red") for cell in cells))
     return table
