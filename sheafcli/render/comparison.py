@@ -154,7 +154,7 @@ def _predictions_table(comparison: Comparison, names: Sequence[str]) -> Table:
 
 
 def _discord_table(comparison: Comparison) -> Table:
-    """Return the discord of the training stalks of every run by operation, its total as a bar stacked from the operations.
+    """Return the discord of every run's training stalks by operation, its total as a bar stacked from them.
 
     What has diverged has no bar: it would dwarf all others.
     """

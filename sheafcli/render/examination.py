@@ -20,8 +20,8 @@ def headlines(samples: Samples, diagnosis: PinnedDiscord) -> list[str]:
         leaving = diagnosis.equilibrium.leaving
         mean, most = percent(float(leaving.mean())), percent(float(leaving.max()))
         lines.append(
-            f"To first order, on the pattern of the forward pass, which {mean} of the activations would leave "
-            f"(of one sample's at most {most})."
+            f"To first order, on the pattern of the forward pass, which {mean} of the activations would "
+            f"leave (of one sample's at most {most})."
         )
     return lines
 

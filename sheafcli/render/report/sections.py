@@ -43,7 +43,8 @@ BLAME_COLUMNS = (
 BLAME_WORDS = (
     (
         "blame",
-        "Blame is the probability that this layer alone is at fault; what is missing to 100% says that none is.",
+        "Blame is the probability that this layer alone is at fault; what is missing to 100% says that none "
+        "is.",
     ),
     ("kind", "Kind is what such a fault most likely is, with its probability."),
     ("evidence", "Evidence is in nats, against none, for the layer's likeliest part."),
@@ -54,7 +55,8 @@ BLAME_WORDS = (
     ("fitted_loss", "The fitted loss is that after a local least-squares fit of this layer alone."),
     (
         "repaired_loss",
-        "The repaired loss is that after a full repair of it alone, on the training samples where they are known.",
+        "The repaired loss is that after a full repair of it alone, on the training samples where they are "
+        "known.",
     ),
 )
 LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")

@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its header, its cells, and whether they are numbers, or words that may go on in a new line."""
+    """A column: its header, its cells, and whether they are numbers, or words that may take several lines."""
 
     header: str
     cells: Sequence[Cell]
