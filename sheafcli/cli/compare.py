@@ -38,8 +38,8 @@ def compare(
     """Show runs side by side: losses, accuracy, time, discord.
 
     A run's baseline has a row of its own. Losses over time, and discord by operation, are drawn if
-    --figure asks for them. A sweep alone is shown as a table of its combinations, the best first; among
-    others it stands for the best run of its best combination.
+    --figure asks for them. A sweep alone is shown as a table of its combinations, the best first; beside
+    other runs, the best run of its best combination stands for it.
     """
     if figure is not None:
         _check_figure(figure)
@@ -76,8 +76,8 @@ def _show_sweep(sweep: SweepRecord, figure: Path | None, format_: Format) -> Non
     drawn = None if figure is None else sweep_figure(sweep.index, sweep.keys, sweep.name)
     if figure is not None and drawn is None:
         raise InputError(
-            f"--figure {figure}: the runs of this sweep that finished differ in no number of three values or "
-            "more, so there is nothing to draw a loss against"
+            f"--figure {figure}: nothing to draw the loss against: the finished runs have fewer than three "
+            "values of every number that was varied"
         )
     if figure is not None and drawn is not None:
         save_figure(drawn, figure)

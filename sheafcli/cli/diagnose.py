@@ -55,8 +55,8 @@ def diagnose(
 
     Input and true output are pinned, and the stalks between them solved for; every layer is checked for a
     fault. Writes diagnosis.csv (by edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv
-    and findings.csv into the run directory, if it can. csv prints the edges; json prints all but the
-    single neurons and samples.
+    and findings.csv into the run directory, where they can be written. csv prints the edges; json prints
+    every table, of neurons and samples only those that carry most.
     """
     directory = RunDirectory.existing(run)
     network = directory.network()

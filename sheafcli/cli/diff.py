@@ -75,8 +75,8 @@ def diff(
             metavar="SHARE",
             min=0.0,
             max=1.0,
-            help="List the fewest operations to keep as they are here so that this share of the output "
-            "difference goes, such as 0.99.",
+            help="List the fewest operations that must stay as they are here to remove this share of the "
+            "output difference, such as 0.99.",
         ),
     ] = None,
     format_: FormatOption = "table",
