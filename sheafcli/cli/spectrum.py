@@ -90,4 +90,4 @@ def _show(found: Spectrum, stalks: Mapping[str, Shape]) -> None:
     console.print()
     console.print(modes_table(bottleneck_table(found, stalks)))
     console.print()
-    console.print(frame_table(stability_table(found), "How alike they are between samples"))
+    console.print(frame_table(stability_table(found), "How alike each of them is between samples"))

@@ -16,7 +16,7 @@ def spectrum_table(found: Spectrum) -> pd.DataFrame:
     names = [name for name, _ in found.blocks]
     table = pd.DataFrame({"gap": found.gap, "largest": found.largest, "condition": found.condition})
     table.insert(0, "sample", np.arange(len(table)))
-    for label, vectors in (("fiedler", found.fiedler), ("top", found.top)):
+    for label, vectors in (("slowest", found.fiedler), ("fastest", found.top)):
         energy = found.block_energy(vectors)
         table = table.assign(**{f"{label}_{name}": energy[:, i] for i, name in enumerate(names)})
     return table
@@ -61,7 +61,7 @@ def _coordinate(name: str, shape: Shape, shares: Array) -> str:
 def stability_table(found: Spectrum) -> pd.DataFrame:
     """Return how alike the eigenvectors of different samples are: pairwise |cos|, mean and smallest."""
     rows = []
-    for name, vectors in (("fiedler", found.fiedler), ("top", found.top)):
+    for name, vectors in (("slowest", found.fiedler), ("fastest", found.top)):
         cosines = stability(vectors)
         pairs = cosines[np.triu_indices(len(cosines), 1)] if len(cosines) > 1 else np.ones(1)
         rows.append({"eigenvector": name, "mean_cos": pairs.mean(), "min_cos": pairs.min()})
