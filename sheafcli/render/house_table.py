@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -16,6 +17,10 @@ GAP = 2
 # Long words are broken before a column goes, but not into shorter pieces than these: in the first column,
 # which names the rows, and in the others.
 SHORTEST_NAME, SHORTEST_PIECE = 12, 8
+# Longer words are broken before spare columns go.
+LONGEST_WORD = 24
+# More than any terminal has.
+WIDEST = 10_000
 
 
 class HouseTable(Table):
@@ -39,30 +44,36 @@ class HouseTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the title, as much of the table as there is room for, and what is left out."""
-        kept, left_out = self._fitting(console, options)
+        sizes = [_Size.of(column, place == 0, console, options) for place, column in enumerate(self.columns)]
+        places = self._fitting(sizes, options.max_width)
         shown = copy(self)
-        widths = _widths(kept, console, options)
+        widths = _widths([sizes[place] for place in places], options.max_width)
         # Its place says whether a column is the last, which has no padding: else others are cut by as much.
         shown.columns = [
-            replace(column, _index=place, width=width)
-            for place, (column, width) in enumerate(zip(kept, widths, strict=True))
+            replace(self.columns[place], _index=index, width=width)
+            for index, (place, width) in enumerate(zip(places, widths, strict=True))
         ]
         if self._title is not None:
             yield Text(self._title, "bold")
         yield from super(HouseTable, shown).__rich_console__(console, options)
-        names = list(dict.fromkeys([*map(_name, left_out), *self.left_out]))
+        left_out = [_name(column) for place, column in enumerate(self.columns) if place not in places]
+        names = list(dict.fromkeys([*left_out, *self.left_out]))
         if names:
             yield Text(f"No room for: {', '.join(names)}")
 
-    def _fitting(self, console: Console, options: ConsoleOptions) -> tuple[list[Column], list[Column]]:
-        """Return the columns that are shown, and those that are left out, each in their order."""
-        kept = list(self.columns)
-        widths = _least_widths(kept, console, options)
-        needed = {id(column): width + GAP for column, width in zip(kept, widths, strict=True)}
-        spare = [column for header in self._spare for column in kept if _header(column) == header]
-        while len(kept) > 1 and sum(needed[id(column)] for column in kept) - GAP > options.max_width:
-            kept.remove(next((column for column in spare if column in kept), kept[-1]))
-        return kept, [column for column in self.columns if column not in kept]
+    def _fitting(self, sizes: Sequence[_Size], width: int) -> list[int]:
+        """Return the places of the columns that are shown."""
+        headers = [_header(column) for column in self.columns]
+        spare = [place for name in self._spare for place, header in enumerate(headers) if header == name]
+        kept = list(range(len(sizes)))
+        # Spare columns go rather than that words are broken; if that would not do, they need not go.
+        for count in range(len(spare) + 1):
+            whole = [place for place in kept if place not in spare[:count]]
+            if whole and _taken(min(sizes[place].word, LONGEST_WORD) for place in whole) <= width:
+                return whole
+        while len(kept) > 1 and _taken(sizes[place].least for place in kept) > width:
+            kept.remove(next((place for place in spare if place in kept), kept[-1]))
+        return kept
 
 
 def house_table(title: str | None = None, spare: Sequence[str] = ()) -> HouseTable:
@@ -70,29 +81,34 @@ def house_table(title: str | None = None, spare: Sequence[str] = ()) -> HouseTab
     return HouseTable(title, spare)
 
 
-def _least_widths(columns: Sequence[Column], console: Console, options: ConsoleOptions) -> list[int]:
-    """Return how wide each column must be at least: all of what is never broken, else the longest word.
+class _Size(NamedTuple):
+    """How wide a column is: at least, where words are whole, and where lines are."""
 
-    Where words are broken, pieces of a few characters will do.
-    """
-    pieces = [SHORTEST_NAME, *[SHORTEST_PIECE] * len(columns)]
-    return [
-        max(min(longest, piece) if column.overflow == "fold" and not column.no_wrap else longest, fixed)
-        for column, piece, (longest, _), fixed in zip(
-            columns,
-            pieces,
-            (_measured(column, console, options) for column in columns),
-            (column.min_width or 0 for column in columns),
-            strict=False,
-        )
-    ]
+    least: int
+    word: int
+    line: int
+
+    @classmethod
+    def of(cls, column: Column, is_first: bool, console: Console, options: ConsoleOptions) -> _Size:
+        parts: list[RenderableType] = [column.header, *column.cells]
+        measured = [Measurement.get(console, options.update_width(WIDEST), part) for part in parts]
+        line = min(max(measure.maximum for measure in measured), column.max_width or WIDEST)
+        word = line if column.no_wrap else min(max(measure.minimum for measure in measured), line)
+        piece = SHORTEST_NAME if is_first else SHORTEST_PIECE
+        least = min(word, piece) if column.overflow == "fold" and not column.no_wrap else word
+        fixed = column.min_width or 0
+        return cls(max(least, fixed), max(word, fixed), max(line, fixed))
 
 
-def _widths(columns: Sequence[Column], console: Console, options: ConsoleOptions) -> list[int]:
+def _taken(widths: Iterable[int]) -> int:
+    """Return how much columns of such widths take beside one another."""
+    return sum(width + GAP for width in widths) - GAP
+
+
+def _widths(sizes: Sequence[_Size], width: int) -> list[int]:
     """Return the width of each column: first room for whole words, then for whole lines, the short first."""
-    room = options.max_width - GAP * (len(columns) - 1)
-    words, lines = zip(*(_measured(column, console, options) for column in columns), strict=True)
-    least = _least_widths(columns, console, options)
+    room = width - GAP * (len(sizes) - 1)
+    least, words, lines = zip(*sizes, strict=True)
     return _filled(_filled(least, words, room), lines, room)
 
 
@@ -105,15 +121,6 @@ def _filled(least: Sequence[int], most: Sequence[int], room: int) -> list[int]:
             break
         widths[min(low, key=lambda place: widths[place])] += 1
     return widths
-
-
-def _measured(column: Column, console: Console, options: ConsoleOptions) -> tuple[int, int]:
-    """Return how wide the longest word of a column is, or line if none is broken, and the longest line."""
-    parts: list[RenderableType] = [column.header, *column.cells]
-    measured = [Measurement.get(console, options.update_width(10_000), part) for part in parts]
-    line = min(max(measure.maximum for measure in measured), column.max_width or 10_000)
-    word = line if column.no_wrap else min(max(measure.minimum for measure in measured), line)
-    return word, max(line, column.min_width or 0)
 
 
 def _header(column: Column) -> str:

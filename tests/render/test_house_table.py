@@ -120,6 +120,21 @@ def test_words_are_whole_where_all_have_room():
     assert not any("No room" in line for line in lines)
 
 
+def test_spare_columns_go_rather_than_that_words_are_broken_but_not_in_vain():
+    def lines(word, width):
+        table = house_table(spare=("distance",))
+        table.add_column("name", overflow="fold")
+        table.add_column("gives", overflow="fold")
+        table.add_column("distance", no_wrap=True)
+        table.add_row(Text("a"), Text(word), Text("0.5"))
+        return printed(table, width)
+
+    assert lines("approved=yes", 24)[-1] == "No room for: distance"
+    assert any("approved=yes" in line for line in lines("approved=yes", 24))
+    long = lines("x" * 60, 28)
+    assert any("0.5" in line for line in long)
+
+
 def test_a_column_that_asks_for_a_least_width_takes_none_from_numbers():
     table = house_table()
     table.add_column("stalk", overflow="fold", min_width=20)

@@ -160,7 +160,8 @@ def duplicate_neurons(examined: Examined) -> Iterator[Finding]:
             tuple(neurons),
             f"{examined.where(maker)}{count_of(redundant, len(rows), unit)} "
             f"{verb(redundant, 'repeats another', 'repeat others')} up to a factor: {listed(alike, 8)}.",
-            f"Merge each group into one {unit}, adding up its scaled outgoing weights: the predictions stay the same.",
+            f"Merge each group into one {unit}, adding up its scaled outgoing weights: the predictions stay "
+            "the same.",
         )
 
 
