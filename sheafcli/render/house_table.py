@@ -14,11 +14,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 GAP = 2
-# Long words are broken before a column goes, but not into shorter pieces than these: in the first column,
-# which names the rows, and in the others.
-SHORTEST_NAME, SHORTEST_PIECE = 12, 8
-# Longer words are broken before spare columns go.
-LONGEST_WORD = 24
+# Long words are broken before a column goes, but not into shorter pieces.
+SHORTEST_PIECE = 5
+# In a narrow table columns go anyway, the spare ones before a word of usual length is broken. Words stay in
+# longer pieces there: in the first column, which names the rows, and in the others.
+NARROW, LONGEST_WORD = 60, 24
+NARROW_NAME, NARROW_PIECE = 12, 8
 # More than any terminal has.
 WIDEST = 10_000
 
@@ -66,8 +67,7 @@ class HouseTable(Table):
         headers = [_header(column) for column in self.columns]
         spare = [place for name in self._spare for place, header in enumerate(headers) if header == name]
         kept = list(range(len(sizes)))
-        # Spare columns go rather than that words are broken; if that would not do, they need not go.
-        for count in range(len(spare) + 1):
+        for count in range(len(spare) + 1 if width < NARROW else 0):
             whole = [place for place in kept if place not in spare[:count]]
             if whole and _taken(min(sizes[place].word, LONGEST_WORD) for place in whole) <= width:
                 return whole
@@ -94,7 +94,8 @@ class _Size(NamedTuple):
         measured = [Measurement.get(console, options.update_width(WIDEST), part) for part in parts]
         line = min(max(measure.maximum for measure in measured), column.max_width or WIDEST)
         word = line if column.no_wrap else min(max(measure.minimum for measure in measured), line)
-        piece = SHORTEST_NAME if is_first else SHORTEST_PIECE
+        narrow = NARROW_NAME if is_first else NARROW_PIECE
+        piece = narrow if options.max_width < NARROW else SHORTEST_PIECE
         least = min(word, piece) if column.overflow == "fold" and not column.no_wrap else word
         fixed = column.min_width or 0
         return cls(max(least, fixed), max(word, fixed), max(line, fixed))
