@@ -16,7 +16,7 @@ def spectrum_table(found: Spectrum) -> pd.DataFrame:
     names = [name for name, _ in found.blocks]
     table = pd.DataFrame({"gap": found.gap, "largest": found.largest, "condition": found.condition})
     table.insert(0, "sample", np.arange(len(table)))
-    for label, vectors in (("slowest", found.fiedler), ("fastest", found.top)):
+    for label, vectors in (("fiedler", found.fiedler), ("top", found.top)):
         energy = found.block_energy(vectors)
         table = table.assign(**{f"{label}_{name}": energy[:, i] for i, name in enumerate(names)})
     return table

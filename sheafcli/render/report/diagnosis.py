@@ -133,7 +133,13 @@ def _labels(edges: pd.DataFrame, low: float, high: float, *, log: bool) -> dict[
             places.append((x, y, [edge]))
         else:
             names.append(edge)
-    return {names[0]: (", ".join(names), "top left" if x > 0.5 else "bottom right") for x, _, names in places}
+    return {names[0]: (", ".join(names), _beside(x, y)) for x, y, names in places}
+
+
+def _beside(x: float, y: float) -> str:
+    """Return on which side of its point a name stands: off the diagonal, and towards the middle."""
+    above = y > x + TOGETHER or (x > 0.5 and y > x - TOGETHER)
+    return f"{'top' if above else 'bottom'} {'left' if x > 0.5 else 'right'}"
 
 
 def neuron_figure(neurons: pd.DataFrame) -> Figure:
@@ -222,7 +228,8 @@ def sample_figure(samples: pd.DataFrame, *, classified: bool) -> Figure:
     }
     half = int((rows["discord"].cumsum() < 0.5 * rows["discord"].sum()).sum()) + 1
     note = thinning_note(len(kept), len(rows), "samples")
-    caption = f"{half:,} of {len(rows):,} samples carry half of the discord.{note}"
+    carry = "carries" if half == 1 else "carry"
+    caption = f"{half:,} of {len(rows):,} samples {carry} half of the discord.{note}"
     return Figure("samples", "Tension by sample", caption, data, layout)
 
 

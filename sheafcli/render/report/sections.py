@@ -199,6 +199,7 @@ def _place(row: Mapping[Any, Any], units: str) -> str:
         parts += [row["operation"]] if row["operation"] else []
     neurons = row["neurons"].split()
     more = f" and {len(neurons) - MOST_NEURONS:,} more" if len(neurons) > MOST_NEURONS else ""
+    units = units.removesuffix("s") if len(neurons) == 1 else units
     parts += [f"{units} {', '.join(neurons[:MOST_NEURONS])}{more}"] if neurons else []
     return " · ".join(parts)
 
