@@ -24,9 +24,10 @@ from sheafcli.core.operations import (
     Tanh,
 )
 from sheafcli.core.outputs import output_named
+from sheafcli.core.training.cycle import CYCLE
 from sheafcli.core.training.envelope import Envelope
 from sheafcli.core.training.graph.implicit import GraphModel
-from sheafcli.core.training.implicit import CYCLE, Implicit
+from sheafcli.core.training.implicit import Implicit
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 
