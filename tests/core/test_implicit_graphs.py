@@ -95,7 +95,7 @@ def test_a_step_is_that_of_the_normal_equations_of_autograd(output, n, decay):
     model = GraphModel(network, X)
     here = model.forward()
     T, rho = Envelope(network.output, y).root(here.f)
-    problem_ = model.problem(here, T, rho, decay * model.weighs)
+    problem_ = model.problem(here, T, rho, model.flat, decay * model.weighs)
     parameters = dict(module.named_parameters())
     jacobians = jacrev(lambda p: functional_call(module, p, torch.tensor(X)))(parameters)
     M = np.concatenate([jacobians[name].detach().numpy().reshape(n, 3, -1) for name in order], axis=2)
@@ -146,9 +146,8 @@ def test_many_blocks_of_samples_make_the_same_step(monkeypatch):
         monkeypatch.setattr("sheafcli.core.blocks.blocks.__defaults__", (entries,))
         model = GraphModel(network, X)
         here = model.forward([0.3])
-        steps.append(
-            model.problem(here, *Envelope(network.output, y).root(here.f), 0.1 * model.weighs).solution(0.1)
-        )
+        T, rho = Envelope(network.output, y).root(here.f)
+        steps.append(model.problem(here, T, rho, model.flat, 0.1 * model.weighs).solution(0.1))
     np.testing.assert_allclose(steps[0], steps[1], rtol=0, atol=1e-10 * np.abs(steps[0]).max())
 
 
