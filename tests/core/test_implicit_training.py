@@ -36,13 +36,13 @@ def inputs_of(X):
     return np.vstack([X.T, np.ones((1, len(X)))])
 
 
-def linearised(network, X, y, decay=0.0, softness=0.0, give=None):
+def linearised(network, X, y, decay=0.0, softness=0.0, give=None, of_biases=0.0):
     """Return parameters, the least-squares problem of a network, and its J, one row a sample and column."""
     parameters = Parameters(network, np.float64)
     here = forward(parameters.H, inputs_of(X), [softness] * network.depth)
     T, rho = Envelope(network.output, y, give).root(here.f)
     M = sensitivities(parameters.W, here.slopes, np.ascontiguousarray(T.transpose(2, 1, 0)))
-    decays = decay * ChainModel(network, X).weighs
+    decays = decay * np.where(ChainModel(network, X).weighs, 1.0, of_biases)
     return parameters, ChainLeastSquares(parameters.flat, here.a, M, rho.T.copy(), decays), T, rho
 
 
@@ -74,12 +74,12 @@ def dense_jacobian(network, X, eps):
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3)])
 @pytest.mark.parametrize("samples", [3, 40])
-@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize(("decay", "of_biases"), [(0.0, 0.0), (0.3, 0.0), (0.3, 1.0), (0.3, 0.5)])
 @pytest.mark.parametrize("mu", [1e-3, 1.0])
-def test_a_step_solves_the_dense_normal_equations(output, hidden, samples, decay, mu):
+def test_a_step_solves_the_dense_normal_equations(output, hidden, samples, decay, of_biases, mu):
     """(J^T J + D) dw = J^T rho - decay W, with J assembled by Kronecker products, in either form."""
     network, X, y = problem(output, hidden, samples)
-    parameters, squares, T, rho = linearised(network, X, y, decay)
+    parameters, squares, T, rho = linearised(network, X, y, decay, of_biases=of_biases)
     rows = []
     stalks = network.pre_activations(X)
     for i in range(samples):
@@ -92,7 +92,7 @@ def test_a_step_solves_the_dense_normal_equations(output, hidden, samples, decay
         rows.append(np.hstack(parts))
     J, weighs = np.vstack(rows), np.ones(parameters.flat.size)
     for place, H in zip(np.cumsum([0] + [H.size for H in parameters.H]), parameters.H, strict=False):
-        weighs[place : place + H.size].reshape(H.shape)[:, -1] = 0.0
+        weighs[place : place + H.size].reshape(H.shape)[:, -1] = of_biases
     slope = J.T @ rho.ravel() - decay * weighs * parameters.flat
     expected = np.linalg.solve(J.T @ J + np.diag(mu + decay * weighs), slope)
     np.testing.assert_allclose(squares.slope, slope, rtol=0, atol=1e-12 * np.abs(slope).max())
