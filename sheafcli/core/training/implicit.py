@@ -300,7 +300,7 @@ class ImplicitSession:
                 shorter = 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3
                 self._damping = self._within(self._damping * max(1.0 / 3.0, shorter))
                 self._growth = FIRST_GROWTH
-                if self._output.classifies and share == 0.0 and self.step >= CYCLE and energy < PARTED:
+                if self._path is not None and self.step >= CYCLE and share == 0.0 and energy < PARTED:
                     self._go_on(before, there, energy_of)
                 return
             model.flat[:] = before
