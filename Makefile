@@ -72,9 +72,10 @@ compare: $(VENV)/.run  ## show the runs RUNS="results/a results/b" side by side
 	$(if $(RUNS),,$(error give run directories: make compare RUNS="results/a results/b"))
 	$(SHEAF) compare $(RUNS)
 
-bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside their peers, into docs/results.md (80 minutes on two cores)
+bench-train: $(VENV)/.bench $(VENV)/.datasets  ## all training methods beside their peers, into docs/results.md (90 minutes on two cores)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/implicit.py
+	$(BIN)/python benchmarks/early_stopping.py
 	$(BIN)/python benchmarks/implicit_tables.py
 	$(BIN)/python benchmarks/variants.py
 	$(BIN)/python benchmarks/real_data.py

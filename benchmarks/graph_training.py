@@ -37,10 +37,11 @@ from sheafcli.core.operation import Operation
 from sheafcli.core.operations import Add, Flatten, MaxPooling, Mean, ReLU
 from sheafcli.core.outputs import Softmax
 from sheafcli.core.training.backprop import Backprop
+from sheafcli.core.training.cycle import CYCLE
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.graph.backprop import BackpropRule
 from sheafcli.core.training.graph.parameters import GraphParameters
-from sheafcli.core.training.implicit import CYCLE, Implicit
+from sheafcli.core.training.implicit import Implicit
 from sheafcli.core.training.optimizers import Adam
 from sheafcli.core.training.protocol import Method
 from sheafcli.tasks import TASKS

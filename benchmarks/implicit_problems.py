@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.progress import track
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.training.implicit import CYCLE, Implicit
+from sheafcli.core.training.cycle import CYCLE
+from sheafcli.core.training.implicit import Implicit
 
 STEPS, LOOKS = CYCLE + 20, 20
 

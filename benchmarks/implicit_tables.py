@@ -40,7 +40,8 @@ from sklearn.preprocessing import StandardScaler
 from training import append
 
 from sheafcli.core.chain.network import Network
-from sheafcli.core.training.implicit import CYCLE, Implicit
+from sheafcli.core.training.cycle import CYCLE
+from sheafcli.core.training.implicit import Implicit
 
 RESULTS = Path(__file__).resolve().parent / "results" / "implicit_tables.csv"
 HIDDEN, SPLITS, CYCLES = 16, 5, 8

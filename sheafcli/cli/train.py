@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from sheafcli.cli.options import ConfigArgument, SetOption
 from sheafcli.config.training import ImplicitSpec
+from sheafcli.core.training.cycle import CYCLE
 from sheafcli.core.training.fit import Record
-from sheafcli.core.training.implicit import CYCLE
 from sheafcli.diagnostics.examination import check_memory, settled
 from sheafcli.diagnostics.metrics import run_metrics, write_metrics
 from sheafcli.errors import InputError

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from sheafcli.config.section import FilePath, PositiveFloat, PositiveInt, Section, conflict, option
+from sheafcli.core.training.cycle import CYCLE
 from sheafcli.core.training.descent import DEFAULT_EPOCHS, Descent, Precision, Schedule, StopWhen
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.heat import Heat, Start
-from sheafcli.core.training.implicit import CYCLE, Implicit, Regularise
+from sheafcli.core.training.implicit import Implicit, Regularise
 from sheafcli.core.training.protocol import MOST_STEPS
 
 # With log_every: auto, a row of history every so many steps, unless there are mini-batches.

@@ -13,7 +13,7 @@ import numpy as np
 
 from sheafcli.core.chain.network import Network
 from sheafcli.core.training.cost import Cost
-from sheafcli.core.training.implicit import CYCLE
+from sheafcli.core.training.cycle import CYCLE
 from sheafcli.errors import InputError, Remedy
 from sheafcli.runs.experiment import OPERATIONS_A_SECOND
 from sheafcli.tasks import TASKS, TaskData

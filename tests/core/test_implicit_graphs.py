@@ -24,9 +24,10 @@ from sheafcli.core.operations import (
     Tanh,
 )
 from sheafcli.core.outputs import output_named
+from sheafcli.core.training.cycle import CYCLE
 from sheafcli.core.training.envelope import Envelope
 from sheafcli.core.training.graph.implicit import GraphModel
-from sheafcli.core.training.implicit import CYCLE, Implicit
+from sheafcli.core.training.implicit import Implicit
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
 
@@ -86,15 +87,16 @@ def samples(n, outputs, output):
 
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("n", [5, 60])
-@pytest.mark.parametrize("decay", [0.0, 0.2])
-def test_a_step_is_that_of_the_normal_equations_of_autograd(output, n, decay):
+@pytest.mark.parametrize(("decay", "of_others"), [(0.0, 0.0), (0.2, 0.0), (0.2, 1.0)])
+def test_a_step_is_that_of_the_normal_equations_of_autograd(output, n, decay, of_others):
     """P = 133 unknowns beside 15 or 180 rows (10 or 120 for classes): both forms."""
     module, order, network = residual(output)
     X, y = samples(n, 3, output)
     model = GraphModel(network, X)
     here = model.forward()
     T, rho = Envelope(network.output, y).root(here.f)
-    problem_ = model.problem(here, T, rho, decay * model.weighs)
+    decays = decay * np.where(model.weighs, 1.0, of_others)
+    problem_ = model.problem(here, T, rho, model.flat, decays)
     parameters = dict(module.named_parameters())
     jacobians = jacrev(lambda p: functional_call(module, p, torch.tensor(X)))(parameters)
     M = np.concatenate([jacobians[name].detach().numpy().reshape(n, 3, -1) for name in order], axis=2)
@@ -104,9 +106,9 @@ def test_a_step_is_that_of_the_normal_equations_of_autograd(output, n, decay):
         [np.full(parameters[n].numel(), float(w)) for n, w in zip(order, linear, strict=True)]
     )
     np.testing.assert_array_equal(model.weighs, weighs)
-    slope = J.T @ rho.ravel() - decay * weighs * model.flat
+    slope = J.T @ rho.ravel() - decays * model.flat
     for mu in (1e-3, 1.0):
-        expected = np.linalg.solve(J.T @ J + np.diag(mu + decay * weighs), slope)
+        expected = np.linalg.solve(J.T @ J + np.diag(mu + decays), slope)
         actual = problem_.solution(mu)
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
     assert problem_.largest() == pytest.approx(np.max(np.diag(J.T @ J)))
@@ -145,9 +147,8 @@ def test_many_blocks_of_samples_make_the_same_step(monkeypatch):
         monkeypatch.setattr("sheafcli.core.blocks.blocks.__defaults__", (entries,))
         model = GraphModel(network, X)
         here = model.forward([0.3])
-        steps.append(
-            model.problem(here, *Envelope(network.output, y).root(here.f), 0.1 * model.weighs).solution(0.1)
-        )
+        T, rho = Envelope(network.output, y).root(here.f)
+        steps.append(model.problem(here, T, rho, model.flat, 0.1 * model.weighs).solution(0.1))
     np.testing.assert_allclose(steps[0], steps[1], rtol=0, atol=1e-10 * np.abs(steps[0]).max())
 
 

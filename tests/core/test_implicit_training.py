@@ -8,8 +8,8 @@ from closed_form import equilibrium
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import problem
-from scipy.optimize import approx_fprime
-from sklearn.linear_model import BayesianRidge, LogisticRegression
+from scipy.optimize import approx_fprime, minimize
+from sklearn.linear_model import BayesianRidge
 from strategies import seeds
 
 from sheafcli.core.averaged import rectified, slope_of
@@ -23,9 +23,10 @@ from sheafcli.core.discord import training_energy
 from sheafcli.core.outputs import output_named
 from sheafcli.core.training import implicit
 from sheafcli.core.training.cost import Cost
+from sheafcli.core.training.cycle import CYCLE, SOFT_STEPS, Path, softness
 from sheafcli.core.training.descent import StopWhen
 from sheafcli.core.training.envelope import Envelope
-from sheafcli.core.training.implicit import CYCLE, SOFT_STEPS, Implicit, softness
+from sheafcli.core.training.implicit import Implicit
 from sheafcli.core.training.least_squares import telling
 
 OUTPUTS = ["identity", "sigmoid", "softmax"]
@@ -35,13 +36,13 @@ def inputs_of(X):
     return np.vstack([X.T, np.ones((1, len(X)))])
 
 
-def linearised(network, X, y, decay=0.0, softness=0.0, give=None):
+def linearised(network, X, y, decay=0.0, softness=0.0, give=None, of_biases=0.0):
     """Return parameters, the least-squares problem of a network, and its J, one row a sample and column."""
     parameters = Parameters(network, np.float64)
     here = forward(parameters.H, inputs_of(X), [softness] * network.depth)
     T, rho = Envelope(network.output, y, give).root(here.f)
     M = sensitivities(parameters.W, here.slopes, np.ascontiguousarray(T.transpose(2, 1, 0)))
-    decays = decay * ChainModel(network, X).weighs
+    decays = decay * np.where(ChainModel(network, X).weighs, 1.0, of_biases)
     return parameters, ChainLeastSquares(parameters.flat, here.a, M, rho.T.copy(), decays), T, rho
 
 
@@ -73,12 +74,12 @@ def dense_jacobian(network, X, eps):
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3)])
 @pytest.mark.parametrize("samples", [3, 40])
-@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize(("decay", "of_biases"), [(0.0, 0.0), (0.3, 0.0), (0.3, 1.0), (0.3, 0.5)])
 @pytest.mark.parametrize("mu", [1e-3, 1.0])
-def test_a_step_solves_the_dense_normal_equations(output, hidden, samples, decay, mu):
+def test_a_step_solves_the_dense_normal_equations(output, hidden, samples, decay, of_biases, mu):
     """(J^T J + D) dw = J^T rho - decay W, with J assembled by Kronecker products, in either form."""
     network, X, y = problem(output, hidden, samples)
-    parameters, squares, T, rho = linearised(network, X, y, decay)
+    parameters, squares, T, rho = linearised(network, X, y, decay, of_biases=of_biases)
     rows = []
     stalks = network.pre_activations(X)
     for i in range(samples):
@@ -91,7 +92,7 @@ def test_a_step_solves_the_dense_normal_equations(output, hidden, samples, decay
         rows.append(np.hstack(parts))
     J, weighs = np.vstack(rows), np.ones(parameters.flat.size)
     for place, H in zip(np.cumsum([0] + [H.size for H in parameters.H]), parameters.H, strict=False):
-        weighs[place : place + H.size].reshape(H.shape)[:, -1] = 0.0
+        weighs[place : place + H.size].reshape(H.shape)[:, -1] = of_biases
     slope = J.T @ rho.ravel() - decay * weighs * parameters.flat
     expected = np.linalg.solve(J.T @ J + np.diag(mu + decay * weighs), slope)
     np.testing.assert_allclose(squares.slope, slope, rtol=0, atol=1e-12 * np.abs(slope).max())
@@ -549,17 +550,62 @@ def parted(rng):
     return X[far], (side[far] > 0.0).astype(float)[:, np.newaxis]
 
 
-def test_the_first_cycle_follows_the_path_of_ridge_logistic_regression():
-    """Without hidden layers the least weights at every loss are scikit-learn's, of C = 1 / decay."""
+def test_the_first_cycle_follows_the_path_of_logistic_regression_near_half_the_start():
+    """Without hidden layers the least of loss + decay / 2 |w - w_0 / 2|^2 is one, and SciPy finds it, too."""
     X, y = parted(np.random.default_rng(0))
-    session = Implicit(steps=CYCLE).start(Network.he([3, 1], "sigmoid"), X, y)
+    inputs, start = np.hstack([X, np.ones((len(X), 1))]), Network.he([3, 1], "sigmoid", seed=1)
+    centre = 0.5 * np.append(start.weights[0], start.biases[0])
+
+    def energy(w, decay):
+        misfit = np.sum(np.logaddexp(0.0, (1.0 - 2.0 * y.ravel()) * (inputs @ w)))
+        return misfit + 0.5 * decay * np.sum((w - centre) ** 2)
+
+    session = Implicit(steps=CYCLE).start(start, X, y)
     for step in (20, 30):
         session.advance(step - session.step)
-        C = 1.0 / np.max(session._falling_decay())
+        decay = np.max(session._path.decay(session.step))
         session.advance(1)
-        ridge = LogisticRegression(C=C, tol=1e-10, max_iter=100_000).fit(X, y.ravel())
-        weights = session.network().weights[0]
-        assert np.linalg.norm(weights - ridge.coef_) < 0.05 * np.linalg.norm(ridge.coef_)
+        expected = minimize(energy, centre, (decay,)).x
+        network = session.network()
+        found = np.append(network.weights[0], network.biases[0])
+        assert np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
+
+
+def test_what_falls_begins_where_hardly_anything_moves_and_falls_by_equal_factors():
+    X, y = parted(np.random.default_rng(0))
+    network = Network.he([3, 4, 1], "sigmoid")
+    model = ChainModel(network, X)
+    before = model.flat.copy()
+    path = Path.of(model, network.output, y)
+    np.testing.assert_array_equal(model.flat, before)
+    model.prepare()
+    T, rho = Envelope(network.output, y).root(network.logits(X))
+    problem = model.problem(model.forward(), T, rho, model.flat, 0.0 * before)
+    np.testing.assert_allclose(path.decay(0), problem.largest(), rtol=1e-12)
+    np.testing.assert_allclose(path.centre, 0.5 * model.flat, rtol=1e-15)
+    falls = [np.max(path.decay(step)) for step in range(SOFT_STEPS)]
+    np.testing.assert_allclose(np.diff(np.log(falls)), np.log(1e-7) / (SOFT_STEPS - 1), rtol=1e-9)
+    assert not path.decay(SOFT_STEPS).any()
+
+
+@pytest.mark.parametrize("farthest", [1, 2, 3, 6, 16, 33, 100])
+def test_a_step_goes_on_twice_as_far_while_the_energy_falls(farthest):
+    """Along a parabola with its least so many steps away, and five doublings at most."""
+    X, y = parted(np.random.default_rng(0))
+    session = Implicit().start(Network.he([3, 4, 1], "sigmoid"), X, y)
+    start, flat = session._model.flat.copy(), session._model.flat
+    dw = np.random.default_rng(1).normal(size=start.shape)
+
+    def energy_of(_):
+        return ((flat - start) @ dw / (dw @ dw) - farthest) ** 2
+
+    flat[:] = start + dw
+    session._go_on(start, energy_of(None), energy_of)
+    lengths = 2.0 ** np.arange(6)
+    # Up to the first that is no better than the one before it.
+    falls = np.diff((lengths - farthest) ** 2) < 0.0
+    expected = lengths[len(falls) if falls.all() else np.argmin(falls)]
+    np.testing.assert_allclose(flat, start + expected * dw, rtol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 0.1])
@@ -577,5 +623,5 @@ def test_nothing_falls_for_a_regression_or_where_a_decay_is_chosen():
     X, y = parted(np.random.default_rng(0))
     start = Network.he([3, 4, 1], "sigmoid")
     for method in (Implicit(weight_decay=1e-3), Implicit(regularise="evidence")):
-        assert not np.any(method.start(start, X, y)._falling_decay())
-    assert not np.any(Implicit().start(Network.he([3, 4, 1], "identity"), X, y)._falling_decay())
+        assert method.start(start, X, y)._path is None
+    assert Implicit().start(Network.he([3, 4, 1], "identity"), X, y)._path is None

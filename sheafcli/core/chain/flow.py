@@ -109,6 +109,8 @@ class Flow:
         self._data_flat, self._rate_flat = cochain.data.T.reshape(-1), self.rate.T.reshape(-1)
         self._rh_flat, self._q_flat = self.rate[:, :half].T.reshape(-1), self._q.T.reshape(-1)
         self._rs_flat = self.rate[:, : zs + half].T.reshape(-1)
+        # Looked up once: in small networks a step takes not much longer than to look them up.
+        self._dgemm, self._daxpy = scipy.linalg.blas.dgemm, scipy.linalg.blas.daxpy
 
     def residuals(self) -> None:
         """Compute r_l and s_l from the stalks, with the pattern R_l = diag(1[z_l >= 0]) re-read."""
@@ -116,7 +118,7 @@ class Flow:
         np.copyto(self._r, self.cochain.z_all)
         self.first.residual(self.r[1])
         for H, _, a_before, r, _ in self.links:
-            scipy.linalg.blas.dgemm(1.0, a_before, H, -1.0, r, 0, 1, 1)  # r <- a H^T - r, in place
+            self._dgemm(1.0, a_before, H, -1.0, r, 0, 1, 1)  # r <- a H^T - r, in place
         # A float copy of the pattern: a product with it costs half of one with booleans.
         np.greater_equal(z, 0.0, out=self._active)
         np.copyto(self._R, self._active)
@@ -127,16 +129,16 @@ class Flow:
         """Turn s_l into the force on a_l, s_l - W_{l+1}^T r_{l+1}, and keep R_l s_l for `gather`."""
         np.multiply(self.s, self._R, out=self._q)
         for _, W, _, r, force in self.links:
-            scipy.linalg.blas.dgemm(-1.0, r, W, 1.0, force, 0, 0, 1)  # force <- force - r W, in place
+            self._dgemm(-1.0, r, W, 1.0, force, 0, 0, 1)  # force <- force - r W, in place
 
     def gather(self) -> None:
         """Turn r_l into the force on z_l, r_l - R_l s_l."""
         if self._q_flat.size:
-            scipy.linalg.blas.daxpy(self._q_flat, self._rh_flat, a=-1.0)
+            self._daxpy(self._q_flat, self._rh_flat, a=-1.0)
 
     def move(self, step: float) -> None:
         """Add step times the rate to the stalks."""
-        scipy.linalg.blas.daxpy(self._rate_flat, self._data_flat, a=step)
+        self._daxpy(self._rate_flat, self._data_flat, a=step)
 
     def squares(self) -> float:
         """Return the sum of the squares that `r` and `s` hold now."""

@@ -286,13 +286,11 @@ class DescentSession:
 
     def energy(self) -> float:
         """Return the energy that the method descends, on the coming step's batch."""
-        self._evaluate()
-        return self._rule.energy()
+        return self._evaluated_rule().energy()
 
     def discord(self) -> dict[Edge, float]:
         """Return the training discord, on the coming step's batch."""
-        self._evaluate()
-        return self._rule.discord()
+        return self._evaluated_rule().discord()
 
     def overflows(self) -> bool:
         """Say whether energy, discord or a square of the coming step's gradient leaves the precision."""
@@ -329,12 +327,17 @@ class DescentSession:
         """Have the gradient of the coming step's batch at hand."""
         if self._evaluated:
             return
-        with np.errstate(over="ignore", invalid="ignore"):  # `_is_sound` and `overflows` look at it
-            batch = self._coming_batch()
-            guess = self._rule.evaluate(self._parameters, batch, self._guess)
+        batch = self._coming_batch()
+        guess = self._rule.evaluate(self._parameters, batch, self._guess)
         # Only a full batch comes again at the next step.
         self._next_guess = guess if self.method.batch_size is None else None
         self._evaluated = True
+
+    def _evaluated_rule(self) -> Rule:
+        """Return the rule with the gradient of the coming step's batch at hand."""
+        with np.errstate(over="ignore", invalid="ignore"):  # `overflows` looks at it
+            self._evaluate()
+        return self._rule
 
     def _update(self) -> None:
         """Take the step whose gradient is at hand."""

@@ -36,11 +36,9 @@ end of each cycle, and of all ends the network is kept whose evidence (Laplace's
 Of a regression nobody knows s^2 before. Its first three cycles all begin at the start, with s^2 the mean
 square of its errors, a tenth and a hundredth of that; the most evident end goes on.
 
-Classes that can be told apart have no least loss: weights grow forever, and of the many ways to part them
-each path finds another. So in the first cycle decay falls by equal factors to nothing, from min(P, |J w|^2)
-/ |w|^2 at the start, P the number of weights: the prior that makes weights as large as they are, unless the
-outputs hardly feel them. The path is then that of the least weights at every loss, with the wide margins that
-follow, and who stops early on it has chosen a decay.
+A network for classes follows a path of its own in the first cycle (`cycle.py`). Once all classes are told
+right the loss falls as exp(-m), m the least margin, and a step adds 1 to m. So from the second cycle on a
+step with hard kinks then goes on, twice as far each time, as long as that lowers the energy.
 
 A kink stops every method that follows slopes. So training goes in cycles: activations are softened
 (`sheafcli.core.averaged`) by a share of their input's root mean square that falls to nearly nothing, then
@@ -52,7 +50,7 @@ no sample activates is moved to where half of them do.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -64,6 +62,7 @@ from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.training.implicit import ChainModel
 from sheafcli.core.edge import Edge
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
+from sheafcli.core.training.cycle import CYCLE, Path, softness
 from sheafcli.core.training.descent import TELL_SECONDS, Rule, StopWhen
 from sheafcli.core.training.envelope import Envelope
 from sheafcli.core.training.graph.implicit import GraphModel
@@ -71,13 +70,11 @@ from sheafcli.core.training.model import Model, Passed
 from sheafcli.core.training.protocol import Progress
 from sheafcli.core.types import Array, Seed
 
-# Steps of a cycle, and how soft kinks are in its first step, in the last that is soft, and how many are soft.
-CYCLE, SOFTEST, HARDEST, SOFT_STEPS = 60, 0.5, 0.01, 54
 DEFAULT_STEPS = 20 * CYCLE
 # The damping of a cycle's first step, as a share of the largest diagonal entry of J^T J; the range of all.
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 0.01, 1e-250, 1e250
-# The last decay of a network for classes in its first cycle, as a share of the first.
-LAST_DECAY = 1e-6
+# With less energy than this every class is told right.
+PARTED = float(np.log(2.0))
 # A step is kept if at least this share of the promised gain came true; so many are tried, ever shorter.
 LEAST_GAIN, TRIES = 1e-4, 5
 FIRST_GROWTH, MOST_GROWTH = 2.0, 1e9
@@ -168,7 +165,7 @@ class ImplicitSession:
         chosen = method.weight_decay > 0.0 or method.regularise is not None
         falls = self._output.classifies and not chosen
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-            self._first_decay = self._typical_decay() if falls else 0.0
+            self._path = Path.of(self._model, self._output, self._y) if falls else None
         # The decay that the evidence chooses at the best weights.
         self._best_decay, self._least = 0.0, np.inf
         if method.regularise is not None:
@@ -279,12 +276,15 @@ class ImplicitSession:
             here = model.forward(soft)
         kappa = self.method.kappa
         envelope = Envelope(self._output, self._y, kappa * model.resistance(here) if kappa else None)
-        decay = self._decay + self._falling_decay()
+        decay: Array = self._decay
+        centre: Array | float = 0.0
+        if self._path is not None:
+            decay, centre = self._path.decay(self.step), self._path.centre
 
         def energy_of(f: Array) -> float:
-            return envelope.value(f) + self._penalty(decay)
+            return envelope.value(f) + self._penalty(decay, centre)
 
-        problem = model.problem(here, *envelope.root(here.f), decay)
+        problem = model.problem(here, *envelope.root(here.f), model.flat - centre, decay)
         if self._damping == 0.0:
             self._damping = self._within(FIRST_DAMPING * problem.largest())
         energy, before = energy_of(here.f), model.flat.copy()
@@ -300,24 +300,25 @@ class ImplicitSession:
                 shorter = 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3
                 self._damping = self._within(self._damping * max(1.0 / 3.0, shorter))
                 self._growth = FIRST_GROWTH
+                if self._path is not None and self.step >= CYCLE and share == 0.0 and energy < PARTED:
+                    self._go_on(before, there, energy_of)
                 return
             model.flat[:] = before
             self._damping = self._within(self._damping * self._growth)
             self._growth = min(2.0 * self._growth, MOST_GROWTH)
 
-    def _falling_decay(self) -> Array:
-        """Return the decay of the first cycle of a network for classes; see the module's docstring."""
-        left = LAST_DECAY ** (self.step / (SOFT_STEPS - 1)) if self.step < SOFT_STEPS else 0.0
-        return np.asarray(self._first_decay * left * self._model.weighs)
-
-    def _typical_decay(self) -> float:
-        """Return the decay of the prior that makes weights as large as those of the start."""
-        here, weights = self._model.forward(), self._model.weighs * self._start
-        problem = self._model.problem(here, *Envelope(self._output, self._y).root(here.f), self._decay)
-        moved = problem.times(weights)
-        determined = min(float(np.sum(self._model.weighs)), float(np.vdot(moved, moved)))
-        decay = determined / max(float(weights @ weights), LEAST_DAMPING)
-        return decay if np.isfinite(decay) else 0.0
+    def _go_on(self, start: Array, energy: float, energy_of: Callable[[Array], float]) -> None:
+        """Go on along a step that was taken, twice as far each time, as long as the energy falls."""
+        model = self._model
+        dw = model.flat - start
+        for _ in range(TRIES):
+            before = model.flat.copy()
+            model.flat += dw
+            there = energy_of(model.forward().f)
+            if not there < energy:
+                model.flat[:] = before
+                return
+            dw, energy = 2.0 * dw, there
 
     @staticmethod
     def _within(damping: float) -> float:
@@ -347,7 +348,8 @@ class ImplicitSession:
     def _weigh_evidence(self) -> None:
         """Choose the weight decay anew, and keep the weights if with that their evidence is the largest."""
         model, here = self._model, self._hard or self._model.forward()
-        problem = model.problem(here, *Envelope(self._output, self._y).root(here.f), self._decay)
+        envelope = Envelope(self._output, self._y)
+        problem = model.problem(here, *envelope.root(here.f), model.flat, self._decay)
         determined = problem.determined(OF_BIASES * float(np.max(self._decay)))
         spread = self._spread(here.f, determined)
         self._believe(spread, determined)
@@ -378,8 +380,8 @@ class ImplicitSession:
         if np.isfinite(decay) and decay > 0.0:
             self._decay = decay * self._model.weighs
 
-    def _penalty(self, decay: Array) -> float:
-        return 0.5 * float(np.sum(decay * self._model.flat**2))
+    def _penalty(self, decay: Array, centre: Array | float = 0.0) -> float:
+        return 0.5 * float(np.sum(decay * (self._model.flat - centre) ** 2))
 
     @contextmanager
     def _at_best(self) -> Iterator[Model]:
@@ -395,10 +397,3 @@ class ImplicitSession:
         """Return the rule with that equilibrium: stiffness 1 against 1 / kappa is as kappa against 1."""
         with self._at_best() as model:
             return model.evaluated(self._y, self.method.kappa)
-
-
-def softness(place: int) -> float:
-    """Return how soft kinks are at a place of a cycle, as a share of the root mean square of their input."""
-    if place >= SOFT_STEPS:
-        return 0.0
-    return float(SOFTEST * (HARDEST / SOFTEST) ** (place / (SOFT_STEPS - 1)))

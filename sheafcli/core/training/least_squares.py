@@ -29,7 +29,7 @@ class LeastSquares(ABC):
 
         (J^T J + D) dw = g,   or   (J D^-1 J^T + I) x = rho + J D^-1 decay w,  dw = D^-1 (J^T x - decay w).
 
-    `decay` has a number for every entry of w: one for all weights of a layer, 0 for what is no weight.
+    `decay` has a number for every entry of w: one for all weights of a layer, one for all its biases.
     `slope` is g. What has a number a row is laid out as rho is, whatever its shape.
     """
 
@@ -57,7 +57,7 @@ class LeastSquares(ABC):
 
     @abstractmethod
     def over_rows(self, ratio: Array) -> Array:
-        """Return J diag(ratio) J^T, ratio as `decay`, but 1 for what is no weight."""
+        """Return J diag(ratio) J^T, ratio as `decay`."""
 
     def determined(self, mu: float) -> float:
         """Return how many of the unknowns that decay the rows determine; NaN where `solution` has none.

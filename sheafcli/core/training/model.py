@@ -41,8 +41,11 @@ class Model(Protocol):
     def forward(self, softness: Sequence[float] = ()) -> Any:
         """Pass the samples on (`Passed`); soft are the activations with kinks, one number each, if any."""
 
-    def problem(self, here: Any, T: Array, rho: Array, decay: Array) -> LeastSquares:
-        """Return the problem of the rows T df, T samples x columns x n_{k+1}; rho is samples x columns."""
+    def problem(self, here: Any, T: Array, rho: Array, w: Array, decay: Array) -> LeastSquares:
+        """Return the problem of the rows T df, T samples x columns x n_{k+1}; rho is samples x columns.
+
+        w is what decays: the weights, or how far they are from where they decay to.
+        """
 
     def resistance(self, here: Any) -> Array:
         """Return S, samples x n_{k+1} x n_{k+1}."""

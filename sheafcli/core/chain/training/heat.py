@@ -27,13 +27,14 @@ class _LearningInput(InputEdge):
 
     def __init__(self, X: Array, H1: Array):
         self._X, self._H1 = with_ones(X), H1
+        self._dgemm = scipy.linalg.blas.dgemm
 
     def residual(self, r1: Array) -> None:
-        scipy.linalg.blas.dgemm(1.0, self._X, self._H1, -1.0, r1, 0, 1, 1)
+        self._dgemm(1.0, self._X, self._H1, -1.0, r1, 0, 1, 1)
 
     def learn(self, rate: float, r1: Array) -> None:
         """W_1 <- W_1 - rate r_1^T [x, 1]."""
-        scipy.linalg.blas.dgemm(-rate, r1, self._X, 1.0, self._H1, 1, 0, 1)
+        self._dgemm(-rate, r1, self._X, 1.0, self._H1, 1, 0, 1)
 
     def settle(self) -> None:
         """Bring H1 up to date: it always is."""
@@ -89,6 +90,7 @@ class ChainFlow:
         gram = X.shape[0] < X.shape[1]
         self._first = (_GramInput if gram else _LearningInput)(X, self._maps[0])
         self._flow = Flow(self._maps[1:], self._first, self.cochain)
+        self._dgemm = scipy.linalg.blas.dgemm
 
     def restart(self, stalks: str | Mapping[str, Array], seed: np.random.SeedSequence) -> None:
         """Begin the stalks anew."""
@@ -113,7 +115,7 @@ class ChainFlow:
         flow.pull_back()
         self._first.learn(rate, flow.r[1])
         for H, _, a, r, _ in flow.links:
-            scipy.linalg.blas.dgemm(-rate, r, a, 1.0, H, 1, 0, 1)  # H <- H - rate r^T a, in place
+            self._dgemm(-rate, r, a, 1.0, H, 1, 0, 1)  # H <- H - rate r^T a, in place
         last = len(self._maps)
         r_last = flow.r[last]
         np.subtract(r_last, self._output.value(self.cochain.z[last]), out=r_last)

@@ -42,7 +42,7 @@ class ChainModel:
         """Pass the samples on, through kinks as they are unless they are to be soft."""
         return forward(self._parameters.H, self._inputs, softness or (0.0,) * (len(self._parameters.H) - 1))
 
-    def problem(self, here: Pass, T: Array, rho: Array, decay: Array) -> ChainLeastSquares:
+    def problem(self, here: Pass, T: Array, rho: Array, w: Array, decay: Array) -> ChainLeastSquares:
         """Return the least-squares problem of the rows T^T df."""
         # One row a sample costs as much as all columns of a sample where these are summed first.
         summed = sums_columns(self._parameters.widths, rho.shape[1])
@@ -50,7 +50,7 @@ class ChainModel:
         R = np.ascontiguousarray(T.transpose(2, 1, 0))
         M = sensitivities(self._parameters.W, [slopes[:, samples] for slopes in here.slopes], R)
         a = [inputs[:, samples] for inputs in here.a]
-        return ChainLeastSquares(self.flat, a, M, np.ascontiguousarray(rho.T), decay)
+        return ChainLeastSquares(w, a, M, np.ascontiguousarray(rho.T), decay)
 
     def resistance(self, here: Pass) -> Array:
         """Return S = I + sum_l J_l (1 + rho'(z_l)^2) J_l^T, J_l = dz_{k+1} / da_l."""

@@ -138,10 +138,10 @@ class ChainLeastSquares(LeastSquares):
         columns, n = self._rho.shape
         total, start = np.zeros((columns, n, columns, n)), 0
         for m, b in zip(self._M, self._a, strict=True):
-            flat, inputs = m.reshape(len(m), -1), b[:-1]
-            shared = ratio[start] * (inputs.T @ inputs) + 1.0
+            flat, inputs, end = m.reshape(len(m), -1), b[:-1], start + len(m) * len(b)
+            shared = ratio[start] * (inputs.T @ inputs) + ratio[end - 1]
             total += (flat.T @ flat).reshape(total.shape) * shared[np.newaxis, :, np.newaxis, :]
-            start += len(m) * len(b)
+            start = end
         return total.reshape(columns * n, -1)
 
 

@@ -73,11 +73,11 @@ class GraphModel:
             f[block] = step.value
         return GraphPass(f, [np.sqrt(squares[v] / counts[v]) for v in sorted(squares)], softness)
 
-    def problem(self, here: GraphPass, T: Array, rho: Array, decay: Array) -> GraphLeastSquares:
+    def problem(self, here: GraphPass, T: Array, rho: Array, w: Array, decay: Array) -> GraphLeastSquares:
         """Return the least-squares problem of the rows T df."""
         self._soften(here.softness)
         samples, T, rho = telling(T, rho, MOST_TOLD * rho.size)
-        return GraphLeastSquares(self._graph, self._X[samples], T, rho, self.flat, decay)
+        return GraphLeastSquares(self._graph, self._X[samples], T, rho, w, decay)
 
     def resistance(self, here: GraphPass) -> Array:
         """Return S."""

@@ -91,11 +91,11 @@ class GraphLeastSquares(LeastSquares):
         total = np.zeros((self._rho.size, self._rho.size))
         for piece in self._pieces():
             for v, operation in self._learning.items():
-                total += kernel(operation, piece.inputs[v], piece.pulls[v])
-                shrunk = 1.0 - ratio[self._places[v].start]
-                if shrunk > 0.0:
+                of_weight, of_bias = ratio[self._places[v].start], ratio[self._places[v].stop - 1]
+                total += of_bias * kernel(operation, piece.inputs[v], piece.pulls[v])
+                if of_weight != of_bias:
                     bare = cast(Learnable, replace(cast(Any, operation), bias=None))
-                    total -= shrunk * kernel(bare, piece.inputs[v], piece.pulls[v])
+                    total += (of_weight - of_bias) * kernel(bare, piece.inputs[v], piece.pulls[v])
         return total
 
     def _pieces(self) -> Iterator[Piece]:
