@@ -43,7 +43,7 @@ def test_what_was_sampled_is_said():
     assert "drawn" in checks[2].theorem
 
 
-@pytest.mark.parametrize(("force", "holds", "demand"), [(0.0, False, "<= 1e-06"), (1.0, True, "-")])
+@pytest.mark.parametrize(("force", "holds", "demand"), [(0.0, False, "<= 1e-6"), (1.0, True, "-")])
 def test_rest_away_from_the_forward_pass_would_refute_it_and_a_stopped_descent_says_nothing(
     force, holds, demand, monkeypatch
 ):

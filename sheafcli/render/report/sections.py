@@ -28,7 +28,7 @@ from sheafcli.render.report.network import path_figure
 from sheafcli.render.report.parts import SEVERITIES, Finding, Section, Text, Tile
 from sheafcli.render.report.predictions import confusion_figure
 from sheafcli.render.report.spectrum import eigenvalue_figure, eigenvector_figure
-from sheafcli.render.report.tables import Table, are_numbers, table_of
+from sheafcli.render.report.tables import BLAME_WORDS, Table, are_numbers, table_of
 from sheafcli.render.report.training import accuracy_figure, discord_figure, heat_map, loss_figure
 
 ROWS = 20
@@ -38,26 +38,6 @@ STATISTICS = ("discord", "std", "median", "max")
 BLAME_COLUMNS = (
     *("layer", "blame", "kind", "kind_blame", "evidence", "part", "explainable"),
     *("loss", "fitted_loss", "repaired_loss"),
-)
-# What the columns of blame mean, each said where it is there.
-BLAME_WORDS = (
-    (
-        "blame",
-        "Blame is the probability that this layer alone is at fault; what is missing to 100% says that none "
-        "is.",
-    ),
-    ("kind", "Kind is what such a fault most likely is, with its probability."),
-    ("evidence", "Evidence is in nats, against none, for the layer's likeliest part."),
-    (
-        "explainable",
-        "Explainable is the share of the affine residual that is linear in what enters the layer.",
-    ),
-    ("fitted_loss", "The fitted loss is that after a local least-squares fit of this layer alone."),
-    (
-        "repaired_loss",
-        "The repaired loss is that after a full repair of it alone, on the training samples where they are "
-        "known.",
-    ),
 )
 LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")
 SAMPLE_COLUMNS = ("sample", "line", "row", "target", "predicted", "loss", "discord", "share", "worst_edge")

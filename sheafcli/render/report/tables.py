@@ -164,6 +164,27 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
 """How each column of the run's tables is headed and written."""
 
 
+BLAME_WORDS: Final = (
+    (
+        "blame",
+        "Blame is the probability that this layer alone is at fault; what is missing to 100% says that none "
+        "is.",
+    ),
+    ("kind", "Kind is what such a fault most likely is, with its probability."),
+    ("evidence", "Evidence is in nats, against none, for the layer's likeliest part."),
+    (
+        "explainable",
+        "Explainable is the share of the affine residual that is linear in what enters the layer.",
+    ),
+    ("fitted_loss", "The fitted loss is that after a local least-squares fit of this layer alone."),
+    (
+        "repaired_loss",
+        "The repaired loss is that after a full repair of it alone, on the training samples where they are "
+        "known.",
+    ),
+)
+"""What the columns of blame mean, each said where it is there."""
+
 MAY_BE_NUMBERS: Final = ("target", "predicted")
 """Columns that hold numbers of a regression, or names of classes."""
 
