@@ -229,15 +229,45 @@ def _choose(
                     best = trial if trial.beats(best) else best
             if best is before:
                 break
-    if len(coarse) < len(choices):
+    fine = sorted((c for c in choices if c not in coarse), key=lambda c: -c.step / spread[c.columns[0]])
+    if fine:
         held, x = _nearest_options(question, known, best.x, choices)
-        best = _solve(question, around, held, x, best.x)
+        rounded = _solve(question, around, held, x, best.x)
+        if rounded.missed > MET >= best.missed:
+            rounded = _one_by_one(question, around, known, best, coarse, fine)
+        best = rounded
     # Whole numbers are as uncertain as if they were none: only levels are held for a deviation.
     held = known.copy()
     for choice in choices:
         held[list(choice.columns)] |= np.isinf(choice.step)
     given = around.given(held, best.x[None])
     return replace(best, conditional=(given.mean, given.root))
+
+
+def _one_by_one(
+    question: Question,
+    around: Gaussian,
+    known: NDArray[np.bool_],
+    best: _Answer,
+    made: Sequence[Choice],
+    fine: Sequence[Choice],
+) -> _Answer:
+    """Return the answer with fine choices made in turn, the finest last, the rest moving freely each time.
+
+    Where all that is left is held, too, the nearest option that still meets the aim is taken.
+    """
+    for place, choice in enumerate(fine, start=1):
+        held, x = _nearest_options(question, known, best.x, [*made, *fine[:place]])
+        options = choice.options(best.x, question.low, question.high)
+        reached: _Answer | None = None
+        for option in options:
+            x[list(choice.columns)] = option
+            trial = _solve(question, around, held, x, best.x)
+            reached = trial if reached is None or trial.beats(reached) else reached
+            if reached.missed <= MET:
+                break
+        best = reached or best
+    return best
 
 
 def _nearest_options(

@@ -246,6 +246,25 @@ def test_a_target_out_of_reach_is_missed_by_as_little_as_can_be():
     np.testing.assert_allclose(found.missed, 1e3 - np.abs(w).sum() - b, rtol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_whole_numbers_meet_a_probability_that_the_nearest_ones_miss(seed):
+    # Linear odds: the nearest whole numbers lie on either side of the plane, by chance.
+    rng = np.random.default_rng(seed)
+    network = Network((rng.normal(size=(1, 2)),), (np.array([-3.0]),), output_named("sigmoid"))
+    prior = Gaussian.of_moments(np.zeros(2), np.eye(2))
+    choices = tuple(Whole((j,), 0.0, 0.004 + 0.003 * j) for j in range(2))
+    asked = question(
+        network, [[1.0]], prior, choices=choices, margin=logit(0.8), by_odds=True, centre=np.zeros((1, 2))
+    )
+    found = infer_inputs(asked, np.zeros((1, 2)), np.ones((1, 2), dtype=bool))
+    steps = found.X[0] / [0.004, 0.007]
+    np.testing.assert_allclose(steps, np.round(steps), rtol=0, atol=1e-9)
+    assert found.output[0, 0] >= 0.8 - 1e-6
+    # Not more than a step of each farther than the nearest point of the plane.
+    W, b = network.weights[0][0], -3.0
+    assert found.distance[0] <= (logit(0.8) - b) / np.linalg.norm(W) + np.linalg.norm([0.004, 0.007])
+
+
 def test_choices_are_the_best_of_all_that_there_are():
     rng, X = drawn(4, 7)
     X = np.column_stack([X[:, :2], np.eye(3)[rng.integers(0, 3, len(X))], np.round(2.0 * X[:, 3])])
