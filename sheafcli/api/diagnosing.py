@@ -17,6 +17,7 @@ from sheafcli.core.types import Array
 from sheafcli.diagnostics.examination import Examination, examine_run, examine_samples
 from sheafcli.diagnostics.findings import findings_frame
 from sheafcli.render.examination import examination_tables, headlines
+from sheafcli.render.numbers import MISSING
 from sheafcli.runs.directory import RunDirectory
 from sheafcli.runs.samples import Samples
 
@@ -111,6 +112,10 @@ class Diagnosis:
         layers = self.layers.reindex(
             columns=["layer", "blame", "evidence", "part", "repaired_loss", "share", "resistance"]
         )
+        # As in the terminal: where there is no evidence, no part is likeliest; what is left is blame of none.
+        layers["part"] = layers["part"].where(layers["evidence"] >= 1.0, MISSING)
+        none = {"layer": "none", "blame": max(0.0, 1.0 - layers["blame"].sum())}
+        layers = pd.concat([layers.astype({"layer": str}), pd.DataFrame([none])], ignore_index=True)
         edges = self.edges[["edge", "discord", "share", "resistance", "excess"]]
         told = self.findings.drop(columns="neurons")
         return shown(repr(self), {"Findings": told, "Layers": layers, "Edges": edges})

@@ -60,7 +60,9 @@ class Fit(core.Fit):
         return pd.DataFrame(rows, columns=["edge", "layer", "discord", "share"])
 
     def _repr_html_(self) -> str:
-        return shown(repr(self), {"History": self.table.tail(5), "Training discord": self.discord_table})
+        return shown(
+            repr(self), {"History": self.table.tail(5), "Discord of the training stalks": self.discord_table}
+        )
 
 
 def train(

@@ -12,7 +12,7 @@ from sheafcli.errors import InputError
 from sheafcli.records.comparison import compare as compare_runs
 from sheafcli.records.sweep import SweepRecord, is_sweep
 from sheafcli.render.comparison import FORMATS, comparison_figure, comparison_tables
-from sheafcli.render.console import remark, say, stdout
+from sheafcli.render.console import print_notes, remark, say, stdout
 from sheafcli.render.formats import Format
 from sheafcli.render.style import save_figure
 from sheafcli.render.sweep import best_words, sweep_table
@@ -38,8 +38,8 @@ def compare(
     """Show runs side by side: losses, accuracy, time, discord.
 
     A run's baseline has a row of its own. Losses over time, and discord by operation, are drawn if
-    --figure asks for them. A sweep alone is shown as a table of its combinations, the best first; among
-    others it stands for the best run of its best combination.
+    --figure asks for them. A sweep alone is shown as a table of its combinations, the best first; beside
+    other runs, the best run of its best combination stands for it.
     """
     if figure is not None:
         _check_figure(figure)
@@ -50,6 +50,14 @@ def compare(
     if len(comparison.tasks) > 1:
         tasks = "; ".join(comparison.tasks)
         remark(f"warning: the tasks differ, so losses do not compare and none is marked as best: {tasks}")
+    if len(comparison.methods) > 1:
+        methods = f"{', '.join(comparison.methods[:-1])} and {comparison.methods[-1]}"
+        print_notes(
+            [
+                f"{methods} settle the training stalks differently, so their discord does not compare; "
+                "`sheaf diagnose` shows the pinned discord of each, which does"
+            ]
+        )
     if figure is not None:
         save_figure(comparison_figure(comparison), figure)
     if format_ != "table":
@@ -68,8 +76,8 @@ def _show_sweep(sweep: SweepRecord, figure: Path | None, format_: Format) -> Non
     drawn = None if figure is None else sweep_figure(sweep.index, sweep.keys, sweep.name)
     if figure is not None and drawn is None:
         raise InputError(
-            f"--figure {figure}: the runs of this sweep that finished differ in no number of three values or "
-            "more, so there is nothing to draw a loss against"
+            f"--figure {figure}: nothing to draw the loss against: the finished runs have fewer than three "
+            "values of every number that was varied"
         )
     if figure is not None and drawn is not None:
         save_figure(drawn, figure)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from textwrap import fill
 from typing import Annotated, Literal
 
 import typer
@@ -15,7 +14,7 @@ from sheafcli.core.pinned import Pinned
 from sheafcli.diagnostics.examination import Examination, examine_run, parts
 from sheafcli.diagnostics.findings.finding import SEVERITIES
 from sheafcli.diagnostics.metrics import metrics_table, run_metrics, write_metrics
-from sheafcli.render.console import print_notes, say, stdout, write_out
+from sheafcli.render.console import print_notes, say, say_filled, stdout, write_out
 from sheafcli.render.examination import examination_tables, headlines
 from sheafcli.render.metrics import metrics_tables
 from sheafcli.render.progress import working
@@ -56,8 +55,8 @@ def diagnose(
 
     Input and true output are pinned, and the stalks between them solved for; every layer is checked for a
     fault. Writes diagnosis.csv (by edge), layers.csv, operations.csv, neurons.csv, samples.csv, classes.csv
-    and findings.csv into the run directory, if it can. csv prints the edges; json prints all but the
-    single neurons and samples.
+    and findings.csv into the run directory, where they can be written. csv prints the edges; json prints
+    every table, of neurons and samples only those that carry most.
     """
     directory = RunDirectory.existing(run)
     network = directory.network()
@@ -140,7 +139,7 @@ def _print_json(directory: RunDirectory, found: Examination, metrics: Metrics | 
 def _print_tables(found: Examination, metrics: Metrics | None) -> None:
     console = stdout()
     for line in headlines(found.samples, found.diagnosis):
-        say(line)
+        say_filled(line)
     told = [] if metrics is None else metrics_tables(metrics, _part(found))
     for table in (*told, *examination_tables(found, MOST_NEURONS, MOST_SAMPLES)):
         console.print()
@@ -158,4 +157,4 @@ def _say_written(directory: RunDirectory, found: Examination, *, drawn: bool) ->
     tables = [*found.tables(), *(name for name in METRICS if (directory / f"{name}.csv").exists())]
     written = ", ".join([*(f"{name}.csv" for name in tables), *(["figures/"] if drawn else [])])
     say(f"\nWritten into {directory.path}:")
-    say(fill(written, 80, initial_indent="  ", subsequent_indent="  "))
+    say_filled(written, indent="  ")

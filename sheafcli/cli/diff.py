@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import fill
 from typing import Annotated, Literal
 
 import typer
@@ -15,7 +14,7 @@ from sheafcli.cli.options import FormatOption, RunArgument
 from sheafcli.diagnostics.difference import Comparison, compare
 from sheafcli.diagnostics.mixed_precision import Advice, advise
 from sheafcli.errors import InputError
-from sheafcli.render.console import print_notes, say, stdout, write_out
+from sheafcli.render.console import print_notes, say, say_filled, stdout, write_out
 from sheafcli.render.difference import advice_table, difference_figure, difference_table
 from sheafcli.render.numbers import percent
 from sheafcli.render.progress import working
@@ -76,8 +75,8 @@ def diff(
             metavar="SHARE",
             min=0.0,
             max=1.0,
-            help="List the fewest operations to keep as they are here so that this share of the output "
-            "difference goes, such as 0.99.",
+            help="List the fewest operations that must stay as they are here to remove this share of the "
+            "output difference, such as 0.99.",
         ),
     ] = None,
     format_: FormatOption = "table",
@@ -159,7 +158,7 @@ def _told(found: Comparison, advice: Advice | None, run: Path, other: Path) -> d
 
 
 def _print(found: Comparison, advice: Advice | None) -> None:
-    say(fill(f"{found.sentence}.", 80))
+    say_filled(f"{found.sentence}.")
     how = "exact, by hybrid runs" if found.difference.is_exact else "of first order"
     about = (
         f"{found.n_samples} samples; rounding of {found.difference.precision.name}; shares {how}; the output "
@@ -167,13 +166,13 @@ def _print(found: Comparison, advice: Advice | None) -> None:
     )
     if found.changed is not None:
         about += f"; predictions of another class: {found.changed:,}"
-    say(fill(about, 80))
+    say_filled(about)
     say()
     stdout().print(difference_table(found, MOST_SHOWN))
     if (hidden := len(found.operations) - MOST_SHOWN) > 0:
         say(f"and {hidden:,} more operations")
     if advice is not None:
         say()
-        say(fill(f"{advice.sentence[:1].upper()}{advice.sentence[1:]}.", 80))
+        say_filled(f"{advice.sentence[:1].upper()}{advice.sentence[1:]}.")
         if len(advice.kept):
             stdout().print(advice_table(advice))

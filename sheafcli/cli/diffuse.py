@@ -70,21 +70,27 @@ def diffuse(
         typer.Option("--integrator", help="The integrator; bdf and radau take one sample."),
     ] = "chebyshev",
     dt: Annotated[
-        float | None, typer.Option("--dt", help="Euler's step; by default just below the largest stable one.")
+        float | None,
+        typer.Option(
+            "--dt", metavar="DT", help="Euler's step.", show_default="just below the largest stable one"
+        ),
     ] = None,
     samples: Annotated[
         int, typer.Option("--samples", metavar="N", min=1, help="Use the first N test samples.")
     ] = 1,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Stop after so many steps.")] = 1_000_000,
+    steps: Annotated[
+        int, typer.Option("--steps", metavar="N", min=1, help="Stop after so many steps.")
+    ] = 1_000_000,
     tolerance: Annotated[
         float | None,
         typer.Option(
             "--tolerance",
+            metavar="RATE",
             help="Stop once no coordinate changes faster than this.",
             show_default="1e-12 of the largest stalk",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed for random stalks.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The seed for random stalks.")] = 0,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -34,8 +34,8 @@ def import_(
         typer.Option(
             "--data",
             metavar="FILE|KIND",
-            help="The data to look at the network on: a .csv file, an .npz file of X_train, y_train, X_test "
-            "and y_test, the task of a .yaml configuration, or a kind of task such as digits.",
+            help="The data to examine the network with: a .csv file, an .npz file of X_train, y_train, "
+            "X_test and y_test, the task of a .yaml configuration, or a kind of task such as digits.",
         ),
     ] = None,
     target: Annotated[
@@ -60,9 +60,9 @@ def import_(
         typer.Option(
             "--order",
             metavar="NAMES",
-            help="The layers of a state_dict in the order in which forward() calls them: their names, with "
-            "commas between. The name of a block stands for all layers in it. Layers that are not named are "
-            "left out.",
+            help="The layers of a state_dict in the order in which forward() calls them: their names, "
+            "separated by commas. The name of a block stands for all layers in it. Layers that are not "
+            "named are left out.",
         ),
     ] = None,
     fold: Annotated[

@@ -16,7 +16,7 @@ from sheafcli.diagnostics.inference_terms import Rows, Wish
 from sheafcli.diagnostics.table_inference import Answer, infer_table
 from sheafcli.errors import InputError
 from sheafcli.render.console import print_notes, say, stdout, write_out
-from sheafcli.render.inference import MOST_CELLS, MOST_ROWS, inference_tables
+from sheafcli.render.inference import MOST_CELLS, MOST_ROWS, inference_tables, inferred_cells, listed_rows
 from sheafcli.render.progress import working
 from sheafcli.render.tables import json_records
 from sheafcli.runs import RunFailed
@@ -33,7 +33,7 @@ def infer(
             "--free",
             metavar="NAMES",
             help="Inputs that may change, such as income,age; may be given again.",
-            show_default="those that are missing; with --target all",
+            show_default="those that are missing; with --target, all",
         ),
     ] = None,
     target: Annotated[
@@ -50,7 +50,7 @@ def infer(
         typer.Option(
             "--probability",
             metavar="P",
-            help="How probable the class of --target is to be, at least, such as 0.8.",
+            help="The least probability that the class of --target must have, such as 0.8.",
             show_default="more than any other class",
         ),
     ] = None,
@@ -69,7 +69,7 @@ def infer(
             "--data",
             metavar="test|train|FILE",
             help="Which rows: the run's own, a CSV or .parquet file, or an .npz file of X (and y).",
-            show_default="test; with --target and no --row none: a design from nothing",
+            show_default="test; with --target and no --row, none: a design from nothing",
         ),
     ] = None,
     bounds: Annotated[
@@ -94,15 +94,19 @@ def infer(
         float | None,
         typer.Option(
             "--kappa",
+            metavar="K",
             min=0.0,
-            help="How easily inner edges give way: 0 the network as it is, 1 they share the strain.",
+            help="How easily inner edges give way: at 0 the network holds exactly, at 1 they share the "
+            "strain.",
             show_default="0 with --target, else 1",
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="The first N rows only.")
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Use only the first N rows.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed for where searches start.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="The seed for where searches start.")
+    ] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the rows, filled in, as CSV.")
     ] = None,
@@ -110,8 +114,9 @@ def infer(
 ) -> None:
     """Find the inputs that make a network give what is wanted.
 
-    Missing inputs are the likeliest ones, given the known inputs and outputs. With --target and a row it is
-    the least change of that row that gives the target; without rows an input is designed from nothing.
+    Missing inputs are filled in with the likeliest values, given the known inputs and outputs. With --target
+    and a row, the smallest change of that row that gives the target is found. With --target and no row, an
+    input is designed from nothing.
 
     What is "missed" is in units of the target's spread in the training part; "distance" is in standard
     deviations of the training inputs. Exit status 1 if no row reaches its target.
@@ -232,12 +237,11 @@ def _told(answer: Answer, run: Path, wish: Wish) -> dict[str, object]:
 def _print(answer: Answer, rows: Rows, output: Path | None, *, is_wanted: bool) -> None:
     cells, certificates = inference_tables(answer, rows.word)
     stdout().print(cells)
-    if (hidden := len(answer.changes) - MOST_CELLS) > 0:
+    if (hidden := len(inferred_cells(answer)) - MOST_CELLS) > 0:
         say(f"and {hidden:,} more inferred inputs")
     say()
     stdout().print(certificates)
-    listed = len(answer.rows) if answer.is_change else int((answer.rows["changed"] > 0).sum())
-    if (hidden := listed - MOST_ROWS) > 0:
+    if (hidden := len(listed_rows(answer)) - MOST_ROWS) > 0:
         say(f"and {hidden:,} more rows")
     if len(answer.rows) > 1 and is_wanted:
         reached = int(answer.rows["reached"].sum())

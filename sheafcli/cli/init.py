@@ -35,7 +35,7 @@ def init(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", metavar="FILE", help=f"Your own data ({', '.join(FORMATS)}), which is read to fit it."
+            "--data", metavar="FILE", help=f"Your own data ({', '.join(FORMATS)}), which the file will fit."
         ),
     ] = None,
     target: Annotated[

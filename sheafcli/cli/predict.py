@@ -45,7 +45,8 @@ def predict(
         bool,
         typer.Option(
             "--budget",
-            help="Add each row's discord budget: the trace of its effective resistance, in all and by layer.",
+            help="Add each row's discord budget: the trace of its effective resistance, in total and by "
+            "layer.",
         ),
     ] = False,
     format_: Annotated[
@@ -55,8 +56,8 @@ def predict(
 ) -> None:
     """Predict the target of the rows of a table, as CSV.
 
-    Columns are found by name, in any order, and treated as those of the training were. Rows are read and
-    written as a stream, however many there are. Of classes every one has its probability.
+    Columns are found by name, in any order, and preprocessed as in the training. Rows are read and written
+    as a stream, however many there are. Every class has a column with its probability.
     """
     directory = RunDirectory.existing(run)
     if output is not None and output.exists() and not overwrite:
@@ -123,5 +124,6 @@ def _tell(source: Source, output: Path | None) -> None:
     where = "" if output is None else f"{output}: "
     told = f"{where}{tally.rows:,} row{'' if tally.rows == 1 else 's'} predicted"
     if tally.known:
-        told += f"; mean loss of {tally.known:,} with a known target {tally.loss!r}"
+        of = "" if tally.known == tally.rows else f" of the {tally.known:,} with a known target"
+        told += f"; mean loss{of} {tally.loss:.6g}"
     remark(told)

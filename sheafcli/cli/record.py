@@ -29,10 +29,10 @@ def record(
         str, typer.Option("--provider", metavar="NAME", help="The execution provider of ONNX Runtime.")
     ] = PROVIDER,
 ) -> None:
-    """Record all values that ONNX Runtime computes of a model.
+    """Record every value that ONNX Runtime computes in a model.
 
-    They are written by the names that they have in the file, with the input; `sheaf diff RUN FILE` compares
-    them with the network of a run.
+    The values keep the names that they have in the file, and the input is among them. `sheaf diff RUN FILE`
+    compares them with the network of a run.
     """
     if output.suffix.lower() != ".npz":
         raise InputError("activations are written as .npz; give --output FILE.npz", path=output)

@@ -90,4 +90,4 @@ def _export(tool: str, listing: Listing, to: str | None) -> None:
     written = export(tool, runs, to)
     there = len(runs) - len(written)
     told = f"{tool}: {len(written):,} run{'' if len(written) == 1 else 's'} written"
-    remark(f"{told}; there already: {there:,}" if there else told)
+    remark(f"{told}, {there:,} there already" if there else told)

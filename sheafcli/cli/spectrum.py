@@ -36,7 +36,7 @@ def spectrum(
             metavar="N",
             min=1,
             help="Use the first N test samples only.",
-            show_default="50, of large networks fewer",
+            show_default="50, fewer for large networks",
         ),
     ] = None,
     figures: FiguresOption = False,
@@ -44,7 +44,7 @@ def spectrum(
 ) -> None:
     """Show how fast stalks settle, and where the bottleneck sits.
 
-    For a run it writes spectrum.csv, one row per sample, into the run directory, if it can.
+    For a run it writes spectrum.csv, one row per sample, into the run directory, where it can be written.
     """
     studied = Subject.load(subject)
     print_notes(studied.notes)
@@ -90,4 +90,4 @@ def _show(found: Spectrum, stalks: Mapping[str, Shape]) -> None:
     console.print()
     console.print(modes_table(bottleneck_table(found, stalks)))
     console.print()
-    console.print(frame_table(stability_table(found), "How alike they are between samples"))
+    console.print(frame_table(stability_table(found), "How alike each of them is between samples"))

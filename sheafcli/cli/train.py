@@ -19,7 +19,7 @@ from sheafcli.diagnostics.metrics import run_metrics, write_metrics
 from sheafcli.errors import InputError
 from sheafcli.records.logged import AT_REST, final_discord, read_log
 from sheafcli.render.confusion import confusion_figure
-from sheafcli.render.console import print_error, print_notes, remark, say, stdout
+from sheafcli.render.console import print_error, print_notes, remark, say, say_filled, stdout
 from sheafcli.render.examination import headlines
 from sheafcli.render.figures import discord_figure, loss_figure, save_figure
 from sheafcli.render.heat_map import heat_map_figure
@@ -74,7 +74,7 @@ def train(
             save_figure(figure, path)
     if not quiet:
         at_rest = experiment.config.training.method in AT_REST
-        lead, discord = _pinned(run) if at_rest else ([], final_discord(run))
+        lead, discord = _pinned(run) if at_rest else _of_training(run)
         _show(run, rows, metrics, lead, discord)
 
 
@@ -117,6 +117,12 @@ def _baseline(run: RunDirectory) -> pd.DataFrame | None:
     return read_log(run, "baseline.csv") if (run / "baseline.csv").exists() else None
 
 
+def _of_training(run: RunDirectory) -> tuple[list[str], pd.DataFrame]:
+    """Return what is to be said of the discord of the training stalks, and that."""
+    discord = final_discord(run)
+    return [f"Discord of the training stalks at step {discord['step'].iloc[0]:,}"], discord
+
+
 def _pinned(run: RunDirectory) -> tuple[list[str], pd.DataFrame | None]:
     """Return what is to be said of the pinned discord, and that, where the training stalks are at rest."""
     network = run.network()
@@ -145,8 +151,8 @@ def _show(
     for table in [] if metrics is None else metrics_tables(metrics, "test part"):
         console.print()
         console.print(table)
-    if lead:
-        say("\n" + "\n".join(lead))
+    for line in ["", *lead] if lead else []:
+        say_filled(line)
     for table in [] if discord is None else discord_tables(discord):
         console.print()
         console.print(table)

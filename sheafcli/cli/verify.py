@@ -17,7 +17,9 @@ from sheafcli.runs.subject import Subject
 
 def verify(
     subject: SubjectArgument,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The seed for patterns and perturbations.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="The seed for patterns and perturbations.")
+    ] = 0,
     format_: FormatOption = "table",
 ) -> None:
     """Check the theorems on a network; exit 1 if one does not hold."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from sheafcli.core.operation import Kind, Kinked
 from sheafcli.core.operations.maps import Maps, diagonal
-from sheafcli.core.softened import line
+from sheafcli.core.softened import Lines
 from sheafcli.core.types import Array, Shape
 
 
@@ -79,5 +79,5 @@ class Averaged:
     @cached_property
     def _jumps(self) -> list[tuple[float, float]]:
         """The knots, and by how much the slope jumps there."""
-        slopes, _ = line(self.operation, np.arange(len(self.operation.knots) + 1))
+        slopes = Lines.of(self.operation, ()).slopes
         return list(zip(self.operation.knots, np.diff(slopes).tolist(), strict=True))

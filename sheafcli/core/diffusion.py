@@ -177,10 +177,9 @@ class Diffusion:
     converged: NDArray[np.bool_]
 
     def __repr__(self) -> str:
-        return (
-            f"Diffusion({len(self.converged)} samples, {int(self.converged.sum())} converged, {self.steps:,} "
-            f"steps to time {self.time:.4g})"
-        )
+        samples = f"{len(self.converged)} sample{'s' if len(self.converged) > 1 else ''}"
+        converged = int(self.converged.sum())
+        return f"Diffusion({samples}, {converged} converged, {self.steps:,} steps to time {self.time:.4g})"
 
 
 def diffuse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from sheafcli.core.network import AnyNetwork
 from sheafcli.core.operation import Kinked
 from sheafcli.core.outputs import Identity, Output
 from sheafcli.core.pins import Pin, check_pins
+from sheafcli.core.softened import Lines
 from sheafcli.core.sweep import Stalks
 from sheafcli.core.types import Array
 
@@ -49,13 +51,27 @@ class Pull:
         return lambda v: self.stiffness * spread(p, v)
 
 
+class Partner(NamedTuple):
+    """The activation that alone reads a stalk: its vertex, and what it is made of."""
+
+    vertex: Vertex
+    operation: Kinked
+    lines: Lines
+
+    @classmethod
+    def of(cls, vertex: Vertex) -> Partner:
+        """Return what an activation with kinks is made of."""
+        assert isinstance(vertex.operation, Kinked)
+        return cls(vertex, vertex.operation, Lines.of(vertex.operation, vertex.shape))
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """What is held and pulled, by the index of the head: hard pins, springs and the pull on the output.
 
     `hard` are masks, `values` what is held or aimed at, `springs` stiffnesses, 0 where there is none; each
-    samples x stalk. `partners` maps a stalk z that one activation alone reads to that activation's
-    vertex, `names` are those of the stalks.
+    samples x stalk. `partners` maps a stalk z that one activation alone reads to that activation, `names`
+    are those of the stalks.
     """
 
     graph: Graph
@@ -64,7 +80,7 @@ class Problem:
     springs: Stalks
     values: Stalks
     pull: Pull | None
-    partners: dict[int, Vertex]
+    partners: dict[int, Partner]
     names: dict[str, int]
 
     @classmethod
@@ -112,7 +128,7 @@ class Problem:
             readers = [graph.vertices[i] for i in graph.readers.get(head.index, ())]
             alone = len(readers) == 1 and isinstance(readers[0].operation, Kinked)
             if alone and head is not graph.output:
-                partners[head.index] = readers[0]
+                partners[head.index] = Partner.of(readers[0])
         return cls(graph, X, hard, springs, values, pull, partners, names)
 
     def hold(self, x: Stalks) -> dict[int, Array]:

@@ -20,10 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sheafcli.core.graph import Vertex
-from sheafcli.core.held import Problem
-from sheafcli.core.operation import Kinked, Restriction
-from sheafcli.core.softened import Softened, line, soften
+from sheafcli.core.held import Partner, Problem
+from sheafcli.core.operation import Restriction
+from sheafcli.core.softened import Softened, soften
 from sheafcli.core.sweep import Linearization, Stalks, coboundary_transposed, forward
 from sheafcli.core.types import Array
 
@@ -69,7 +68,7 @@ def evaluate(
             continue
         if index in problem.partners:
             partner = problem.partners[index]
-            settled = _settle(problem, partner, index, value, x[partner.index], before[index])
+            settled = _settle(problem, partner, index, value, x[partner.vertex.index], before[index])
             x[index], kinks[index], jumps[index] = settled
         residuals[index] = soft[index].residual if index in soft else value - x[index]
         spring = problem.springs[index] * (x[index] - problem.values[index]) ** 2
@@ -82,7 +81,7 @@ def evaluate(
 
 
 def _settle(
-    problem: Problem, partner: Vertex, index: int, h: Array, a: Array, before: Array
+    problem: Problem, partner: Partner, index: int, h: Array, a: Array, before: Array
 ) -> tuple[Array, NDArray[np.bool_], Array]:
     """Return the z that minimises (1 + gamma) (z - h')^2 / 2 + (g(z) - a)^2 / 2 nearest to where it was.
 
@@ -90,30 +89,31 @@ def _settle(
     as the cost goes down beyond an end. Also where it is held at a kink, and by how much the slope of g jumps
     there.
     """
-    operation = partner.operation
-    assert isinstance(operation, Kinked)
-    gamma = problem.springs[index]
+    _, operation, lines = partner
+    gamma, hard = problem.springs[index], problem.hard[index]
     weight, centre = 1.0 + gamma, (h + gamma * problem.values[index]) / (1.0 + gamma)
     ends = np.array([-np.inf, *operation.knots, np.inf])
     piece = operation.pattern(before).astype(np.intp)
+    slope, offset = lines.on(piece)
     z, moving = centre, np.ones(h.shape, dtype=bool)
     for _ in range(2 * len(ends)):
-        slope, offset = line(operation, piece)
         best = (weight * centre + slope * (a - offset)) / (weight + slope * slope)
-        z = np.where(moving, np.clip(best, ends[piece], ends[piece + 1]), z)
-        step = np.where(best < ends[piece], -1, 1)
-        beyond = np.clip(piece + step, 0, len(ends) - 2)
-        slope, offset = line(operation, beyond)
+        low, high = ends[piece], ends[piece + 1]
+        z = np.where(moving, np.clip(best, low, high), z)
+        left = moving & (best != z)
+        if not left.any():
+            break
+        step = np.where(best < low, -1, 1)
+        piece = np.clip(piece + step, 0, len(ends) - 2)
+        slope, offset = lines.on(piece)
         pull = weight * (z - centre) + slope * (slope * z + offset - a)
-        moving = moving & (best != z) & (step * pull < 0.0)
+        moving = left & (step * pull < 0.0)
         if not moving.any():
             break
-        piece = np.where(moving, beyond, piece)
-    z = np.where(problem.hard[index], problem.values[index], z)
-    kink = np.isin(z, operation.knots) & ~problem.hard[index]
+    z = np.where(hard, problem.values[index], z)
+    kink = np.logical_or.reduce([z == knot for knot in operation.knots]) & ~hard
     right = operation.pattern(z).astype(np.intp)
-    left = np.where(kink, right - 1, right)
-    return z, kink, line(operation, right)[0] - line(operation, left)[0]
+    return z, kink, lines.on(right)[0] - lines.on(right - kink)[0]
 
 
 def gradient_of(problem: Problem, at: Point) -> dict[int, Array]:
@@ -128,7 +128,7 @@ def forces(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
     for i, from_right in gradient.items():
         g = from_right + problem.springs[i] * (at.x[i] - problem.values[i])
         if i in at.kinks:
-            below = g - at.jumps[i] * at.residuals[problem.partners[i].index]
+            below = g - at.jumps[i] * at.residuals[problem.partners[i].vertex.index]
             nearest = np.clip(0.0, np.minimum(below, g), np.maximum(below, g))
             g = np.where(at.kinks[i], nearest, g)
         left[i] = np.where(problem.hard[i], 0.0, g)

@@ -261,10 +261,11 @@ def _relaxed(
 def _sizes(problem: Problem, x: Stalks) -> dict[int, Array]:
     """Return the size, by sample, of what vertices read whose kinks are rounded: none reads the boundary."""
     sizes, vertices = {}, problem.graph.vertices
+    partners = {partner.vertex.index for partner in problem.partners.values()}
     for vertex, (u, *_), _ in forward(problem.graph, problem.X, x):
         kinked = isinstance(vertex.operation, Kinked | MaxPooling)
         moves = vertices[vertex.parents[0]].operation is not None
-        if kinked and moves and vertex not in problem.partners.values():
+        if kinked and moves and vertex.index not in partners:
             size = np.sqrt(np.mean(u * u, axis=tuple(range(1, u.ndim)), keepdims=True))
             sizes[vertex.index] = np.where(size > 0.0, size, 1.0)
     return sizes

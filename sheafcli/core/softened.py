@@ -33,7 +33,7 @@ from sheafcli.core.operation import Kinked, Operation, Restriction
 from sheafcli.core.operations import MaxPooling
 from sheafcli.core.operations.maps import Maps, diagonal
 from sheafcli.core.operations.windows import columns, placed
-from sheafcli.core.types import Array
+from sheafcli.core.types import Array, Shape
 
 
 class Softened(NamedTuple):
@@ -63,17 +63,30 @@ def soften(operation: Operation, u: Array, x: Array, eps: Array, mixture: Array 
     return _activation(operation, u, x, eps, mixture)
 
 
-def line(operation: Kinked, piece: NDArray[np.integer[Any]]) -> tuple[Array, Array]:
-    """Return slope and offset of g on the piece of every entry, samples x stalk."""
-    knots = np.array(operation.knots)
-    inside = np.concatenate([knots[:1] - 1.0, 0.5 * (knots[:-1] + knots[1:]), knots[-1:] + 1.0])[piece]
-    slope = operation.at(inside).jvp(np.ones_like(inside))
-    return slope, operation.forward(inside) - slope * inside
+class Lines(NamedTuple):
+    """The lines that a kinked activation is made of, g(u) = slope u + offset, each pieces x stalk."""
+
+    slopes: Array
+    offsets: Array
+
+    @classmethod
+    def of(cls, operation: Kinked, stalk: Shape) -> Lines:
+        """Read them off g between its knots."""
+        knots = np.array(operation.knots)
+        inside = np.concatenate([knots[:1] - 1.0, 0.5 * (knots[:-1] + knots[1:]), knots[-1:] + 1.0])
+        inside = np.broadcast_to(inside.reshape(-1, *(1,) * len(stalk)), (len(inside), *stalk))
+        slopes = operation.at(inside).jvp(np.ones(inside.shape))
+        return cls(slopes, operation.forward(inside) - slopes * inside)
+
+    def on(self, piece: NDArray[np.integer[Any]]) -> tuple[Array, Array]:
+        """Return slope and offset on the piece of every entry, samples x stalk."""
+        return np.choose(piece, self.slopes), np.choose(piece, self.offsets)
 
 
 def _activation(operation: Kinked, u: Array, x: Array, eps: Array, mixture: Array | float) -> Softened:
-    slopes = [line(operation, np.full(u.shape, i))[0] for i in range(len(operation.knots) + 1)]
-    jumps = np.stack([right - left for left, right in zip(slopes, slopes[1:], strict=False)], axis=1)
+    jumps = np.broadcast_to(
+        np.diff(Lines.of(operation, u.shape[1:]).slopes, axis=0), (len(u), len(operation.knots), *u.shape[1:])
+    )
     v = np.stack([u - knot for knot in operation.knots], axis=1)
     wide = eps[:, None]
     c = np.clip(mixture + v / wide, 0.0, 1.0)

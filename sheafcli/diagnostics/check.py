@@ -48,4 +48,4 @@ def one_stationary_point(graph: Graph, X: Array, seed: int) -> Check:
     if not told.any():
         return Check(theorem, "descent was stopped before it came to rest", float(left.max()), "-", True)
     worst = float(left[told].max())
-    return Check(theorem, "energy left / that of the stalks", worst, f"<= {LEFT:g}", worst <= LEFT)
+    return Check(theorem, "energy left / that of the stalks", worst, "<= 1e-6", worst <= LEFT)

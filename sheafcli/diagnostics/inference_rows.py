@@ -132,8 +132,8 @@ def _check_categories(rows: NewRows, encoded: Encoded, preprocessing: Preprocess
     for row, at in np.argwhere(encoded.unseen)[:1].tolist():
         name = preprocessing.names[at]
         raise InputError(
-            f"{name} is a category that the training part has not: {rows.cells[name][row]!r}; correct it, or "
-            "empty the cell for a value that is not known",
+            f"no row of the training part has this category of {name}: {rows.cells[name][row]!r}; correct "
+            "it, or empty the cell if the value is unknown",
             path=path,
             line=rows.places[row],
         )

@@ -98,7 +98,7 @@ def check_names(preprocessing: Preprocessing, wish: Wish) -> None:
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"
 
 
@@ -226,7 +226,11 @@ def aim_of(network: AnyNetwork, task: TaskData, rows: Rows, wish: Wish) -> tuple
             )
         aim = Aim(network, y, asked, None, scale, margin_of(wish.probability), wish.pins, by_odds)
         text = ", ".join(f"{name}={value}" for name, value in wish.target.items())
-        return aim, [text if wish.probability is None else f"{text} (>= {wish.probability:.4g})"] * n, []
+        return (
+            aim,
+            [text if wish.probability is None else f"{text} (at least {100.0 * wish.probability:.10g}%)"] * n,
+            [],
+        )
     known = ~np.isnan(y).any(axis=1)
     if known.any() and not known.all():
         raise InputError(
@@ -285,7 +289,7 @@ def _check_class(name: str, cell: str, classes: Sequence[str]) -> None:
     if cell not in classes and is_number(cell) and 0.0 < float(cell) < 1.0:
         raise InputError(f"--target {name}={cell}: {_HOW_PROBABLE}")
     if cell not in classes:
-        raise InputError(f"--target {name}={cell}: {name} has no such class{_nearest(cell, classes)}")
+        raise InputError(f"--target {name}={cell}: no class of {name}{_nearest(cell, classes)}")
 
 
 def missed_by(network: AnyNetwork, task: TaskData, aim: Aim, logits: Array) -> Array:

@@ -61,7 +61,7 @@ def _coordinate(name: str, shape: Shape, shares: Array) -> str:
 def stability_table(found: Spectrum) -> pd.DataFrame:
     """Return how alike the eigenvectors of different samples are: pairwise |cos|, mean and smallest."""
     rows = []
-    for name, vectors in (("fiedler", found.fiedler), ("top", found.top)):
+    for name, vectors in (("slowest", found.fiedler), ("fastest", found.top)):
         cosines = stability(vectors)
         pairs = cosines[np.triu_indices(len(cosines), 1)] if len(cosines) > 1 else np.ones(1)
         rows.append({"eigenvector": name, "mean_cos": pairs.mean(), "min_cos": pairs.min()})

@@ -54,7 +54,7 @@ def format_of(path: Path) -> str:
     if path.suffix.lower() in PICKLES:
         raise InputError(_PICKLE, path=path)
     if path.suffix.lower() not in FORMATS:
-        advice = _CONVERSIONS.get(path.suffix.lower(), "name the file after its format, or convert it")
+        advice = _ADVICE.get(path.suffix.lower(), "name the file after its format, or convert it")
         raise InputError(
             f"unknown suffix {path.suffix!r}; the formats are {', '.join(FORMATS)}; {advice}",
             path=path,
@@ -136,8 +136,11 @@ where Keras is, write the model as ONNX, with model.export("model.onnx", format=
 
 {KERAS_SNIPPET}"""
 
-_CONVERSIONS = {".h5": _KERAS, ".hdf5": _KERAS, ".keras": _KERAS}
-"""How models of suffixes that are not read become ones that are."""
+_TABLE = "a table is trained on: `sheaf init --data FILE` writes a configuration for it"
+_ADVICE = {".h5": _KERAS, ".hdf5": _KERAS, ".keras": _KERAS} | dict.fromkeys(
+    (".csv", ".tsv", ".txt", ".parquet"), _TABLE
+)
+"""What to do with files of suffixes that are not read."""
 
 _PICKLE = f"""\
 a pickle runs code when it is opened, so none is read. Where the model lives, write it

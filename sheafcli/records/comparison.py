@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from sheafcli.config.document import DocumentError, parse
+from sheafcli.config.document import DocumentError, parse, write_value
 from sheafcli.errors import InputError
 from sheafcli.records.listing import METRICS
 from sheafcli.records.logged import OPERATIONS, NoRows, final_discord, has_rows, read_log
@@ -72,6 +72,11 @@ class Comparison:
         """The operations that the runs have, in the order in which they are told."""
         return [name for name in OPERATIONS if f"discord_{name}" in self.table]
 
+    @property
+    def methods(self) -> list[str]:
+        """The methods whose training stalks have a discord, each once: they compare if there is one."""
+        return self.table.loc[self.table["discord_total"].notna(), "method"].unique().tolist()
+
     def best(self, column: str) -> list[bool]:
         """Say of each row whether its loss or accuracy is the best among the finished trainings.
 
@@ -103,11 +108,14 @@ class _Source:
                 raise _damaged(run / "manifest.json", f"no {key}")
         return cls(run, manifest, _configuration(run))
 
-    @property
-    def task(self) -> str:
-        """The task and all that its losses depend on."""
+    def task(self, path: Callable[[str], str] = str) -> str:
+        """Return the task and all that its losses depend on, with paths as the function writes them."""
         options = self.config["task"].items()
-        told = "".join(f", {key} {value}" for key, value in options if key not in {"kind", *SAMPLING})
+        told = "".join(
+            f", {key} {path(value) if key == 'path' else write_value(value)}"
+            for key, value in options
+            if key not in {"kind", *SAMPLING}
+        )
         loss = "squared error" if self.manifest["output"] == "identity" else "cross-entropy"
         return f"{self.manifest['task']}{told}, {loss}"
 
@@ -177,8 +185,15 @@ def compare(paths: Sequence[Path]) -> Comparison:
     return Comparison(
         table.astype(dict.fromkeys(numbers, "float64") | {"steps": "int64"}),
         tuple(history for _, history in trainings),
-        tuple(dict.fromkeys(source.task for source in sources)),
+        _tasks(sources),
     )
+
+
+def _tasks(sources: Sequence[_Source]) -> tuple[str, ...]:
+    """Return the tasks of runs, each once; files by their names alone where these tell them apart."""
+    tasks = {source.task(): source.task(lambda path: Path(path).name) for source in sources}
+    short = tuple(tasks.values())
+    return short if len(set(short)) == len(short) else tuple(tasks)
 
 
 def _check_distinct(paths: Sequence[Path]) -> None:

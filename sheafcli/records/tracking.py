@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,6 +79,7 @@ def to_mlflow(runs: Mapping[str, RunDirectory], place: str | None) -> list[str]:
     `place` is a tracking URI, unless given MLflow's own: MLFLOW_TRACKING_URI, or a store in this folder. They
     go to the experiment `sheafcli`. A run that is there by its name is left out.
     """
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # of its database nobody asked
     mlflow = library("mlflow", "mlflow", "logging to MLflow")
     try:
         client = mlflow.MlflowClient(tracking_uri=place)

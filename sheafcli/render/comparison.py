@@ -154,7 +154,7 @@ def _predictions_table(comparison: Comparison, names: Sequence[str]) -> Table:
 
 
 def _discord_table(comparison: Comparison) -> Table:
-    """Return the discord of every run by operation, its total as a bar stacked from the operations.
+    """Return the discord of every run's training stalks by operation, its total as a bar stacked from them.
 
     What has diverged has no bar: it would dwarf all others.
     """
@@ -163,7 +163,7 @@ def _discord_table(comparison: Comparison) -> Table:
     bars = _bars(rows, operations)
     longest = float(bars.sum(axis=1).max())
     colours = [OPERATION_COLOURS[name] for name in operations]
-    table = house_table("Discord by operation")
+    table = house_table("Discord of the training stalks by operation", spare=("",))
     table.add_column("run", overflow="fold")
     heads = [*map(Text, operations, colours), Text("total")]
     columns = _alike(rows[[f"discord_{name}" for name in (*operations, "total")]], 4)
@@ -295,7 +295,7 @@ def _draw_discord(
     axes.ticklabel_format(axis="x", scilimits=(-3, 5))
     axes.xaxis.get_offset_text().set(color=INK, fontsize=9)
     axes.grid(False, axis="y")
-    axes.set_xlabel("discord")
+    axes.set_xlabel("discord of the training stalks")
     add_legend(axes, [Patch(color=OPERATION_COLOURS[name], label=name) for name in operations], "below")
 
 

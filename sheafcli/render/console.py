@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from textwrap import wrap
 from typing import TextIO
 
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
@@ -72,6 +73,21 @@ def stderr() -> Console:
 def say(line: str = "") -> None:
     """Print a line of the result, to the letter; a terminal shows long ones broken between words."""
     _print(stdout(), Text(printable(line)))
+
+
+def say_filled(text: str, indent: str = "") -> None:
+    """Print sentences of the result as lines of the width of the window, or of 80 characters in a pipe."""
+    console = stdout()
+    lines = wrap(
+        printable(text),
+        console.width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for line in lines:
+        _print(console, Text(line))
 
 
 def remark(line: str) -> None:

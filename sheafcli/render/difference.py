@@ -9,7 +9,7 @@ from rich.text import Text
 from sheafcli.diagnostics.difference import Comparison
 from sheafcli.diagnostics.mixed_precision import Advice
 from sheafcli.render.house_table import house_table
-from sheafcli.render.numbers import aligned, percent
+from sheafcli.render.numbers import aligned, percent, times
 from sheafcli.render.style import add_legend, new_figure
 
 LOCAL, CUMULATIVE, BEYOND = "#b3372f", "#3b6ea5", "#b3372f"
@@ -25,9 +25,7 @@ def difference_table(comparison: Comparison, most: int) -> Table:
     columns = {
         "local rms": aligned((rows["mean_square"] ** 0.5).tolist(), 3),
         "largest": aligned(rows["largest"].tolist(), 3),
-        "x rounding": [
-            f"{times:,.1f}" if times < 1e4 else f"{times:.1e}" for times in rows["times_rounding"]
-        ],
+        "x rounding": [times(value) for value in rows["times_rounding"]],
         "share": [_share(share) for share in rows["share"]],
     }
     if "reversed_share" in rows:

@@ -19,10 +19,10 @@ def headlines(samples: Samples, diagnosis: PinnedDiscord) -> list[str]:
     if isinstance(diagnosis.equilibrium, Pinned):
         leaving = diagnosis.equilibrium.leaving
         mean, most = percent(float(leaving.mean())), percent(float(leaving.max()))
-        lines += [
-            "on the pattern of the forward pass, so to first order: of the activations",
-            f"{mean} would leave it, of a sample's {most} at most",
-        ]
+        lines.append(
+            f"To first order, on the pattern of the forward pass, which {mean} of the activations would "
+            f"leave (of one sample's at most {most})."
+        )
     return lines
 
 

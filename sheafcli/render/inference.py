@@ -23,20 +23,24 @@ def inference_tables(answer: Answer, word: str) -> tuple[Table, Table]:
     `word` is what the number of a row is called.
     """
     single = len(answer.rows) == 1
-    cells = _cells(answer.changes, word, single=single, is_change=answer.is_change)
-    # Of a file with missing values, rows that lack none are of no interest.
-    rows = answer.rows if answer.is_change else answer.rows[answer.rows["changed"] > 0]
-    return cells, _certificates(rows, word, single=single, is_quantity=answer.is_quantity)
+    shown = inferred_cells(answer).head(MOST_CELLS)
+    cells = _cells(shown, word, single=single, is_change=answer.is_change)
+    return cells, _certificates(listed_rows(answer), word, answer, single=single)
 
 
-def _cells(changes: pd.DataFrame, word: str, *, single: bool, is_change: bool) -> Table:
-    # Of many, those that change come first.
-    shown = (
-        changes
-        if len(changes) <= MOST_CELLS
-        else changes.sort_values("changed", ascending=False, kind="stable")
-    )
-    shown = shown.head(MOST_CELLS).sort_index()
+def inferred_cells(answer: Answer) -> pd.DataFrame:
+    """Return the cells to show: all of one row; of several those that change, if any does."""
+    changes = answer.changes
+    changed = changes[changes["changed"]]
+    return changes if len(answer.rows) == 1 or changed.empty else changed
+
+
+def listed_rows(answer: Answer) -> pd.DataFrame:
+    """Return the rows to show: of a file with missing values those that lack any."""
+    return answer.rows if answer.is_change else answer.rows[answer.rows["changed"] > 0]
+
+
+def _cells(shown: pd.DataFrame, word: str, *, single: bool, is_change: bool) -> Table:
     table = house_table("Inferred inputs", spare=("std",))
     texts: dict[str, list[str]] = {} if single else {word: shown["row"].astype(str).tolist()}
     texts["input"] = shown["column"].tolist()
@@ -45,15 +49,23 @@ def _cells(changes: pd.DataFrame, word: str, *, single: bool, is_change: bool) -
         texts["was"] = [_cell(cell) for cell in shown["was"]]
     texts["inferred"] = [_cell(cell) for cell in shown["inferred"]]
     if is_change:
-        steps = zip(shown["change"], shown["changed"], strict=True)
-        texts["change"] = [f"{step:+.2f} sd" if moved and pd.notna(step) else "" for step, moved in steps]
+        texts["change"] = [
+            "stays" if not moved else f"{step:+.2f} sd" if pd.notna(step) else ""
+            for step, moved in zip(shown["change"], shown["changed"], strict=True)
+        ]
     elif shown["std"].notna().any():
         texts["std"] = aligned([value if value > 0.0 else None for value in shown["std"]], 3)
-    marks = zip(shown["changed"], shown["at_bound"], strict=True)
-    texts[""] = ["stays" if not moved else "at its bound" if bound else "" for moved, bound in marks]
+    bounded = shown["changed"] & shown["at_bound"]
+    if bounded.any():
+        texts["bound"] = ["reached" if bound else "" for bound in bounded]
     right = {word, "was", "inferred", "change", "std"}
     for header in texts:
-        table.add_column(header, justify="right" if header in right else "left", overflow="fold")
+        table.add_column(
+            header,
+            justify="right" if header in right else "left",
+            overflow="fold",
+            no_wrap=header in {word, "change", "std"},
+        )
     for cells, changed in zip(zip(*texts.values(), strict=True), shown["changed"], strict=True):
         table.add_row(*(Text(cell, "" if changed else "dim") for cell in cells))
     return table
@@ -65,20 +77,22 @@ def _cell(cell: object) -> str:
     return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
 
 
-def _certificates(rows: pd.DataFrame, word: str, *, single: bool, is_quantity: bool) -> Table:
+def _certificates(rows: pd.DataFrame, word: str, answer: Answer, *, single: bool) -> Table:
     shown = rows.head(MOST_ROWS)
-    table = house_table("What the network gives there", spare=("distance", "changed"))
+    count = "changed" if answer.is_change else "filled in"
+    table = house_table("What the network gives there", spare=("distance", count))
     texts: dict[str, Sequence[str]] = {} if single else {word: shown["row"].astype(str).tolist()}
     if shown["wanted"].ne("").any():
         texts["wanted"] = shown["wanted"].tolist()
     texts["gives"] = shown["gives"].tolist()
-    if is_quantity and shown["missed"].notna().any():
+    if answer.is_quantity and shown["missed"].notna().any():
         texts["missed"] = [f"{share:.2%}" for share in shown["missed"]]
     texts["distance"] = [f"{distance if distance > NOTHING else 0.0:.3g}" for distance in shown["distance"]]
-    texts["changed"] = shown["changed"].astype(str).tolist()
-    right = {word, "missed", "distance", "changed"}
+    texts[count] = shown["changed"].astype(str).tolist()
+    right = {word, "missed", "distance", count}
     for header in texts:
-        table.add_column(header, justify="right" if header in right else "left", overflow="fold")
+        is_number = header in right
+        table.add_column(header, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for cells, reached in zip(zip(*texts.values(), strict=True), shown["reached"], strict=True):
         table.add_row(*(Text(cell, "" if reached else "bold red") for cell in cells))
     return table

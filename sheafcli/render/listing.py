@@ -23,6 +23,9 @@ STYLES = STATUS_STYLES | {"damaged": "bold red"}
 LAYOUTS = ((1, 4), (2, 4), (2, 3))
 # Where runs have two lines, names of so many characters have room, and all get at least the fewest.
 ROOMY, FEWEST = 16, 8
+# What goes where names are not roomy, and then, where they have less than the fewest, before anything else.
+VALIDATION = "validation loss"
+SPARE = ("when (UTC)", "train loss")
 # As wide as "equilibrium"; the longer kinds of tasks break after their underscore.
 WIDEST_KIND = 11
 NAME, WHEN = "name", "when (UTC)"
@@ -58,6 +61,11 @@ class _Column:
         top, bottom = (text.rjust(width) for text in header)
         return cls(_Cell([top, bottom]), [_Cell([text.rjust(width)]) for text in texts])
 
+    @property
+    def name(self) -> str:
+        """What the column is called where it is not shown."""
+        return " ".join(" ".join(self.header.lines).split())
+
     @cached_property
     def width(self) -> int:
         """How wide the widest line is."""
@@ -67,25 +75,29 @@ class _Column:
 def listing_table(rows: pd.DataFrame, title: str, width: int) -> Table:
     """Return the runs of a listing, at least one, as a table for a window of so many characters.
 
-    Nothing is cut: long names go on in the next line, and from the right, below 80 characters, columns are
-    left out, and named below the table. Accuracies and validation losses have a column if there are any.
+    Nothing is cut: long names go on in the next line. Where their lines would be short, columns are left out,
+    and named below the table. Accuracies and validation losses have a column if there are any.
     """
     names = [_clean(name) for name in rows["name"]]
     longest = max(map(cell_len, (NAME, *names)))
     for lines, digits in LAYOUTS:
         others = _others(rows, lines, digits)
+        wanted = longest if lines == 1 else min(longest, ROOMY)
         room = width - sum(column.width + GAP for column in others)
-        if room >= (longest if lines == 1 else min(longest, ROOMY)):
+        if room >= wanted:
             break
-    folded = [_Cell(_folded(name, max(room, FEWEST))) for name in names]
-    columns = [_Column(_Cell(["", NAME]), folded), *others]
-    widths = [column.width for column in columns]
-    shown = len(columns)
-    while shown > 1 and sum(widths[:shown]) + GAP * (shown - 1) > width:
-        shown -= 1
+    shown = list(others)
+    spare = [column for name in (VALIDATION, *SPARE) for column in others if column.name == name]
+    while shown and (
+        room < min(longest, FEWEST) or (room < wanted and any(column.name == VALIDATION for column in shown))
+    ):
+        gone = next((column for column in spare if column in shown), shown[-1])
+        shown.remove(gone)
+        room += gone.width + GAP
     table = house_table(title)
-    table.left_out = [" ".join(" ".join(column.header.lines).split()) for column in columns[shown:]]
-    columns, widths = columns[:shown], widths[:shown]
+    table.left_out = [column.name for column in others if column not in shown]
+    columns = [_Column(_Cell(["", NAME]), [_Cell(_folded(name, room)) for name in names]), *shown]
+    widths = [column.width for column in columns]
     # One tall cell in one column: a table of as many cells as there are figures takes seconds for thousands.
     table.add_column(_block([[column.header for column in columns]], widths), no_wrap=True)
     table.add_row(_block(zip(*(column.cells for column in columns), strict=True), widths))

@@ -52,3 +52,8 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def times(factor: float) -> str:
+    """Return how many times something another is: with one decimal, or where it is large by its power."""
+    return f"{factor:,.1f}" if not factor >= 1e4 else f"{factor:.1e}"

@@ -129,8 +129,8 @@ def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
 def checks_table(checks: Sequence[Check]) -> Table:
     """Return a row a theorem: what was measured, its figure, what is demanded of it, whether it holds."""
     table = house_table("Theorems", spare=("demand", "measured", "figure"))
-    table.add_column("theorem", ratio=3)
-    table.add_column("measured", ratio=2)
+    table.add_column("theorem")
+    table.add_column("measured")
     table.add_column("figure", justify="right", no_wrap=True)
     table.add_column("demand", no_wrap=True)
     table.add_column("", no_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from sheafcli.tasks.preprocessing import Preprocessing
 # Everything that sheafcli itself writes into a run directory; nothing else is ever removed. A directory
 # with the first two holds a run: a config.yaml alone may be one that the user wrote.
 MARKS = ("manifest.json", "config.yaml")
+# Methods of networks that were trained by other programs: there is no training to go on with.
+FROM_ELSEWHERE = ("imported", "monitored")
 HISTORY = {"training": "history.csv", "baseline": "baseline.csv"}
 RESULTS = (
     *HISTORY.values(),
@@ -154,9 +156,13 @@ class RunDirectory:
         if self.has_run:
             if overwrite:
                 return
+            elsewhere = False
+            with suppress(InputError):  # of a damaged run it is not known
+                elsewhere = self.manifest().get("method") in FROM_ELSEWHERE
+            resume = "" if elsewhere else "continue it with `sheaf train --resume`, "
             raise InputError(
-                "another run is here; continue it with `sheaf train --resume`, replace it with "
-                "--overwrite, or choose a new directory with --output",
+                f"another run is here; {resume}replace it with --overwrite, or choose a new directory with "
+                "--output",
                 path=self.path,
             )
         begun = {self / MARKS[0], *(temporary_of(self / name) for name in MARKS)}

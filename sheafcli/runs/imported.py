@@ -304,8 +304,8 @@ def _scaled_once(source: DataSource, model: Model) -> tuple[dict[str, Any], list
     section = source.section
     if not (model.scales_inputs or model.scales_targets):
         advice = (
-            "the data is standardised; if the network was trained on data as it is, give --data a .yaml "
-            "configuration with task.standardize: false (inputs leaves the targets as they are)"
+            "the data is standardised; if the network was trained on the data as it is, give --data a .yaml "
+            "configuration with task.standardize: false"
         )
         return section, [advice] if source.standardizes else []
     scaler = f"the file holds a scaler of the {'inputs' if model.scales_inputs else 'target'}"

@@ -35,7 +35,7 @@ Standardize: TypeAlias = Annotated[
     bool | Literal["inputs"],
     Field(
         description="Whether features, and the targets of a regression, are shifted and scaled to "
-        "mean 0 and standard deviation 1 on the training part; inputs leaves the targets as they are."
+        "mean 0 and standard deviation 1 on the training part; with inputs, the features alone."
     ),
 ]
 

@@ -100,7 +100,7 @@ def find(
         more = f" and {len(lacking) - MOST_NAMED:,} more" if len(lacking) > MOST_NAMED else ""
         held = ", ".join(map(shown, names[:MOST_NAMED])) + (", ..." if len(names) > MOST_NAMED else "")
         raise InputError(
-            f"columns that the network needs are not there: {', '.join(told)}{more}; the table has {held}",
+            f"columns that the network needs are missing: {', '.join(told)}{more}; the table has {held}",
             path=path,
             line=line,
         )

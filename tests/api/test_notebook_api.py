@@ -91,6 +91,7 @@ def test_fits_and_diagnoses_are_tables_in_a_notebook(fit, diagnosis):
         parser.feed(result._repr_html_())
         assert parser.open == []
         assert parser.rows > 5
+    assert ">none</td>" in diagnosis._repr_html_(), "the blame that no layer has"
     named = sc.diagnose(CLASSIFIER, X, CLASSES, classes=["<b>&", "other"])
     assert "<b>&" not in named._repr_html_()
 

@@ -123,6 +123,37 @@ def test_losses_of_different_tasks_are_shown_and_none_is_best(sheaf, run, other,
     assert "*" in sheaf("compare", run, other).out
 
 
+TABLE = """\
+name: {folder}
+task: {{kind: csv, path: {folder}/{file}.csv, target: y}}
+network: {{hidden: [3]}}
+training: {{method: backprop, epochs: 10, log_every: 5}}
+"""
+
+
+@pytest.mark.parametrize(("second", "shown"), [("two", ["one.csv", "two.csv"]), ("one", ["a/one", "b/one"])])
+def test_files_of_different_tasks_are_told_apart_by_no_more_than_it_takes(sheaf, folder, second, shown):
+    for place, file in (("a", "one"), ("b", second)):
+        (folder / place).mkdir()
+        rows = "".join(f"{i},{i * i % 7}.5\n" for i in range(12))
+        (folder / place / f"{file}.csv").write_text(f"x,y\n{rows}")
+        (folder / f"{place}.yaml").write_text(TABLE.format(folder=place, file=file))
+        assert sheaf("train", f"{place}.yaml", "--quiet").code == 0
+    told = sheaf("compare", "results/a", "results/b").err
+    assert all(name in told for name in shown)
+    assert (str(folder) in told) == (second == "one")
+    assert "True" not in told
+
+
+def test_it_says_whose_discord_it_shows_and_where_it_does_not_compare(sheaf, run, other, classes):
+    title = "Discord of the training stalks by operation"
+    same, mixed = sheaf("compare", run, other), sheaf("compare", run, classes)
+    assert title in same.out.splitlines()
+    assert title in mixed.out.splitlines()
+    words = "heat and backprop settle the training stalks differently"
+    assert (words in same.err, words in " ".join(mixed.err.split())) == (False, True)
+
+
 def test_a_run_that_was_interrupted_is_compared_but_never_the_best(sheaf, run, other):
     path = other / "manifest.json"
     manifest = json.loads(path.read_text()) | {"status": "interrupted", "final": None}

@@ -168,7 +168,7 @@ def test_a_class_can_be_wanted_with_a_probability(sheaf, dear, refused):
     for cells in labels.values():
         output = directory.network().predict(preprocessing.encode(cells).X)
         assert preprocessing.target.probabilities(output)[0, 1] >= 0.8
-    assert answer["rows"][0]["wanted"] == "dear=yes (>= 0.8)"
+    assert answer["rows"][0]["wanted"] == "dear=yes (at least 80%)"
     refused("infer", dear, "--target", "dear=0.9", "--row", 5, words="by --probability, such as")
     refused("infer", dear, "--target", "dear>=0.9", "--row", 5, words="by --probability, such as")
     refused("infer", dear, "--row", 5, "--probability", 0.9, words="the class that --target names")
@@ -244,7 +244,7 @@ def test_what_does_not_fit_is_refused(refused, run, arguments, words):
 def test_a_file_with_a_strange_cell_is_refused_with_its_line(refused, run, folder):
     (folder / "odd.csv").write_text("area,rooms,city,price\n100,3,Rome,250\n,3,Paris,250\n")
     assert "odd.csv:3" in refused(
-        "infer", run, "--data", "odd.csv", words="the training part has not: 'Paris'"
+        "infer", run, "--data", "odd.csv", words="has this category of city: 'Paris'"
     )
     (folder / "few.csv").write_text("area,rooms,price\n100,3,250\n,3,250\n")
-    refused("infer", run, "--data", "few.csv", words="columns that the network needs are not there: 'city'")
+    refused("infer", run, "--data", "few.csv", words="columns that the network needs are missing: 'city'")

@@ -38,14 +38,14 @@ def test_the_page_is_of_this_run(sheaf, run):
 def test_what_diagnose_and_spectrum_write_is_shown(sheaf, run):
     sheaf("report", run)
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "`sheaf diagnose RUN` writes it" in page
-    assert "`sheaf spectrum RUN` writes it" in page
+    assert "<code>sheaf diagnose RUN</code> writes it" in page
+    assert "<code>sheaf spectrum RUN</code> writes it" in page
     sheaf("diagnose", run)
     sheaf("spectrum", run)
     sheaf("report", run)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "No pinned discord" not in page
-    assert "`sheaf spectrum RUN` writes it" not in page
+    assert "<code>sheaf spectrum RUN</code> writes it" not in page
     for key in ("path", "resistance", "neurons", "spectrum", "eigenvectors"):
         assert f'id="figure-{key}"' in page
 

@@ -101,6 +101,16 @@ def test_layers_behind_a_dead_one_are_not_blamed():
     assert not [*always_active(examined(network, LINE))]
 
 
+def test_one_neuron_is_one_and_several_are_several():
+    for rule, sign, one, several in (
+        (dead_relu, -1.0, "Leave it out", "Leave them out"),
+        (always_active, 1.0, "this neuron adds", "these neurons add"),
+    ):
+        biases = sign * np.array([1.5, 1.5, 0.0])
+        assert several in one_of(rule(examined(biased(*biases), LINE))).advice
+        assert one in one_of(rule(examined(biased(*biases[1:]), LINE))).advice
+
+
 @pytest.mark.parametrize(
     ("biases", "severity", "which"), [((1.5, 0.0), "info", (0,)), ((1.5, 1.2), "warning", (0, 1))]
 )

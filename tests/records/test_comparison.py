@@ -191,7 +191,7 @@ class TestTasks:
     )
     def test_other_samples_and_inputs_are_the_same_task(self, begin, change):
         found = compare([begin("a", task=self.CSV), begin("b", task=self.CSV | change)])
-        assert found.tasks == ("csv, path /d/x.csv, target y, standardize True, cross-entropy",)
+        assert found.tasks == ("csv, path x.csv, target y, standardize true, cross-entropy",)
         assert set(found.table["task"]) == {"x.csv"}
 
     @pytest.mark.parametrize(

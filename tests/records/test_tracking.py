@@ -71,7 +71,7 @@ def test_tensorboard_reads_it_back(run, tmp_path, monkeypatch, capsys):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     monkeypatch.chdir(tmp_path)
-    for told in ("1 run written\n", "0 runs written; there already: 1\n"):
+    for told in ("1 run written\n", "0 runs written, 1 there already\n"):
         monkeypatch.setattr(
             sys, "argv", ["sheaf", "runs", "results", "--export", "tensorboard", "--to", "tb"]
         )

@@ -176,7 +176,7 @@ def test_classes_of_any_name_fit_and_lose_nothing(encoding):
     assert float(rows["[red]"][4]) == pytest.approx(frame["discord"][1], rel=1e-3)
     start = lines.index(next(line for line in lines if line.startswith(LONG[:4])))
     end = lines.index(next(line for line in lines if line.startswith("class 0")))
-    assert "".join(line[:10].split("  ")[0].strip() for line in lines[start:end]) == LONG
+    assert "".join(line.split("  ")[0].strip() for line in lines[start:end]) == LONG
 
 
 def samples(n, kind):

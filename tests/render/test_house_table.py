@@ -108,6 +108,44 @@ def test_the_list_of_runs_cuts_no_number(width):
     assert all((name in left_out) != (whole in text) for name, whole in wholes.items()), lines
 
 
+def test_words_are_whole_where_all_have_room():
+    table = house_table()
+    for header in ("first", "second"):
+        table.add_column(header, overflow="fold")
+    table.add_column("a number", no_wrap=True)
+    table.add_row(Text("employment in words"), Text("a long sentence of short words, and more"), Text("1.25"))
+    lines = printed(table, 36)
+    words = " ".join(lines).split()
+    assert {"employment", "sentence", "1.25"} <= set(words)
+    assert not any("No room" in line for line in lines)
+
+
+def test_spare_columns_go_rather_than_that_words_are_broken_but_not_in_vain():
+    def lines(word, width):
+        table = house_table(spare=("distance",))
+        table.add_column("name", overflow="fold")
+        table.add_column("gives", overflow="fold")
+        table.add_column("distance", no_wrap=True)
+        table.add_row(Text("a"), Text(word), Text("0.5"))
+        return printed(table, width)
+
+    assert lines("approved=yes", 24)[-1] == "No room for: distance"
+    assert any("approved=yes" in line for line in lines("approved=yes", 24))
+    long = lines("x" * 60, 28)
+    assert any("0.5" in line for line in long)
+
+
+def test_a_column_that_asks_for_a_least_width_takes_none_from_numbers():
+    table = house_table()
+    table.add_column("stalk", overflow="fold", min_width=20)
+    table.add_column("", min_width=1)
+    table.add_column("most at", no_wrap=True)
+    table.add_row(Text("z" * 20), ShareBar(((1.0, ""),), 1.0), Text("0.123456789"))
+    text = " ".join(printed(table, 40))
+    assert ("0.123456789" in text) != ("most at" in text.partition("No room for:")[2])
+    assert "z" * 20 in text
+
+
 @given(
     texts=st.lists(st.integers(3, 9), min_size=3, max_size=6),
     place=st.integers(0, 5),

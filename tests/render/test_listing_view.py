@@ -115,6 +115,17 @@ def test_long_names_break_after_separators():
     assert all(line[-1] in "/_-" for line in names[:-1])
 
 
+def test_names_are_kept_in_long_pieces_and_validation_losses_go_first():
+    row = {"name": "paraboloid_equilibrium", "method": "equilibrium", "validation_loss": 0.5}
+    row |= {"task": "paraboloid", "test_accuracy": 1.0}
+    lines = printed(row, {"task": "csv"})
+    assert lines[-1] == "No room for: validation loss"
+    assert columns_of(lines[:-1])[0][2:4] == ["paraboloid_", "equilibrium"]
+    text = " ".join(printed(row, width=50))
+    assert "validation loss" in text.partition("No room for: ")[2]
+    assert "parabolo" in text
+
+
 def test_what_is_missing_is_a_dash():
     nothing = {"task": None, "method": None, "train_loss": None, "test_loss": None, "when": None}
     lines = printed({"status": "damaged"} | nothing)

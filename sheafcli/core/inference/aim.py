@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
 from sheafcli.core.network import AnyNetwork
+from sheafcli.core.operation import Kinked, Restriction
 from sheafcli.core.outputs import Identity, Softmax
 from sheafcli.core.pins import Pin, check_pins
 from sheafcli.core.sweep import Stalks, forward, linearize, pull_back
@@ -104,8 +105,11 @@ class Aim:
         """Return d o / d x, samples x looked at x coordinates, by one pull-back of all of them."""
         return self.slopes_and_resistance(X)[0]
 
-    def slopes_and_resistance(self, X: Array) -> tuple[Array, Array]:
-        """Return d o / d x, and the effective resistance between what is looked at, at the forward pass."""
+    def slopes_and_resistance(self, X: Array, near: float = 0.0) -> tuple[Array, Array]:
+        """Return d o / d x, and the effective resistance between what is looked at, at the forward pass.
+
+        What lies left of a kink by less than `near`, in units of the largest there, counts as right of it.
+        """
         graph, watched, n = self.network.graph, self.watched, len(X)
         m = graph.output.size
         total = m + len(watched)
@@ -115,11 +119,24 @@ class Aim:
             source = sources.setdefault(index, np.zeros((total, n, *graph.vertices[index].shape)))
             source[(row, slice(None), *place)] = 1.0
         S = np.zeros((n, total, total))
-        for vertex, w in pull_back(linearize(graph, X.reshape(-1, *graph.input_shape)), sources, down_to=0):
+        at = linearize(graph, X.reshape(-1, *graph.input_shape))
+        if near > 0.0:
+            at = replace(at, restrictions=self._right_of_kinks(X, at.restrictions, near))
+        for vertex, w in pull_back(at, sources, down_to=0):
             rows = np.swapaxes(w.reshape(total, n, -1), 0, 1)
             if vertex.edge is not None:
                 S += rows @ np.swapaxes(rows, 1, 2)
         return rows, S
+
+    def _right_of_kinks(
+        self, X: Array, restrictions: Sequence[Restriction | None], near: float
+    ) -> tuple[Restriction | None, ...]:
+        graph, moved = self.network.graph, list(restrictions)
+        for vertex, parents, _ in forward(graph, X.reshape(-1, *graph.input_shape)):
+            if isinstance(vertex.operation, Kinked):
+                u = parents[0]
+                moved[vertex.index] = vertex.operation.at(u + near * np.abs(u).max(initial=0.0))
+        return tuple(moved)
 
     def energy(self, o: Array) -> Array:
         """Return what pulls cost, a number a sample."""

@@ -30,7 +30,7 @@ from sheafcli.core.inference.aim import Aim, Wanted
 from sheafcli.core.inference.least_distance import Nearest, least_distance
 from sheafcli.core.operation import Kinked, Restriction
 from sheafcli.core.operations.maps import diagonal
-from sheafcli.core.softened import line
+from sheafcli.core.softened import Lines
 from sheafcli.core.sweep import Linearization, forward, push_forward
 from sheafcli.core.types import Array
 
@@ -274,7 +274,7 @@ def _on_region(
     for step in forward(graph, X):
         operation, index = step.vertex.operation, step.vertex.index
         if index in pieces and isinstance(operation, Kinked):
-            restrictions[index] = diagonal(line(operation, pieces[index])[0])
+            restrictions[index] = diagonal(Lines.of(operation, step.vertex.shape).on(pieces[index])[0])
             read[index] = step.parents[0]
         elif operation is not None:
             restrictions[index] = operation.at(*step.parents)

@@ -6,7 +6,8 @@ of pulls scaled to unit stiffness, the covariance is
     A (I - B^T (B B^T + kappa B_S + R)^+ B) A^T,
 
 R = 1 for a pull and 0 for an equation, B_S their effective resistance: the inverse of P + J^T (kappa S +
-H^-1)^-1 J without an inverse of P or of H, which may be singular.
+H^-1)^-1 J without an inverse of P or of H, which may be singular. An answer often lies on a kink, to within
+rounding: J and S are then those of its right, where a ReLU is active.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from sheafcli.core.inference.aim import Aim
 from sheafcli.core.types import Array
 
 NEGLIGIBLE = 1e-10
+# What is that near to a kink lies on it.
+ON_KINK = 1e-9
 
 
 def covariance_root(aim: Aim, kappa: float, x: Array, root: Array, bound: NDArray[np.bool_]) -> Array:
@@ -25,7 +28,7 @@ def covariance_root(aim: Aim, kappa: float, x: Array, root: Array, bound: NDArra
     if bound.any():
         _, sizes, turn = np.linalg.svd(root[bound], full_matrices=True)
         root = root @ turn[int(np.sum(sizes > NEGLIGIBLE * max(1.0, sizes.max(initial=0.0)))) :].T
-    J, S = aim.slopes_and_resistance(x[None])
+    J, S = aim.slopes_and_resistance(x[None], ON_KINK)
     wanted = aim.wanted(aim.look(x[None]))
     rows = np.concatenate([wanted.equations[0], wanted.pulls[0]])
     if not len(rows) or not root.shape[1]:

@@ -91,7 +91,9 @@ class _Fit:
         simple, rows = examined.reference
         attained = missed(simple.predicted, y[rows])
         more = _squares(examined.network.predict(X[rows]), y[rows]) - _squares(simple.predicted, y[rows])
-        told = f"Of the variance of the targets of {examined.taught_part} the network misses {share:.0%}"
+        told = (
+            f"On {examined.taught_part} samples the network misses {share:.0%} of the variance of the targets"
+        )
         errors = float(more.mean()) / max(_error(more), TINY)
         return cls(told, share, simple.name, attained, errors, likeliest_cause(examined, attained))
 

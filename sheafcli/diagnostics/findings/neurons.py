@@ -64,7 +64,7 @@ def dead_relu(examined: Examined) -> Iterator[Finding]:
             "Train again with a lower learning rate or another seed: nothing reaches the output through "
             "this layer."
             if cut
-            else f"Leave them out (fewer hidden {unit}s do the same), or {rate}"
+            else f"Leave {verb(dead, 'it', 'them')} out (fewer hidden {unit}s do the same), or {rate}"
             if reading is not None
             else rate.capitalize(),
         )
@@ -99,7 +99,8 @@ def always_active(examined: Examined) -> Iterator[Finding]:
             "above zero.",
             "The layer is linear on these data: leave it out, or train it with smaller biases."
             if whole
-            else f"Nothing is wrong: these {unit}s add a linear part to the network.",
+            else f"Nothing is wrong: {verb(linear, f'this {unit} adds', f'these {unit}s add')} a linear part "
+            "to the network.",
         )
 
 
@@ -121,8 +122,8 @@ def held_at_kink(examined: Examined) -> Iterator[Finding]:
             tuple(held.tolist()),
             f"{count_of(held, len(share), 'neuron')} {verb(held, 'is', 'are')} held at the kink z = 0 on "
             f"{share[held].min():.0%} of {len(examined.X):,} samples or more.",
-            "Look at their incoming weights and biases: what arrives is near zero; draw them anew, or leave "
-            "them out.",
+            f"Look at {verb(held, 'its', 'their')} incoming weights and biases: what arrives is near zero; "
+            f"draw {verb(held, 'it anew, or leave it', 'them anew, or leave them')} out.",
         )
 
 
@@ -159,7 +160,8 @@ def duplicate_neurons(examined: Examined) -> Iterator[Finding]:
             tuple(neurons),
             f"{examined.where(maker)}{count_of(redundant, len(rows), unit)} "
             f"{verb(redundant, 'repeats another', 'repeat others')} up to a factor: {listed(alike, 8)}.",
-            f"Merge each group into one {unit}, adding up its scaled outgoing weights: the predictions stay.",
+            f"Merge each group into one {unit}, adding up its scaled outgoing weights: the predictions stay "
+            "the same.",
         )
 
 

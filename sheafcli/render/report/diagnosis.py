@@ -27,6 +27,8 @@ from sheafcli.render.report.network import MARKERS
 MOST_NEURONS, MOST_SAMPLES = 200, 1_000
 # So many edges, those that carry most, are named where they stand.
 MOST_NAMED_EDGES = 6
+# Points that are nearer, in widths of the axes, have one name together.
+TOGETHER = 0.03
 # Shares that differ by less than this factor are told apart on linear axes.
 LINEAR_UNTIL = 30.0
 # Bars of neurons leave so many bars' room between two layers.
@@ -83,7 +85,7 @@ def resistance_figure(edges: pd.DataFrame) -> Figure:
             "hoverinfo": "skip",
         }
     ]
-    largest = edges["share"].nlargest(MOST_NAMED_EDGES).index
+    labels = _labels(edges, low, high, log=log)
     for operation, rows in edges.groupby("operation", sort=False):
         data.append(
             {
@@ -92,9 +94,8 @@ def resistance_figure(edges: pd.DataFrame) -> Figure:
                 "name": str(operation),
                 "x": rounded(rows["resistance"]),
                 "y": rounded(rows["share"]),
-                "text": [plain(edge) if i in largest else "" for i, edge in rows["edge"].items()],
-                # At rest the output edge and the affine edge before it stand at one place.
-                "textposition": "bottom right" if operation == "output" else "top left",
+                "text": [plain(labels.get(edge, ("", ""))[0]) for edge in rows["edge"]],
+                "textposition": [labels.get(edge, ("", "top left"))[1] for edge in rows["edge"]],
                 "textfont": {"color": MUTED, "size": 11},
                 "customdata": list(zip(map(plain, rows["edge"]), rounded(rows["excess"]), strict=True)),
                 "marker": {
@@ -113,6 +114,32 @@ def resistance_figure(edges: pd.DataFrame) -> Figure:
     )
     layout = {"xaxis": scales[0], "yaxis": scales[1]}
     return Figure("resistance", "Discord against resistance", caption, data, layout, height=430)
+
+
+def _labels(edges: pd.DataFrame, low: float, high: float, *, log: bool) -> dict[str, tuple[str, str]]:
+    """Return the names of the edges that carry most, and where they stand beside their points.
+
+    Edges at one place, as the output edge at rest and the affine edge before it, have one name together.
+    """
+    scale = math.log if log else float
+    width = scale(high) - scale(low) or 1.0
+    places: list[tuple[float, float, list[str]]] = []
+    named = edges[(edges[["resistance", "share"]] > (0.0 if log else -1.0)).all(axis=1)]
+    top = named.loc[named["share"].nlargest(MOST_NAMED_EDGES).index]
+    for edge, *point in zip(top["edge"], top["resistance"], top["share"], strict=True):
+        x, y = ((scale(value) - scale(low)) / width for value in point)
+        beside = (names for u, v, names in places if abs(u - x) < TOGETHER and abs(v - y) < TOGETHER)
+        if (names := next(beside, None)) is None:
+            places.append((x, y, [edge]))
+        else:
+            names.append(edge)
+    return {names[0]: (", ".join(names), _beside(x, y)) for x, y, names in places}
+
+
+def _beside(x: float, y: float) -> str:
+    """Return on which side of its point a name stands: off the diagonal, and towards the middle."""
+    above = y > x + TOGETHER or (x > 0.5 and y > x - TOGETHER)
+    return f"{'top' if above else 'bottom'} {'left' if x > 0.5 else 'right'}"
 
 
 def neuron_figure(neurons: pd.DataFrame) -> Figure:
@@ -201,7 +228,8 @@ def sample_figure(samples: pd.DataFrame, *, classified: bool) -> Figure:
     }
     half = int((rows["discord"].cumsum() < 0.5 * rows["discord"].sum()).sum()) + 1
     note = thinning_note(len(kept), len(rows), "samples")
-    caption = f"{half:,} of {len(rows):,} samples carry half of the discord.{note}"
+    carry = "carries" if half == 1 else "carry"
+    caption = f"{half:,} of {len(rows):,} samples {carry} half of the discord.{note}"
     return Figure("samples", "Tension by sample", caption, data, layout)
 
 

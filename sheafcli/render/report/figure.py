@@ -174,6 +174,7 @@ def template() -> JSON:
         "linecolor": "@rule",
         "zeroline": False,
         "automargin": True,
+        "exponentformat": "e",
         "ticks": "",
         "title": {"font": {"color": MUTED, "size": 12}, "standoff": 8},
         "tickfont": {"color": MUTED, "size": 11},

@@ -17,6 +17,8 @@ USUAL_SIZE = 14
 # The palest colours of the scale are for areas: lines begin here.
 PALEST_LINE = 0.15
 ABOVE = 40
+# Beside the drawing the colour bar takes so many pixels.
+BAR = 130
 # What there is room for on a page: a narrow drawing is not stretched.
 NARROWEST = 920
 
@@ -45,7 +47,7 @@ def graph_figure(network: GraphNetwork, edges: pd.DataFrame) -> Figure:
         [*_lines(drawing, places), *_signs(drawing, edges, places), scale.bar()],
         layout,
         height=round(drawing.height) + ABOVE,
-        min_width=round(drawing.width) + 90,
+        min_width=round(drawing.width) + BAR,
     )
 
 

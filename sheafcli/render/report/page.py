@@ -9,7 +9,7 @@ from importlib.metadata import version
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from sheafcli.records.sweep import PLANNED, SweepRecord
@@ -85,6 +85,15 @@ def policy(*scripts: str) -> str:
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
 
 
+def _coded(text: str) -> Markup:
+    """Return text with what stands between backticks as code."""
+    parts = (
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(text.split("`"))
+    )
+    return Markup("").join(parts) if text.count("`") % 2 == 0 else escape(text)
+
+
 def _packed(script: str) -> str:
     """Return a script compressed, as text: a third of its length."""
     return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
@@ -98,5 +107,6 @@ def _environment() -> Environment:
     """Return the template language as used here: whatever a run says is text, never markup."""
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     # A browser reads JSON, which knows no NaN.
+    environment.filters["coded"] = _coded
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment

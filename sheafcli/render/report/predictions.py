@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sheafcli.render.report.figure import JSON, PAPER, Figure, plain, rounded
+from sheafcli.render.report.figure import JSON, MUTED, PAPER, Figure, plain, rounded
 
 # A matrix of more classes is a table's business.
 MOST_CLASSES = 30
@@ -30,7 +30,17 @@ def confusion_figure(confusion: pd.DataFrame) -> Figure | None:
             "zmax": 1.0,
             "xgap": 2,
             "ygap": 2,
-            "colorbar": {"title": {"text": "share of the true class"}, "tickformat": ".0%"},
+            "colorbar": {
+                "title": {
+                    "text": "share of the true class",
+                    "side": "right",
+                    "font": {"color": MUTED, "size": 12},
+                },
+                "tickformat": ".0%",
+                "tickfont": {"color": MUTED, "size": 11},
+                "thickness": 10,
+                "outlinewidth": 0,
+            },
             "hovertemplate": "true %{y}<br>predicted %{x}<br>%{text} samples, %{z:.1%}<extra></extra>",
         }
     ]

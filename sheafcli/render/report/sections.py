@@ -39,6 +39,26 @@ BLAME_COLUMNS = (
     *("layer", "blame", "kind", "kind_blame", "evidence", "part", "explainable"),
     *("loss", "fitted_loss", "repaired_loss"),
 )
+# What the columns of blame mean, each said where it is there.
+BLAME_WORDS = (
+    (
+        "blame",
+        "Blame is the probability that this layer alone is at fault; what is missing to 100% says that none "
+        "is.",
+    ),
+    ("kind", "Kind is what such a fault most likely is, with its probability."),
+    ("evidence", "Evidence is in nats, against none, for the layer's likeliest part."),
+    (
+        "explainable",
+        "Explainable is the share of the affine residual that is linear in what enters the layer.",
+    ),
+    ("fitted_loss", "The fitted loss is that after a local least-squares fit of this layer alone."),
+    (
+        "repaired_loss",
+        "The repaired loss is that after a full repair of it alone, on the training samples where they are "
+        "known.",
+    ),
+)
 LAYER_COLUMNS = ("layer", "discord", "share", "resistance", "excess")
 SAMPLE_COLUMNS = ("sample", "line", "row", "target", "predicted", "loss", "discord", "share", "worst_edge")
 HISTORY = (
@@ -102,7 +122,8 @@ def _summary(contents: Contents) -> Section:
         samples = manifest.get("n_train")
         note = f"{samples:,} training samples" if type(samples) is int else ""
         tiles.append(Tile("Parameters", f"{manifest['parameters']:,}", note))
-    lead = contents.to_pass_on(f"{manifest['message']}.") if manifest.get("message") else ""
+    message = str(manifest.get("message") or "")
+    lead = contents.to_pass_on(f"{message[:1].upper()}{message[1:]}.") if message else ""
     missing = []
     if not final and not contents.is_imported:
         missing.append("No final figures: the run has not ended; `sheaf train --resume` continues it.")
@@ -152,8 +173,9 @@ def _findings(contents: Contents) -> Section:
     table = contents.table("findings")
     if table is None:
         return Section("findings", "Findings", missing=[_missing("findings")])
+    units = "neurons" if contents.network is None else "units"
     found = [
-        Finding(row["severity"], row["rule"], _place(row), row["evidence"], row["advice"])
+        Finding(row["severity"], row["rule"], _place(row, units), row["evidence"], row["advice"])
         for row in _causes_first(table).to_dict("records")
     ]
     lead = (
@@ -168,13 +190,17 @@ def _causes_first(findings: pd.DataFrame) -> pd.DataFrame:
     return findings.loc[harmless.sort_values(kind="stable").index]
 
 
-def _place(row: Mapping[Any, Any]) -> str:
+def _place(row: Mapping[Any, Any], units: str) -> str:
     """Return where a finding is: layer 0 are the inputs, no layer is the whole network."""
-    parts = [] if math.isnan(row["layer"]) or row["operation"] == "input" else [f"layer {row['layer']:.0f}"]
-    parts += [row["operation"]] if row["operation"] else []
+    if row["operation"] == "input":
+        parts, units = [], "inputs"
+    else:
+        parts = [] if math.isnan(row["layer"]) else [f"layer {row['layer']:.0f}"]
+        parts += [row["operation"]] if row["operation"] else []
     neurons = row["neurons"].split()
     more = f" and {len(neurons) - MOST_NEURONS:,} more" if len(neurons) > MOST_NEURONS else ""
-    parts += [f"neurons {', '.join(neurons[:MOST_NEURONS])}{more}"] if neurons else []
+    units = units.removesuffix("s") if len(neurons) == 1 else units
+    parts += [f"{units} {', '.join(neurons[:MOST_NEURONS])}{more}"] if neurons else []
     return " · ".join(parts)
 
 
@@ -240,24 +266,20 @@ def _diagnosis(contents: Contents) -> Section:
             # Where there is no evidence, nothing is likeliest.
             layers = layers.assign(part=layers["part"].where(layers["evidence"] >= 1.0, MISSING))
         if "kind" in layers:
-            known = layers["kind"].notna()
+            known = layers["kind"].notna() & layers["kind"].ne("")
             layers = (
                 layers.assign(kind=[kind_name(str(kind)) for kind in layers["kind"]])
                 if known.all()
                 else (layers.drop(columns=["kind", "kind_blame"]))
             )
+        # Of a graph, blame is of first order: there is neither a kind nor a fit.
+        fitted = {"explainable", "fitted_loss"} & set(layers)
+        layers = layers.drop(columns=[name for name in fitted if layers[name].isna().all()])
         if "blame" in layers:
             tables.append(table_of(layers, BLAME_COLUMNS, "What each layer alone would explain"))
         tables.append(table_of(layers, LAYER_COLUMNS, "By layer"))
-        if {"blame", "explainable"} <= set(layers):
-            lead = (
-                "Blame is the probability that this layer alone is at fault; what is missing to 100% says "
-                "that none is. Kind is what such a fault most likely is, with its probability. Evidence is "
-                "in nats, against none, for the layer's likeliest part. Explainable is the share of the "
-                "affine residual that is linear in what enters the layer; the losses are those after a local "
-                "least-squares fit, and after a full repair, of this layer alone, on the training samples "
-                "where they are known."
-            )
+        if "blame" in layers:
+            lead = " ".join(words for column, words in BLAME_WORDS if column in layers)
     if edges is not None:
         figures.append(resistance_figure(edges))
         columns = ("edge", "operation", *STATISTICS, "share", "resistance", "excess")
@@ -337,10 +359,13 @@ def _difference(contents: Contents) -> Section | None:
         vertex=rows["operation"],
         local_rms=rows["mean_square"] ** 0.5,
         size=rows["share"].abs(),
+        kind_says=rows["kind_says"].str.removeprefix("it looks "),
     ).sort_values(["significant", "size"], ascending=False, kind="stable")
     columns = ["vertex", "local_rms", "times_rounding", "share", "kind_says"]
     if "segment" in rows and (rows["segment"] != rows["operation"]).any():
         columns.append("segment")
+        others = zip(shown["segment"].str.split(), shown["operation"], strict=True)
+        shown["segment"] = [" ".join(names) if set(names) != {own} else "" for names, own in others]
     caption = f"Operations by their share ({min(ROWS, len(rows)):,} of {len(rows):,}), beyond rounding first"
     table = table_of(shown.head(ROWS), columns, caption)
     return Section("difference", "Another run", lead, figures=[difference_figure(rows)], tables=[table])

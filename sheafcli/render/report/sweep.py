@@ -202,7 +202,7 @@ def parallel_coordinates(sweep: SweepRecord) -> Figure:
             "tickvals": list(range(len(keys))),
             "ticktext": [plain(name) for name in names],
             "side": "top",
-            "range": [-0.1, len(keys) - 0.75],
+            "range": [-0.35, len(keys) - 0.6],
             "gridcolor": MUTED,
         },
         "yaxis": {"visible": False, "range": [-0.06, 1.06]},

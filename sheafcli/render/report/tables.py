@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import pandas as pd
 
-from sheafcli.render.numbers import MISSING, aligned, percent
+from sheafcli.render.numbers import MISSING, aligned, percent, times
 from sheafcli.render.palette import OPERATION_COLOURS
 
 FIGURE_SPACE: Final = "\N{FIGURE SPACE}"
@@ -27,11 +27,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its header, its cells, and whether they are numbers."""
+    """A column: its header, its cells, and whether they are numbers, or words that may take several lines."""
 
     header: str
     cells: Sequence[Cell]
     is_number: bool
+    is_words: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,22 @@ def text_cells(values: Iterable[object]) -> list[Cell]:
     return [Cell(str(value)) for value in values]
 
 
+def word_cells(values: Iterable[object]) -> list[Cell]:
+    """Return text that may go on in a new line."""
+    return [Cell(str(value)) for value in values]
+
+
+def rounding_cells(values: Iterable[float]) -> list[Cell]:
+    """Return how many times its rounding something is."""
+    return [Cell(times(value)) for value in values]
+
+
 def operation_cells(values: Iterable[object]) -> list[Cell]:
     """Return operations, each with its colour."""
     return [Cell(str(value), dot=OPERATION_COLOURS[str(value)]) for value in values]
 
 
-NUMBERS: Final = (number_cells, share_cells, percent_cells, factor_cells, count_cells)
+NUMBERS: Final = (number_cells, share_cells, percent_cells, factor_cells, count_cells, rounding_cells)
 
 WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "blame": ("blame", share_cells),
@@ -145,9 +156,9 @@ WRITERS: Final[Mapping[str, tuple[str, Write]]] = {
     "condition": ("condition number", number_cells),
     "vertex": ("operation", text_cells),
     "local_rms": ("local rms", number_cells),
-    "times_rounding": ("x rounding", number_cells),
-    "kind_says": ("what it looks like", text_cells),
-    "segment": ("stands for", text_cells),
+    "times_rounding": ("x rounding", rounding_cells),
+    "kind_says": ("what it looks like", word_cells),
+    "segment": ("stands for", word_cells),
     "over_samples": ("", text_cells),
 }
 """How each column of the run's tables is headed and written."""
@@ -171,5 +182,5 @@ def table_of(frame: pd.DataFrame, columns: Sequence[str], caption: str) -> Table
             header, write = WRITERS[column]
             if column in MAY_BE_NUMBERS and are_numbers(frame[column]):
                 frame, write = frame.assign(**{column: pd.to_numeric(frame[column])}), number_cells
-            made.append(Column(header, write(frame[column]), write in NUMBERS))
+            made.append(Column(header, write(frame[column]), write in NUMBERS, write is word_cells))
     return Table(caption, made)

@@ -13,6 +13,7 @@ from sheafcli.core.inference.aim import Aim
 from sheafcli.core.inference.choices import Levels, Whole
 from sheafcli.core.inference.gaussian import Gaussian
 from sheafcli.core.inference.inference import Question, infer_inputs
+from sheafcli.core.inference.uncertainty import covariance_root
 from sheafcli.core.network import GraphNetwork
 from sheafcli.core.operations import Add, Dense, ReLU, Tanh
 from sheafcli.core.outputs import output_named
@@ -273,6 +274,19 @@ def test_choices_are_the_best_of_all_that_there_are():
     assert sorted(x[2:5].tolist()) == [0.0, 0.0, 1.0]
     assert x[5] == round(x[5])
     assert energy(x) == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("beside", [-1e-13, 0.0, 1e-13])
+def test_on_a_kink_the_deviation_is_that_of_its_right(beside):
+    # y = relu(x1) + x2, a spring on y, and the prior's mean on the kink: left of it x1 would be free.
+    network = Network(
+        (np.eye(2), np.ones((1, 2))), (np.array([0.0, 5.0]), np.zeros(1)), output_named("identity")
+    )
+    x = np.array([beside, 1.0])
+    aim = question(network, [[6.0]], Gaussian.of_moments(x, np.eye(2)), stiffness=4.0).aim
+    root = covariance_root(aim, 0.0, x, np.eye(2), np.zeros(2, dtype=bool))
+    J = np.ones((1, 2))
+    np.testing.assert_allclose(root @ root.T, np.linalg.inv(np.eye(2) + 4.0 * J.T @ J), rtol=0, atol=1e-12)
 
 
 def test_a_sparse_change_of_a_linear_network_is_the_input_that_needs_fewest_deviations():

@@ -261,6 +261,30 @@ def test_the_resistance_is_drawn_against_the_share(run):
         np.testing.assert_allclose(drawn[row.edge], (row.resistance, row.share), rtol=1e-4)
 
 
+@pytest.mark.parametrize("smallest", [0.05, 0.0001])
+def test_edges_at_one_place_are_named_together_and_names_keep_off_the_left_side(smallest):
+    shares = [0.4, 0.4, 0.2 - smallest, smallest]
+    table = pd.DataFrame(
+        {
+            "edge": ["dense_1", "output", "relu_1", "conv_1"],
+            "operation": ["affine", "output", "activation", "affine"],
+            "share": shares,
+            "resistance": shares,
+            "excess": 1.0,
+        }
+    )
+    _, *traces = resistance_figure(table).data
+    names = {
+        text: (x, position)
+        for trace in traces
+        for text, x, position in zip(trace["text"], trace["x"], trace["textposition"], strict=True)
+        if text
+    }
+    assert set(names) == {"dense_1, output", "relu_1", "conv_1"}
+    assert names["conv_1"][1] == "bottom right"
+    assert names["dense_1, output"][1] == "top left"
+
+
 def test_neurons_are_all_drawn_where_they_are_few(run):
     neurons = Contents.read(run).tables["neurons"]
     drawn = sum(sum(trace["y"]) for trace in neuron_figure(neurons).data)

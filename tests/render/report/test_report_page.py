@@ -184,25 +184,28 @@ def test_the_same_run_gives_the_same_page(run):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("history", "No history: `sheaf train CONFIG` writes it."),
-        ("discord", "No discord over time: `sheaf train CONFIG` writes it."),
-        ("diagnosis", "No pinned discord: `sheaf diagnose RUN` writes it."),
-        ("neurons", "No neurons: `sheaf diagnose RUN` writes it."),
-        ("samples", "No samples: `sheaf diagnose RUN` writes it."),
-        ("findings", "No findings: `sheaf diagnose RUN` writes it."),
-        ("spectrum", "No spectrum: `sheaf spectrum RUN` writes it."),
+        ("history", "No history: sheaf train CONFIG writes it."),
+        ("discord", "No discord over time: sheaf train CONFIG writes it."),
+        ("diagnosis", "No pinned discord: sheaf diagnose RUN writes it."),
+        ("neurons", "No neurons: sheaf diagnose RUN writes it."),
+        ("samples", "No samples: sheaf diagnose RUN writes it."),
+        ("findings", "No findings: sheaf diagnose RUN writes it."),
+        ("spectrum", "No spectrum: sheaf spectrum RUN writes it."),
     ],
 )
 def test_what_is_missing_is_said(run, name, words):
     assert words not in page_of(run).text()
     (run / f"{name}.csv").unlink()
-    assert words in page_of(run).text()
+    page = page_of(run)
+    assert words in page.text()
+    command = words.partition(": ")[2].removesuffix(" writes it.")
+    assert command in [text for _, text in page.all("code")], "as code, without backticks"
 
 
 def test_another_run_leads_with_its_sentence_and_is_left_out_where_there_is_none(run):
     text = page_of(run).text()
     assert "Compared with runs/<b>other</b>, rounding of float64: affine_3 alone explains 100%" in text
-    assert "looks scaled" in rows_of(page_of(run), "Operations by their share")
+    assert "scaled" in rows_of(page_of(run), "Operations by their share")
     (run / "diff.json").unlink()
     assert "Another run" in page_of(run).text()
     (run / "diff.csv").unlink()
@@ -325,7 +328,7 @@ def test_numbers_that_overflowed_do_no_harm(run):
     )
     text = page_of(run).text()
     assert "diverged" in text
-    assert "too large." in text
+    assert "Too large." in text
 
 
 def test_a_large_run_stays_below_the_limit(run):
