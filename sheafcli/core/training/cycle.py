@@ -9,7 +9,7 @@ biases included,
 falls by equal factors to nothing, from the largest entry on the diagonal of J^T J, with which hardly anything
 moves. The path is then that of the least change at every loss, and who stops early on it has chosen a decay.
 Of the points that weights might decay to, nothing does well where classes overlap, and the start itself where
-they are apart; half the start is within a tenth of the better on either (docs/training.md).
+they are apart; half the start does nearly as well as the better of the two on either.
 """
 
 from __future__ import annotations
