@@ -3,7 +3,7 @@
     python benchmarks/blame_fit.py
 
 Reads what `benchmarks/blame.py` has planted. What is chosen is chosen by cross-validation over the networks
-of the table `fit`; those of `held_out` are looked at once, at the end. Writes sheafcli/diagnostics/blame.npz,
+of the table `fit`; those of `held_out` are looked at in the end alone. Writes sheafcli/diagnostics/blame.npz,
 and in results/ blame_validation.csv, a row a choice, blame.csv, a row a case that was held out, and
 localise_blame.csv, a row a fault of `benchmarks/localise.py`: what was planted, and what blame says.
 """
