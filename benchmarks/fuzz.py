@@ -11,6 +11,12 @@ kept, with its command, in results/fuzz/.
 
 from __future__ import annotations
 
+import os
+
+# Arrow's own pool, in which pandas keeps text, takes more room of addresses at once than a child has. It is
+# chosen when the library is loaded.
+os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+
 import argparse
 import json
 import shlex

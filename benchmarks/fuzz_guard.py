@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-import pyarrow
 from matplotlib.figure import Figure
 
 from sheafcli.cli.app import main
@@ -89,8 +88,6 @@ def load() -> None:
         import_module(name)
     for name in COMMANDS:
         function_of(name)
-    # Arrow's own pool, in which pandas keeps text, takes more room of addresses at once than a child has.
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     gc.freeze()  # so that the children do not copy what they only look at
 
 

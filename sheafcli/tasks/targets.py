@@ -110,7 +110,7 @@ def labels_of(parts: Sequence[NDArray[Any]]) -> Labels | None:
     They are classes if there are at most 20, and at most half as many as training samples. 0 and 1 need no
     word, and no class of its own: `encoding_of` knows them.
     """
-    if any(y.dtype.kind not in "iu" or y.size != len(y) or y.size == 0 for y in parts):
+    if any(y.dtype.kind not in "iu" or y.ndim == 0 or y.size != len(y) or y.size == 0 for y in parts):
         return None
     values = np.unique(np.concatenate([y.reshape(-1) for y in parts]))
     if not 2 <= len(values) <= MAX_DISTINCT or 2 * len(values) > len(parts[0]):

@@ -208,6 +208,7 @@ def with_bad(shape, index, value):
             r"no X_train among .*x_train.*; needed: X_train",
         ),
         ({"X_train": np.ones(5)}, r"X_train has shape \(5,\); it must be samples x features"),
+        ({"y_train": np.array(1)}, r"y_train has shape \(\); it must be samples x outputs"),
         ({"y_train": np.ones((5, 2, 1))}, r"y_train has shape \(5, 2, 1\)"),
         ({"X_test": np.ones((0, 3))}, r"X_test has shape \(0, 3\)"),
         ({"X_test": np.ones((4, 2))}, "X_train has 3 features and X_test has 2"),
