@@ -111,8 +111,8 @@ report: $(VENV)/.run  ## diagnose RUN=results/name and write its report.html
 	$(SHEAF) report $(RUN)
 
 zoo: $(VENV)/.zoo  ## read eighteen known architectures from ONNX and check the theorems on each (20 minutes)
-	$(BIN)/python benchmarks/zoo.py --write
-	$(BIN)/python benchmarks/diff_zoo.py
+	PYTHONPATH=$(VENV)/torchvision $(BIN)/python benchmarks/zoo.py --write
+	PYTHONPATH=$(VENV)/torchvision $(BIN)/python benchmarks/diff_zoo.py
 
 imported: $(VENV)/.dev  ## networks of PyTorch, ONNX, safetensors and scikit-learn: import, diagnose, report
 	$(BIN)/python benchmarks/imported_models.py results/models
@@ -157,9 +157,10 @@ docs: $(VENV)/.docs  ## build the site of docs/ into build/site/, and check its 
 transcripts: $(VENV)/.dev  ## run the transcripts of README.md and docs/ anew
 	$(BIN)/python tests/docs/transcripts.py
 
-# torchvision without what it asks for: its PyTorch of that version is here already.
+# torchvision without what it asks for: its PyTorch of that version is here already. In a folder of its own, since
+# other libraries would load it, and beside this PyTorch it loads in the zoo alone.
 $(VENV)/.zoo: $(VENV)/.dev
-	$(PIP) --no-deps torchvision==0.28.0
+	$(PIP) --no-deps --upgrade --target $(VENV)/torchvision torchvision==0.28.0
 	@touch $@
 
 clean:  ## remove the environment and caches; results stay
