@@ -9,7 +9,7 @@ LOCK := $(if $(shell command -v flock),flock $(VENV)/.lock)
 PIP := $(LOCK) env PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-train bench-localise bench-blame bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures docs transcripts clean
+.PHONY: help run test test-machines lint format bench bench-train bench-localise bench-blame bench-causes bench-diff bench-startup train train-all sweep compare report runs imported zoo fuzz paper paper-quick bench-sweep images pictures docs transcripts clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
