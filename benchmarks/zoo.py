@@ -43,7 +43,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from sheafcli.core.outputs import Softmax
 from sheafcli.core.pinned import pinned
@@ -51,6 +50,7 @@ from sheafcli.core.sweep import linearize
 from sheafcli.core.theorems import forward_coordinates, harmonic_extension, sampled_triangularity
 from sheafcli.interop.models import read_model
 from sheafcli.interop.onnx_runtime import difference
+from sheafcli.render.house_table import house_table
 
 RESULTS = Path(__file__).parent / "results" / "zoo.csv"
 MEGABYTE = 1e6
@@ -205,11 +205,10 @@ def main() -> None:
     if unknown:
         raise SystemExit(f"no row is called {unknown[0]!r}; there are: {'; '.join(ROWS)}")
     console = Console()
-    table = Table(
-        title=f"Known architectures as sheaves, {SAMPLES} samples", caption=f"NumPy {np.__version__}"
-    )
+    title = f"Known architectures as sheaves, {SAMPLES} samples (NumPy {np.__version__})"
+    table = house_table(title, spare=("vertices", "edges"))
     for name in COLUMN_NAMES:
-        table.add_column(name, justify="left" if name == "network" else "right")
+        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=name != "network")
     rows = []
     with Progress(console=console) as progress:
         for name in progress.track(given.rows or list(ROWS), description="networks"):
