@@ -100,7 +100,7 @@ bench-sweep: $(VENV)/.dev  ## time a sweep by one job and by two, into docs/resu
 	$(BIN)/python benchmarks/sweep_jobs.py
 	$(BIN)/python benchmarks/results_page.py
 
-bench-startup: $(VENV)/.run  ## measure what short commands cost beside `import numpy`, into docs/results.md
+bench-startup: $(VENV)/.datasets  ## measure what short commands cost beside `import numpy`, into docs/results.md
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/results_page.py
 
