@@ -35,7 +35,7 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.bench  ## time a step against PyTorch, and the exact solver against the flow
+bench: $(VENV)/.bench $(VENV)/.datasets  ## time a step against PyTorch, and the exact solver against the flow
 	$(BIN)/python benchmarks/joint_step.py --write
 	$(BIN)/python benchmarks/theory.py --write
 	$(BIN)/python benchmarks/results_page.py
