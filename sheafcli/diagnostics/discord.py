@@ -20,8 +20,8 @@ from sheafcli.core.discord import residuals
 from sheafcli.core.edge import Edge
 from sheafcli.core.types import Array
 
-# Tensions within this of each other, relatively, are the same but for rounding.
-ALIKE = 1e-9
+# Discord within this of each other, relatively, is the same but for rounding and what solvers leave.
+ALIKE = 1e-5
 STATISTICS = ["discord", "std", "median", "max"]
 EDGE_COLUMNS = ["layer", "operation", "edge", *STATISTICS, "share"]
 NEURON_COLUMNS = ["layer", "operation", "edge", "neuron", *STATISTICS, "share", "active"]
