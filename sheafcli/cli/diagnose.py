@@ -11,6 +11,7 @@ import typer
 from sheafcli.cli.keeping import attempt, tell_unwritten, wants_figures
 from sheafcli.cli.options import FiguresOption, FormatOption, RunArgument
 from sheafcli.core.pinned import Pinned
+from sheafcli.diagnostics.discord import most_first
 from sheafcli.diagnostics.examination import Examination, examine_run, parts
 from sheafcli.diagnostics.findings.finding import SEVERITIES
 from sheafcli.diagnostics.metrics import metrics_table, run_metrics, write_metrics
@@ -112,7 +113,7 @@ def _write(
 def _print_json(directory: RunDirectory, found: Examination, metrics: Metrics | None) -> None:
     tables, equilibrium = found.tables(), found.diagnosis.equilibrium
     neurons, samples = (
-        tables[name].sort_values("discord", ascending=False, kind="stable").head(most)
+        most_first(tables[name]).head(most)
         for name, most in (("neurons", MOST_NEURONS), ("samples", MOST_SAMPLES))
     )
     told = {

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from sheafcli.diagnostics.discord import most_first
 from sheafcli.diagnostics.findings import Finding
 from sheafcli.render.house_table import house_table
 from sheafcli.render.numbers import MISSING, aligned, percent
@@ -123,7 +124,7 @@ def samples_table(samples: pd.DataFrame, edges: pd.DataFrame, limit: int) -> Tab
     `edges` is the table of the edges. Where it is known, the share of neurons that would leave their piece
     stands beside.
     """
-    worst = samples.sort_values("discord", ascending=False, kind="stable").head(limit)
+    worst = most_first(samples).head(limit)
     table = house_table(f"Samples that carry most ({len(worst)} of {len(samples)})")
     place = next((word for word in ("line", "row") if word in worst), "sample")
     table.add_column(place, justify="right", no_wrap=True)

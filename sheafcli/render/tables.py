@@ -16,6 +16,7 @@ from rich.text import Text
 
 from sheafcli.core.training.fit import Record
 from sheafcli.diagnostics.check import Check
+from sheafcli.diagnostics.discord import most_first
 from sheafcli.printable import printable
 from sheafcli.render.console import stdout, write_out
 from sheafcli.render.formats import Format
@@ -92,9 +93,7 @@ def neurons_table(frame: pd.DataFrame, limit: int) -> Table:
     `frame` has the columns layer, operation, edge, neuron, discord, share, and active: the share of the
     samples on which the neuron is.
     """
-    # What differs by rounding alone stays in path order: both edges of an active neuron often tie.
-    told_apart = frame["discord"].map(lambda value: float(f"{value:.9e}"))
-    top = frame.loc[told_apart.sort_values(ascending=False, kind="stable").index].head(limit)
+    top = most_first(frame).head(limit)  # both edges of an active neuron often tie
     table = house_table(f"Neurons that carry most ({len(top)} of {len(frame)})", spare=("", "active"))
     # A chain's edge is its operation and its layer; where layers have more, only its name tells it.
     layers = top["layer"].astype(str)

@@ -124,7 +124,8 @@ def test_json_is_one_object_that_holds_what_the_files_do(sheaf, any_run):
     worst = samples.nlargest(5, "discord")["sample"].tolist()
     assert [row["sample"] for row in told["worst_samples"]] == worst
     discords = [row["discord"] for row in told["worst_neurons"]]
-    assert discords == sorted(neurons["discord"], reverse=True)[:10]
+    # Those that are alike to six digits stay in path order.
+    assert discords == pytest.approx(sorted(neurons["discord"], reverse=True)[:10], rel=1e-5)
     findings = pd.read_csv(any_run / "findings.csv")
     assert [row["rule"] for row in told["findings"]] == findings["rule"].tolist()
 

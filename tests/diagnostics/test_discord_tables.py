@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from sheafcli.diagnostics.discord import (
     discord_table,
     edge_table,
     layer_table,
+    most_first,
     neuron_table,
     operation_table,
     sample_table,
@@ -153,3 +155,8 @@ def test_samples_that_did_not_settle_are_named():
     diagnosis = diagnose(read_network(GOLDEN / "pinned_circular_sgd.npz"), X, y)
     diagnosis.equilibrium.converged[[3, 17]] = False
     assert diagnosis.unsettled == [3, 17]
+
+
+def test_rows_that_rounding_alone_tells_apart_stay_in_their_order():
+    table = pd.DataFrame({"edge": list("abcd"), "discord": [1.0, 2.0 * (1.0 - 1e-9), 2.0, 2.001]})
+    assert most_first(table)["edge"].tolist() == list("dbca")
