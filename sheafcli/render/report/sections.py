@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from sheafcli.diagnostics.discord import most_first
 from sheafcli.records.logged import AT_REST
 from sheafcli.render.diagnosis_tables import kind_name
 from sheafcli.render.numbers import MISSING, duration, percent
@@ -372,7 +373,7 @@ def _lines(entries: Mapping[str, Any], of: str = "") -> Iterator[str]:
 
 def _leaders(frame: pd.DataFrame, columns: Iterable[str], what: str) -> Table:
     """Return a table of the rows that carry most."""
-    top = frame.sort_values("discord", ascending=False, kind="stable").head(ROWS)
+    top = most_first(frame).head(ROWS)
     return table_of(top, list(columns), f"{what} that carry most ({len(top):,} of {len(frame):,})")
 
 
