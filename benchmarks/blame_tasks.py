@@ -161,8 +161,10 @@ TASKS = {"fit": SYNTHETIC | REAL, "held_out": HELD_OUT}
 # How many hidden layers, and the least and the most that their widths are drawn around.
 DEPTHS = {"fit": [1, 2, 3, 4, 6, 8], "held_out": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}
 WIDTHS = {"fit": (8, 24), "held_out": (6, 30)}
+# On how many samples they are trained.
+SAMPLES = {"fit": (60, 300), "held_out": (60, 140)}
 # What seeds begin with.
-SEEDS = {"fit": 10, "held_out": 11}
+SEEDS = {"fit": 10, "held_out": 12}
 
 
 def trained(part: str, number: int) -> tuple[str, Network, Array, Array]:
@@ -170,7 +172,7 @@ def trained(part: str, number: int) -> tuple[str, Network, Array, Array]:
     rng = np.random.default_rng([SEEDS[part], number])
     tasks = TASKS[part]
     name = list(tasks)[number % len(tasks)]
-    n = int(rng.integers(60, 141))
+    n = int(rng.integers(SAMPLES[part][0], SAMPLES[part][1] + 1))
     X, y, output = tasks[name](n, rng)
     depth = int(rng.choice(DEPTHS[part]))
     width = int(rng.integers(WIDTHS[part][0], WIDTHS[part][1] + 1))

@@ -30,8 +30,8 @@ ALIKE = 0.05
 FAR, FARTHEST, TINY = 20.0, 30.0, 1e-30
 # Evidence is known to a share of the highest; a temperature of so much of it.
 UNCERTAIN = 0.01
-# Evidence that leads by more nats than these says no more.
-FARTHEST_LEAD = 300.0
+# Evidence that leads by more nats than these says no more; what is a share of it is one of FEW nats at least.
+FARTHEST_LEAD, FEW = 300.0, 10.0
 # Losses this far below a constant's, as logarithms, are alike; from POOR on they are near it.
 FAR_BELOW, POOR = 6.0, 1.5
 
@@ -118,7 +118,7 @@ def calibration() -> Calibration:
         return Calibration(where, what, file["layer_weights"], file["none_weights"], kinds)
 
 
-PARTS = ("layer", "neuron", "input")
+PARTS = ("layer", "neuron", "input", "rearranged")
 """What repairs may change of a layer."""
 
 KINDS = {
@@ -201,25 +201,25 @@ def repair_features(
 ) -> tuple[Array, Array]:
     """Return u_l, a row a layer, and u_0, from the forest's log odds and what repairs say."""
     evidence = evidence_of(scores)
-    highest, first = max(0.0, float(evidence.max())), int(evidence.argmax())
-    lead = max(0.0, highest - np.delete(evidence, first).max(initial=0.0))
+    highest = max(0.0, float(evidence.max()))
+    first, lead = led(evidence)
+    rearranged = np.array([one["evidence_rearranged"] for one in scores])
+    moved, moved_lead = led(rearranged)
     nats = (evidence - highest) / max(1.0, UNCERTAIN * highest)
-    lost = np.array([min(0.0, *(one[f"loss_{part}"] for part in PARTS)) for one in scores])
-    whole = np.array([min(0.0, one["loss_layer"]) for one in scores])
     fitted = np.array([one["fitted"] for one in scores])
     regression = float(about.output == "identity")
     told = np.log1p(np.maximum(evidence, 0.0))
     u = np.column_stack(
         [
             odds,
-            regression * odds,
             np.maximum(nats, -FAR),
             regression * np.maximum(nats, -FAR),
             standardised(told[:, None])[:, 0],
             margins(told[:, None])[:, 0],
-            min(lead, FARTHEST_LEAD) * (np.arange(len(evidence)) == first),
-            margins(-lost[:, None])[:, 0],
-            margins(-whole[:, None])[:, 0],
+            np.log1p(lead) * first,
+            lead / max(highest, FEW) * first,
+            # Of a true rearrangement no other layer has a likeness.
+            min(moved_lead, FARTHEST_LEAD) * moved_lead / max(float(rearranged.max()), FEW) * moved,
             margins(-fitted[:, None])[:, 0],
             [one["explainable"] for one in scores],
             margins(np.array([[one["discord"]] for one in scores]))[:, 0],
@@ -229,9 +229,25 @@ def repair_features(
     # A network that is no better than a constant is not merely trained too little, or for too short a time.
     worse = max(0.0, about.loss + POOR)
     u_none = np.array(
-        [1.0, regression, max(about.loss, -FAR_BELOW), worse, np.log1p(highest), logsumexp(odds), odds.max()]
+        [
+            1.0,
+            regression,
+            max(about.loss, -FAR_BELOW),
+            worse,
+            np.log1p(highest),
+            np.log1p(max(0.0, float(rearranged.max()))),
+            logsumexp(odds),
+            odds.max(),
+        ]
     )
     return u, u_none
+
+
+def led(evidence: Array) -> tuple[Array, float]:
+    """Return where the highest evidence is, as 0 and 1, and by how many nats it leads all others and none."""
+    first = int(evidence.argmax())
+    lead = max(0.0, float(evidence[first]) - np.delete(evidence, first).max(initial=0.0))
+    return np.asarray(np.arange(len(evidence)) == first, dtype=np.float64), lead
 
 
 def evidence_of(scores: Sequence[Mapping[str, float]]) -> Array:

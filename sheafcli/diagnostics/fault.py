@@ -61,7 +61,7 @@ def fault_table(
       has from the scores of all layers; what is missing to 1 is that of no such fault;
     - kind, kind_blame: the likeliest kind of a fault there, and its probability if the fault is there;
     - evidence: the log evidence, in nats, for a fault in the layer's likeliest part against none;
-    - part: that part: `layer`, `neuron 3` or `input 5`;
+    - part: that part: `layer`, `neuron 3`, `input 5`, or what was rearranged, as `weight 3,5`, `transposed`;
     - explainable: the share of the affine edge's residual that is linear in what enters the layer;
     - loss, fitted_loss, repaired_loss: the loss as it is, after this layer alone is moved by local least
       squares, and after it alone is repaired as a whole.
@@ -93,7 +93,7 @@ def fault_table(
             "kind": np.array(calibration().kinds)[blame.kinds.argmax(axis=1)],
             "kind_blame": blame.kinds.max(axis=1),
             "evidence": [repair.evidence for repair in likeliest],
-            "part": [part_name(repair) for repair in likeliest],
+            "part": [repair.part for repair in likeliest],
             "explainable": [fit.explainable for fit in fits],
             "loss": loss,
             "fitted_loss": [fit.loss for fit in fits],
@@ -183,7 +183,3 @@ def suspected(fault: pd.DataFrame) -> pd.DataFrame:
         return ranked.iloc[:1]
     return ranked.loc[[ranked.index[0], rival]]
 
-
-def part_name(repair: Repair) -> str:
-    """Return what a repair changes: `layer`, `neuron 3` or `input 5`."""
-    return repair.kind if repair.index is None else f"{repair.kind} {repair.index}"

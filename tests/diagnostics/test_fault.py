@@ -20,7 +20,6 @@ from sheafcli.diagnostics.fault import (
     FAULT_COLUMNS,
     fault_table,
     likeliest_of,
-    part_name,
     samples_tried,
     suspected,
 )
@@ -78,7 +77,7 @@ def test_the_table_is_what_its_parts_say(output):
         table.itertuples(), repairs(network, X, y), local_fits(network, X, y, settled), strict=True
     ):
         best = sorted(tried, key=lambda repair: repair.evidence)[-1]
-        assert (row.evidence, row.part) == (best.evidence, part_name(best))
+        assert (row.evidence, row.part) == (best.evidence, best.part)
         assert (row.explainable, row.fitted_loss) == (fit.explainable, fit.loss)
         assert row.repaired_loss == pytest.approx(min(loss, tried[0].loss))
         assert (row.samples, row.loss) == (120, pytest.approx(loss))
@@ -115,7 +114,7 @@ def test_of_a_large_network_fewer_samples_are_tried(widths, available, tried):
 def test_a_neuron_that_is_all_of_its_layer_is_told_as_the_layer():
     network, X, y = teacher(widths=(3, 6, 1))
     *_, tried = repairs(network, X, y[::-1])
-    layer, neuron, _ = tried
+    layer, neuron, *_ = tried
     assert neuron.evidence == pytest.approx(layer.evidence, abs=1e-3)
     assert likeliest_of([layer, replace(neuron, evidence=layer.evidence + 1e-6)]) is layer
     assert likeliest_of([layer, replace(neuron, evidence=layer.evidence + 1.0)]).kind == "neuron"

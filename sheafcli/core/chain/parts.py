@@ -18,7 +18,7 @@ from sheafcli.core.chain.tail import Sweep, Tail
 from sheafcli.core.curvature import Curvature, Repeated
 from sheafcli.core.types import Array
 
-Kind = Literal["layer", "neuron", "input"]
+Kind = Literal["layer", "neuron", "input", "rearranged"]
 
 # The Gram matrix of a part has at most so many rows, where it has more entries.
 MOST_ROWS = 700

@@ -20,6 +20,8 @@ theta is found by Levenberg's and Marquardt's method with Nielsen's damping (Mad
 It ends where its model promises less than 1e-5 nats: what is left does not hang on rounding. The
 kinks of the layers after l are softened for it (`tail.py`), first more, then less: across a kink
 no slope leads anywhere. The terms of the evidence are those of the network as it is.
+
+Weights that stand in the wrong places, or are off by a bit, are put right by trial (`rearrangement.py`).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import numpy as np
 from sheafcli.core.blocks import blocks
 from sheafcli.core.chain.network import Network
 from sheafcli.core.chain.parts import Columns, Kind, Neuron, Part, Taken
+from sheafcli.core.chain.rearrangement import rearrangements
 from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.chain.tail import Sweep, Tail
 from sheafcli.core.fault.misfit import PRIORS, TINY
@@ -68,21 +71,27 @@ Start = tuple[Part, Array]
 class Repair:
     """What a part of one layer can mend alone.
 
-    `kind` says which part, the whole `layer`, a `neuron` or an `input`, and `index` which of them; `network`
-    is the repaired one, `loss` its loss on the samples, and `evidence` the log evidence for a fault
-    there against none, in nats.
+    `kind` says which part, the whole `layer`, a `neuron` or an `input`, and `index` which of them; or it is
+    `rearranged`, and `change` says what was. `network` is the repaired one, `loss` its loss on the samples,
+    and `evidence` the log evidence for a fault there against none, in nats.
     """
 
     layer: int
     kind: Kind
-    index: int | None
     network: Network
     loss: float
     evidence: float
+    index: int | None = None
+    change: str | None = None
+
+    @property
+    def part(self) -> str:
+        """What it changes: `layer`, `neuron 3`, `input 5`, or what was rearranged, such as `transposed`."""
+        return self.change or (self.kind if self.index is None else f"{self.kind} {self.index}")
 
 
 def repairs(network: Network, X: Array, y: Array) -> Iterator[list[Repair]]:
-    """Yield for every layer from the first its repairs: the whole layer, then the best neuron and input."""
+    """Yield for every layer its repairs: the whole, the best neuron, input and rearrangement."""
     for layer in range(1, network.depth + 2):
         with np.errstate(
             over="ignore", invalid="ignore"
@@ -92,11 +101,18 @@ def repairs(network: Network, X: Array, y: Array) -> Iterator[list[Repair]]:
 
 
 def _repairs_of(bench: _Bench) -> list[Repair]:
-    whole, *others = (
+    inputs = bench.inputs()
+    whole, column = (
         bench.likeliest([(part, part.entries) for part in parts], PRIORS)
-        for parts in ([Columns.whole(bench.taken)], bench.inputs())
+        for parts in ([Columns.whole(bench.taken)], inputs)
     )
-    return [whole, bench.likeliest(bench.neurons(), PRIORS[::-1]), *others]
+    neuron = bench.likeliest(bench.neurons(), PRIORS[::-1])
+    return [
+        whole,
+        neuron,
+        column,
+        bench.rearranged([part.index for part in inputs if part.index is not None]),
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,13 +185,30 @@ class _Bench:
             here = self._at(self.tail, part, part.entries, tau)
         scale = tau**2 / self.tail.misfit.variance(here.potential)
         occam = 0.5 * part.curvature(self.tail, here.sweep, NEGLIGIBLE / scale).log_determinant(scale)
-        M = part.placed(here.entries)
+        network, loss = self._with(part.placed(here.entries)), self.tail.misfit.loss(here.potential)
+        evidence = self.nothing - here.value - occam
+        return Repair(self.number, part.kind, network, loss, evidence, part.index)
+
+    def rearranged(self, columns: Sequence[int]) -> Repair:
+        """Return the likeliest rearrangement, of the weights out of one input for each of `columns`."""
+        tried = []
+        for one in rearrangements(self.taken, self.tail, columns):
+            M, potential = one.matrix, self._potential(one.matrix)
+            if not self.tail.misfit.cost(potential) <= self.nothing:
+                M, potential = self.taken.matrix, self._potential(self.taken.matrix)
+            evidence = self.nothing - self.tail.misfit.cost(potential) - one.nats
+            loss = self.tail.misfit.loss(potential)
+            tried.append(Repair(self.number, "rearranged", self._with(M), loss, evidence, change=one.name))
+        return max(tried, key=lambda repair: repair.evidence)
+
+    def _potential(self, M: Array) -> float:
+        return self.tail.misfit.potential(self.tail.sweep(self.taken.inputs @ M.T).stalks[-1])
+
+    def _with(self, M: Array) -> Network:
+        """Return the network with M for [W_l, b_l]."""
         weights, biases = list(self.network.weights), list(self.network.biases)
         weights[self.number - 1], biases[self.number - 1] = M[:, :-1], M[:, -1]
-        network = Network(tuple(weights), tuple(biases), self.network.output)
-        loss = self.tail.misfit.loss(here.potential)
-        evidence = self.nothing - here.value - occam
-        return Repair(self.number, part.kind, part.index, network, loss, evidence)
+        return Network(tuple(weights), tuple(biases), self.network.output)
 
     def _at(self, tail: Tail, part: Part, entries: Array, tau: float) -> _Place:
         sweep = tail.sweep(part.stalk(entries))
@@ -235,7 +268,7 @@ class _Bench:
                 growth *= 2.0
         return here.entries
 
-    def inputs(self) -> list[Part]:
+    def inputs(self) -> list[Columns]:
         """Return the inputs that seem to mend most, were their effects linear."""
         sweep = self.tail.sweep(self.taken.z)
         on_z, _ = self.tail.sensitivities(sweep)
