@@ -31,7 +31,7 @@ FAR, FARTHEST, TINY = 20.0, 30.0, 1e-30
 # Evidence is known to a share of the highest; a temperature of so much of it.
 UNCERTAIN = 0.01
 # Evidence that leads by more nats than these says no more; what is a share of it is one of FEW nats at least.
-FARTHEST_LEAD, FEW = 300.0, 10.0
+FARTHEST_LEAD, FEW = 1000.0, 10.0
 # Losses this far below a constant's, as logarithms, are alike; from POOR on they are near it.
 FAR_BELOW, POOR = 6.0, 1.5
 
@@ -216,7 +216,10 @@ def repair_features(
             regression * np.maximum(nats, -FAR),
             standardised(told[:, None])[:, 0],
             margins(told[:, None])[:, 0],
+            min(lead, FARTHEST_LEAD) * first,
             np.log1p(lead) * first,
+            # A whole layer mends much that is not its own; a neuron, an input or an order mends little else.
+            np.log1p(lead) * first * (evidence > [one["evidence_layer"] for one in scores]),
             lead / max(highest, FEW) * first,
             # Of a true rearrangement no other layer has a likeness.
             min(moved_lead, FARTHEST_LEAD) * moved_lead / max(float(rearranged.max()), FEW) * moved,

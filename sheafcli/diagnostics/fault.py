@@ -182,4 +182,3 @@ def suspected(fault: pd.DataFrame) -> pd.DataFrame:
     if highest - first["evidence"] <= max(NATS, UNCERTAIN * highest):
         return ranked.iloc[:1]
     return ranked.loc[[ranked.index[0], rival]]
-

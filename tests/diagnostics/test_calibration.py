@@ -12,6 +12,7 @@ from sheafcli.diagnostics.calibration import (
     FAR,
     FILE,
     KINDS,
+    PARTS,
     PLAIN,
     Circumstances,
     Forest,
@@ -20,7 +21,7 @@ from sheafcli.diagnostics.calibration import (
     standardised,
 )
 
-REPAIRS = [f"{what}_{part}" for what in ("evidence", "loss") for part in ("layer", "neuron", "input")]
+REPAIRS = [f"{what}_{part}" for what in ("evidence", "loss") for part in PARTS]
 SCORES = [*PLAIN, *REPAIRS, "fitted", "explainable", "discord"]
 number = st.floats(-50.0, 50.0)
 tables = arrays(np.float64, st.tuples(st.integers(1, 8), st.just(len(SCORES))), elements=number)
