@@ -85,7 +85,7 @@ bench-localise: $(VENV)/.datasets  ## plant 3,000 faults and see which score fin
 	$(BIN)/python benchmarks/localise.py
 	$(BIN)/python benchmarks/results_page.py
 
-bench-blame: $(VENV)/.datasets  ## plant faults in 1,900 networks and fit how sure blame may be (an hour)
+bench-blame: $(VENV)/.datasets  ## plant faults in 2,300 networks and fit how sure blame may be (an hour)
 	$(BIN)/python benchmarks/blame.py
 	$(BIN)/python benchmarks/blame_fit.py
 

@@ -23,6 +23,7 @@ from sheafcli.core.chain.network import Network
 from sheafcli.core.training.backprop import Backprop
 from sheafcli.core.training.equilibrium import Equilibrium
 from sheafcli.core.training.fit import train
+from sheafcli.core.training.heat import Heat
 from sheafcli.core.training.implicit import Implicit
 from sheafcli.core.training.optimizers import Adam
 from sheafcli.core.types import Array
@@ -163,6 +164,8 @@ DEPTHS = {"fit": [1, 2, 3, 4, 6, 8], "held_out": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 WIDTHS = {"fit": (8, 24), "held_out": (6, 30)}
 # On how many samples they are trained.
 SAMPLES = {"fit": (60, 300), "held_out": (60, 140)}
+# Networks of the fit are trained by heat from this number on.
+FIRST_HEATED = 2560
 # What seeds begin with.
 SEEDS = {"fit": 10, "held_out": 12}
 
@@ -194,4 +197,6 @@ def trained(part: str, number: int) -> tuple[str, Network, Array, Array]:
         if short
         else Backprop(steps=int(rng.integers(500, 3000)), optimizer=Adam(long), schedule="cosine"),
     ][number // len(tasks) % 3]
+    if part == "fit" and number >= FIRST_HEATED:
+        method = Heat(time=float(rng.choice([20, 60, 200])), stalks="forward", reset_time=5.0)
     return name, train(start, X, y, method, seed=number).network, X, y
