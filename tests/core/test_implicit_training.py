@@ -590,7 +590,7 @@ def test_what_falls_begins_where_hardly_anything_moves_and_falls_by_equal_factor
 
 @pytest.mark.parametrize("farthest", [1, 2, 2.9, 6.5, 16, 33, 100])
 def test_a_step_goes_on_twice_as_far_while_the_energy_falls(farthest):
-    """Along a parabola with its least so many steps away, five doublings at most, and no two of them level."""
+    """Along a parabola with its least so many steps away; five doublings at most, no two of them level."""
     X, y = parted(np.random.default_rng(0))
     session = Implicit().start(Network.he([3, 4, 1], "sigmoid"), X, y)
     start, flat = session._model.flat.copy(), session._model.flat
