@@ -30,7 +30,10 @@ class Output(Protocol):
         """Return the prediction phi(z)."""
 
     def potential(self, z: Array, y: Array) -> Array:
-        """Return, per sample, the potential whose gradient in z is ``phi(z) - y``."""
+        """Return, per sample, the potential whose gradient in z is ``phi(z) - y``.
+
+        z is (...) x samples x n_{k+1}, y samples x n_{k+1}.
+        """
 
     def loss(self, z: Array, y: Array) -> float:
         """Return the loss that is reported, a mean over samples: that of the potential, unless said."""
@@ -80,7 +83,7 @@ class Identity(Output):
 
     def potential(self, z: Array, y: Array) -> Array:
         """Return ||z - y||^2 / 2 per sample."""
-        return np.asarray(0.5 * np.sum((z - y) ** 2, axis=1))
+        return np.asarray(0.5 * np.sum((z - y) ** 2, axis=-1))
 
     def loss(self, z: Array, y: Array) -> float:
         """Return the mean squared error over samples and outputs."""
@@ -130,7 +133,7 @@ class Sigmoid(Output):
 
         As log(1 + e^-|z|) + max(z, 0) - y z, of which no digit is lost where it is next to nothing.
         """
-        return np.asarray(np.sum(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0.0) - y * z), axis=1))
+        return np.asarray(np.sum(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0.0) - y * z), axis=-1))
 
     def accuracy(self, z: Array, y: Array) -> float:
         """Return the share of samples all of whose outputs are on the right side of 1/2."""
@@ -175,11 +178,11 @@ class Softmax(Output):
 
         Of the sum the largest term, 1, is left to log1p, so that no digit is lost where it is nearly all.
         """
-        most = z.max(axis=1, keepdims=True)
-        below = z - most
+        largest = np.argmax(z, axis=-1)[..., None]
+        below = z - np.take_along_axis(z, largest, axis=-1)
         powers = np.exp(below)
-        powers[np.arange(len(z)), np.argmax(z, axis=1)] = 0.0
-        return np.asarray(np.log1p(powers.sum(axis=1)) - np.sum(y * below, axis=1))
+        np.put_along_axis(powers, largest, 0.0, axis=-1)
+        return np.asarray(np.log1p(powers.sum(axis=-1)) - np.sum(y * below, axis=-1))
 
     def accuracy(self, z: Array, y: Array) -> float:
         """Return the share of samples whose largest entry is the target's."""

@@ -7,8 +7,10 @@ A network has a row of scores a layer (`sheafcli.diagnostics.scores`). In two st
     P(l) = exp(w . u_l) / (exp(v . u_0) + sum_m exp(w . u_m)),        P(none) = 1 - sum_l P(l),
 
 u_l holding t_l and what repairs say of the layer, u_0 the largest of these and the size of the error: a
-conditional logit (McFadden 1974). A second forest gives P(kind | layer l at fault). Forests are boosted trees
-(Friedman 2001). All numbers are those of `blame.npz`, which `benchmarks/blame.py` makes.
+conditional logit (McFadden 1974). A second forest gives P(kind | layer l at fault); but where evidence
+says by NATS that no more than the order of weights is wrong, that is the kind, as often as it was so in the
+fit. Forests are boosted trees (Friedman 2001). All numbers are those of `blame.npz`, which
+`benchmarks/blame.py` makes.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp
 
 from sheafcli.core.types import Array
@@ -28,6 +31,8 @@ FILE = Path(__file__).with_name("blame.npz")
 ALIKE = 0.05
 # Margins and standardised scores beyond these say no more than that they are far.
 FAR, FARTHEST, TINY = 20.0, 30.0, 1e-30
+# Evidence says one thing rather than another by odds that no noise gives (e^10).
+NATS = 10.0
 # Evidence is known to a share of the highest; a temperature of so much of it.
 UNCERTAIN = 0.01
 # Evidence that leads by more nats than these says no more; what is a share of it is one of FEW nats at least.
@@ -90,12 +95,16 @@ class Blame:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Both forests, the weights w and v of the logit, and the names of the kinds."""
+    """Both forests, the weights w and v of the logit, and the names of the kinds.
+
+    `order` is the probability that an order which leads says the kind.
+    """
 
     where: Forest
     what: Forest
     layer_weights: Array
     none_weights: Array
+    order: float
     kinds: tuple[str, ...]
 
     def __call__(self, scores: Sequence[Mapping[str, float]], about: Circumstances) -> Blame:
@@ -103,7 +112,12 @@ class Calibration:
         plain = plain_features(scores, about)
         u, u_none = repair_features(scores, self.where(plain)[:, 0], about)
         logits = np.append(u @ self.layer_weights, u_none @ self.none_weights)
-        return Blame(np.exp(log_softmax(logits))[:-1], np.exp(log_softmax(self.what(plain), axis=1)))
+        kinds = np.exp(log_softmax(self.what(plain), axis=1))
+        for layer in np.flatnonzero(order_leads(scores)).tolist():
+            kind = int(scores[layer]["order"])
+            kinds[layer] *= (1.0 - self.order) / (1.0 - kinds[layer, kind])
+            kinds[layer, kind] = self.order
+        return Blame(np.exp(log_softmax(logits))[:-1], kinds)
 
 
 @cache
@@ -115,7 +129,8 @@ def calibration() -> Calibration:
             for name in ("where", "what")
         )
         kinds = tuple(file["kinds"].tolist())
-        return Calibration(where, what, file["layer_weights"], file["none_weights"], kinds)
+        order = float(file["order"])
+        return Calibration(where, what, file["layer_weights"], file["none_weights"], order, kinds)
 
 
 PARTS = ("layer", "neuron", "input", "rearranged")
@@ -141,6 +156,14 @@ KINDS = {
     "high_rate": "its weights look thrown off by too high a learning rate",
 }
 """The kinds of faults that were planted, and how each looks."""
+
+ORDERS = {
+    "inputs shuffled": "permuted_inputs",
+    "outputs shuffled": "permuted_outputs",
+    "sign flipped": "permuted_outputs",
+    "transposed": "transposed",
+}
+"""The kinds that rearrangements undo; of the weights out of one input it is `shuffled`."""
 
 PLAIN = (
     "gradient",
@@ -244,6 +267,20 @@ def repair_features(
         ]
     )
     return u, u_none
+
+
+def order_undone(change: str) -> float:
+    """Return the number among KINDS of what a rearrangement undoes; -1 for a weight, which is no order."""
+    if change.startswith("weight"):
+        return -1.0
+    return float(list(KINDS).index(ORDERS.get(change, "shuffled")))
+
+
+def order_leads(scores: Sequence[Mapping[str, float]]) -> NDArray[np.bool_]:
+    """Return of which layers evidence says that the order of weights is wrong, rather than any weights."""
+    others = np.array([[0.0, *(one[f"evidence_{part}"] for part in PARTS[:-1])] for one in scores])
+    lead = np.array([one["evidence_rearranged"] for one in scores]) - others.max(axis=1)
+    return np.asarray((lead >= NATS) & np.array([one["order"] >= 0.0 for one in scores]))
 
 
 def led(evidence: Array) -> tuple[Array, float]:

@@ -89,6 +89,7 @@ def examine_samples(
             part=samples.part,
             other_part=samples.other_part,
             features=samples.features,
+            classes=samples.classes,
             history=history,
             status=status,
             training=training,

@@ -3,8 +3,9 @@
 For layer l with the map [W_l, b_l], inputs a_{l-1}, stalk z_l, pull g_l (the gradient of the loss in z_l,
 sample by sample) and sensitivities M_l = dz_{k+1} / dz_l, all in the forward pass unless said otherwise:
 
-- evidence of the whole layer, its likeliest neuron and input, and the logarithms of the loss that
-  remains after each repair over the loss as it is (`sheafcli.core.chain.repair`);
+- evidence of the whole layer, its likeliest neuron, input and rearrangement, and the logarithms of the
+  loss that remains after each repair over the loss as it is (`sheafcli.core.chain.repair`); and what kind
+  of fault the likeliest rearrangement undoes, if that is one of an order;
 - local least squares at the pinned equilibrium (`sheafcli.core.chain.local_fit`), and its discord;
 - the gradient: its norm, that over the weights', its coherence |sum g a^T|^2 / sum |g|^2 |a|^2 over the
   samples, the largest share of a neuron and of an input in it;
@@ -31,6 +32,7 @@ from sheafcli.core.chain.repair import Repair
 from sheafcli.core.chain.sheaf import pattern_of
 from sheafcli.core.discord import residuals
 from sheafcli.core.types import Array
+from sheafcli.diagnostics.calibration import order_undone
 
 TINY = 1e-30
 # A logarithm beyond this says no more than that it is far.
@@ -73,6 +75,8 @@ def _repair_scores(tried: Sequence[Repair], fit: LocalFit, loss: float) -> dict[
     for repair in tried:
         scores[f"evidence_{repair.kind}"] = repair.evidence
         scores[f"loss_{repair.kind}"] = _log(repair.loss / max(loss, TINY))
+        if repair.change is not None:
+            scores["order"] = order_undone(repair.change)
     scores["fitted"] = _log(fit.loss / max(loss, TINY))
     scores["explainable"] = float(np.nan_to_num(fit.explainable))
     return scores

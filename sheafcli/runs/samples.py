@@ -98,6 +98,12 @@ def _part(task: TaskData, part: str) -> tuple[Array, Array]:
 
 
 def _read(path: Path, network: AnyNetwork) -> tuple[Array, Array]:
+    if path.suffix.lower() == ".csv":
+        raise InputError(
+            "a run is diagnosed on test, train or an .npz file of X and y as its network takes them "
+            "(numpy.savez); `sheaf predict` judges the rows of a table",
+            path=path,
+        )
     arrays = read_npz(path)
     if not {"X", "y"} <= set(arrays):
         found = ", ".join(arrays) or "nothing"

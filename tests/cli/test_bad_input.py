@@ -451,6 +451,12 @@ def test_missing_samples_are_not_diagnosed(refused, run):
     assert refused("diagnose", run, "--data", "s.npz", words="no such file").startswith("error: s.npz: ")
 
 
+def test_a_table_is_not_read_as_arrays(refused, run, tmp_path):
+    (tmp_path / "more.csv").write_text("a,b,y\n1,2,3\n")
+    told = refused("diagnose", run, "--data", tmp_path / "more.csv", words="numpy.savez")
+    assert "sheaf predict" in told
+
+
 @pytest.mark.parametrize(
     "option", [("--format", "xml"), ("--limit", "0"), ("--limit", "-1"), ("--limit", "many"), ("--pin", "z1")]
 )

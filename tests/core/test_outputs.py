@@ -53,6 +53,14 @@ def test_gradient_of_the_potential_is_the_error(name, samples, outputs, seed):
 
 
 @cases
+def test_potentials_of_many_logits_at_once_are_those_of_each(name, samples, outputs, seed):
+    z, y = draw(name, samples, outputs, seed)
+    many = np.stack([z, -z, z + y])
+    found = output_named(name).potential(many, y)
+    np.testing.assert_allclose(found, [output_named(name).potential(one, y) for one in many], rtol=1e-14)
+
+
+@cases
 @settings(max_examples=50)
 def test_spread_of_the_residual_is_the_gradient_of_half_its_square(name, samples, outputs, seed):
     z, y = draw(name, samples, outputs, seed)

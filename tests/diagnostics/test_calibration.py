@@ -18,6 +18,7 @@ from sheafcli.diagnostics.calibration import (
     Forest,
     calibration,
     margins,
+    order_undone,
     standardised,
 )
 
@@ -80,9 +81,17 @@ def test_standardised_scores_know_no_origin(scores, shift):
     np.testing.assert_allclose(standardised(scores + shift), standardised(scores), rtol=0, atol=1e-8)
 
 
-@given(table=tables, loss=st.floats(0.0, 1e9), output=st.sampled_from(["identity", "sigmoid", "softmax"]))
-def test_blame_is_a_distribution_whatever_the_scores_are(table, loss, output):
-    scores = [dict(zip(SCORES, row, strict=True)) for row in table.tolist()]
+@given(
+    table=tables,
+    first=st.integers(0, len(KINDS)),
+    loss=st.floats(0.0, 1e9),
+    output=st.sampled_from(["identity", "sigmoid", "softmax"]),
+)
+def test_blame_is_a_distribution_whatever_the_scores_are(table, first, loss, output):
+    scores = [
+        dict(zip(SCORES, row, strict=True), order=float(i % (len(KINDS) + 1) - 1))
+        for i, row in enumerate(table.tolist(), start=first)
+    ]
     blame = calibration()(scores, Circumstances(output, loss))
     assert (blame.layers >= 0.0).all()
     assert blame.layers.sum() + blame.none == pytest.approx(1.0)
@@ -90,11 +99,45 @@ def test_blame_is_a_distribution_whatever_the_scores_are(table, loss, output):
 
 
 def test_more_evidence_for_a_layer_is_never_less_blame():
-    scores = [dict.fromkeys(SCORES, 0.0) for _ in range(4)]
+    scores = [dict.fromkeys(SCORES, 0.0) | {"order": -1.0} for _ in range(4)]
     before = calibration()(scores, Circumstances("softmax", 1.0)).layers
     scores[2] = scores[2] | {"evidence_layer": 50.0, "loss_layer": -3.0}
     after = calibration()(scores, Circumstances("softmax", 1.0)).layers
     assert np.delete(after, 2).sum() / after[2] < np.delete(before, 2).sum() / before[2]
+
+
+def test_an_order_that_leads_by_ten_nats_says_the_kind_and_others_keep_their_odds():
+    transposed = order_undone("transposed")
+    scores = [dict.fromkeys(SCORES, 0.0) | {"order": transposed} for _ in range(3)]
+    scores[0] |= {"evidence_rearranged": 9.0}
+    scores[1] |= {"evidence_rearranged": 31.0, "evidence_neuron": 20.5}
+    scores[2] |= {"evidence_rearranged": 31.0, "evidence_neuron": 20.5, "order": order_undone("weight 3,5")}
+    plain, about = calibration(), Circumstances("softmax", 1.0)
+    leads = [dict(one) for one in scores]
+    leads[0] |= {"evidence_rearranged": 10.0}
+    leads[1] |= {"evidence_neuron": 21.5}
+    before, after = plain(scores, about).kinds, plain(leads, about).kinds
+    at = int(transposed)
+    assert before[1, at] == after[0, at] == plain.order > 0.9
+    np.testing.assert_array_equal(before[2], after[2])
+    others = np.arange(len(KINDS)) != at
+    for told, untold in ((before[1], after[1]), (after[0], before[0])):
+        assert untold[at] < 0.9
+        np.testing.assert_allclose(told[others] / untold[others], (1.0 - plain.order) / (1.0 - untold[at]))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ("transposed", "transposed"),
+        ("inputs shuffled", "permuted_inputs"),
+        ("outputs shuffled", "permuted_outputs"),
+        ("sign flipped", "permuted_outputs"),
+        ("input 12 shuffled", "shuffled"),
+    ],
+)
+def test_an_order_put_right_undoes_a_kind(change, kind):
+    assert list(KINDS)[int(order_undone(change))] == kind
 
 
 def test_the_file_says_where_it_comes_from():

@@ -246,6 +246,7 @@ def test_layer_one_at_fault_names_what_feeds_it():
             "kind_blame": [0.95, 0.5],
             "evidence": [90.0, 5.0],
             "part": ["layer", "layer"],
+            "order": [None, None],
             "loss": [1.0, 1.0],
             "repaired_loss": [0.1, 0.9],
         }

@@ -86,6 +86,68 @@ def test_what_is_sure_is_said_and_no_more(blame, kind_blame, said, unsaid):
     assert not any(words in told.evidence for words in unsaid)
 
 
+NAMES = (*"abcdefghijklmnopqrst", *(f"x{i}" for i in range(20, 64)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "said"),
+    [
+        ("permuted_inputs", "0 3 2 1 4", "It fits best if b and d change places."),
+        ("permuted_inputs", "2 0 1 3", "It fits best in the order c, a, b, d."),
+        (
+            "permuted_inputs",
+            " ".join(map(str, [*range(1, 20), 0])),
+            "b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q and 4 more.",
+        ),
+        ("permuted_outputs", "1 0 2", "It fits best if setosa and versicolor change places."),
+        ("permuted_outputs", None, "the outputs seem to stand in another order than in training. Repaired"),
+        ("shuffled", "1 0 2", "the weights out of one input look permuted. Repaired"),
+    ],
+)
+def test_what_stands_where_another_belongs_is_told_by_its_name(kind, order, said):
+    found = with_fault(noisy(healthy("digits, two layers"), 2))
+    fault = found.fault.assign(blame=[0.98, 0.01, 0.0], kind=kind, kind_blame=0.98, order=order).assign(
+        evidence=[90.0, 0.0, 0.0]
+    )
+    named = replace(found, fault=fault, features=NAMES, classes=("setosa", "versicolor", "virginica"))
+    (told,) = [one for one in examine(named) if one.rule == "layer-at-fault"]
+    assert said in told.evidence
+    assert ("what the classes or columns of the targets are called" in told.advice) == (
+        kind == "permuted_outputs"
+    )
+    unsure = replace(named, fault=fault.assign(kind_blame=0.9))
+    (told,) = [one for one in examine(unsure) if one.rule == "layer-at-fault"]
+    assert "fits best" not in told.evidence
+
+
+@pytest.mark.parametrize(("what", "order"), [("inputs", (0, 3, 2, 1, 4)), ("outputs", (2, 0, 1))])
+def test_the_order_that_is_told_is_the_one_that_mends(what, order):
+    """With the data so arranged, the network is as good as it was."""
+    truth, X, y = taught()
+    if what == "inputs":
+        spoilt = sc.Network((truth.weights[0][:, order], *truth.weights[1:]), truth.biases, truth.output)
+        layer = 1
+    else:
+        ends = [(*one[:-1], one[-1][list(order)]) for one in (truth.weights, truth.biases)]
+        spoilt, layer = sc.Network(*ends, truth.output), truth.depth + 1
+    row = fault_table(spoilt, X, y).set_index("layer").loc[layer]
+    assert (row["part"], row["order"]) == (f"{what} shuffled", " ".join(map(str, order)))
+    told = [int(one) for one in row["order"].split()]
+    mended = spoilt.logits(X[:, told]) if what == "inputs" else spoilt.logits(X)[:, np.argsort(told)]
+    np.testing.assert_allclose(mended, truth.logits(X), rtol=0, atol=1e-12)
+    assert row["kind"] == f"permuted_{what}"
+    assert row["kind_blame"] > 0.9
+
+
+def taught():
+    """Return a network with samples of which it is the truth."""
+    rng = np.random.default_rng(5)
+    truth = sc.Network.he((5, 8, 3), "softmax", rng)
+    truth = sc.Network(tuple(2.0 * W for W in truth.weights), truth.biases, truth.output)
+    X = rng.normal(size=(150, 5))
+    return truth, X, np.array([rng.multinomial(1, p) for p in truth.predict(X)], dtype=float)
+
+
 def test_where_no_fault_is_as_likely_nothing_is_said():
     found = with_fault(noisy(healthy("digits, two layers"), 2))
     fault = found.fault.assign(blame=[0.05, 0.8, 0.04])

@@ -53,11 +53,15 @@ Cycle = NDArray[np.intp]
 
 
 class Rearranged(NamedTuple):
-    """A layer's matrix with a change undone: what it is called, and the nats that its kind costs."""
+    """A layer's matrix with a change undone: what it is called, and the nats that its kind costs.
+
+    Of items in another order `order` says which of them belongs in each place of the matrix as it was.
+    """
 
     name: str
     matrix: Array
     nats: float
+    order: tuple[int, ...] | None = None
 
 
 def rearrangements(taken: Taken, tail: Tail, columns: Sequence[int]) -> Iterator[Rearranged]:
@@ -116,9 +120,8 @@ class _Bench:
             for W, b in zip(self.tail.weights, biases, strict=True):
                 z = np.maximum(z, 0.0) @ W.T
                 z += b
-            many = np.tile(y, (len(z), 1))
-            potential = output.potential(z.reshape(-1, z.shape[2]), many).reshape(len(z), -1)
-            found += [self.tail.misfit.cost(p) if np.isfinite(p) else np.inf for p in potential.mean(axis=1)]
+            potentials = output.potential(z, y).mean(axis=1)
+            found += [self.tail.misfit.cost(p) if np.isfinite(p) else np.inf for p in potentials]
         return np.round(np.multiply(found, self.share), 6)
 
     def slope(self, M: Array) -> Array:
@@ -163,7 +166,8 @@ class _Bench:
                 order[cycle] = order[np.roll(cycle, 1)]
         moved, count = int(np.sum(order != np.arange(len(order)))), len(order)
         ways = float(gammaln(count + 1) - gammaln(count - moved + 1))
-        return Rearranged(name, M, np.log(FAMILIES) + np.log(choices) + ways)
+        belongs = tuple(np.argsort(order).tolist()) if moved else None
+        return Rearranged(name, M, np.log(FAMILIES) + np.log(choices) + ways, belongs)
 
     def _helpful(self, M: Array, items_of: Items, now: float, size: int) -> list[Cycle]:
         """Return cycles of so many items that lower C by what they cost, the best first, all apart."""

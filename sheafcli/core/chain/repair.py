@@ -72,8 +72,9 @@ class Repair:
     """What a part of one layer can mend alone.
 
     `kind` says which part, the whole `layer`, a `neuron` or an `input`, and `index` which of them; or it is
-    `rearranged`, and `change` says what was. `network` is the repaired one, `loss` its loss on the samples,
-    and `evidence` the log evidence for a fault there against none, in nats.
+    `rearranged`, and `change` says what was, `order` which item belongs in each place. `network` is the
+    repaired one, `loss` its loss on the samples, and `evidence` the log evidence for a fault there against
+    none, in nats.
     """
 
     layer: int
@@ -83,6 +84,7 @@ class Repair:
     evidence: float
     index: int | None = None
     change: str | None = None
+    order: tuple[int, ...] | None = None
 
     @property
     def part(self) -> str:
@@ -198,7 +200,8 @@ class _Bench:
                 M, potential = self.taken.matrix, self._potential(self.taken.matrix)
             evidence = self.nothing - self.tail.misfit.cost(potential) - one.nats
             loss = self.tail.misfit.loss(potential)
-            tried.append(Repair(self.number, "rearranged", self._with(M), loss, evidence, change=one.name))
+            what = (None, one.name, one.order)
+            tried.append(Repair(self.number, "rearranged", self._with(M), loss, evidence, *what))
         return max(tried, key=lambda repair: repair.evidence)
 
     def _potential(self, M: Array) -> float:
@@ -226,8 +229,8 @@ class _Bench:
             for W, b in zip(weights, biases, strict=True):
                 z = np.maximum(z, 0.0) @ W.T
                 z += b
-            potential = self.network.output.potential(z, np.tile(y, (len(z) // len(y), 1)))
-            found += potential.reshape(-1, len(y)).mean(axis=1).tolist()
+            z = z.reshape(-1, len(y), z.shape[1])
+            found += self.network.output.potential(z, y).mean(axis=1).tolist()
         return found
 
     def _likeliest(self, part: Part, entries: Array, tau: float) -> Array:

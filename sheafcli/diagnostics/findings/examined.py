@@ -75,6 +75,7 @@ class Examined:
     other : inputs and targets of the task's other samples; None if there are none.
     part, other_part : what the two are called, such as test and train.
     features : the names of the inputs; x1, x2, ... if none are given.
+    classes : the names of the classes; output 0, output 1, ... if none are given.
     history : history.csv of the run; None for a network from elsewhere.
     status : the run's status, as in its manifest; None likewise.
     training : how the run trains; None likewise.
@@ -95,6 +96,7 @@ class Examined:
     part: str = "test"
     other_part: str = "train"
     features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     history: pd.DataFrame | None = None
     status: str | None = None
     training: TrainingSpec | None = None
@@ -223,6 +225,10 @@ class Examined:
     def name_of_input(self, i: int) -> str:
         """Return the name of an input."""
         return self.features[i] if self.features else f"x{i + 1}"
+
+    def name_of_output(self, i: int) -> str:
+        """Return the name of an output: of its class, if it has one."""
+        return self.classes[i] if i < len(self.classes) else f"output {i}"
 
     @cached_property
     def logits(self) -> Array:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from sheafcli.diagnostics.calibration import KINDS
-from sheafcli.diagnostics.fault import NATS, SURE, suspected
+from sheafcli.diagnostics.calibration import KINDS, NATS
+from sheafcli.diagnostics.fault import SURE, suspected
 from sheafcli.diagnostics.findings.examined import Examined
-from sheafcli.diagnostics.findings.finding import Finding
+from sheafcli.diagnostics.findings.finding import Finding, listed
 
 # In trained networks the gains of all layers lie within a factor of 40 of each other, and of 1. At a thousand
 # times less, a layer stands still while the others learn; at a thousand times more it alone limits the step.
@@ -18,6 +18,8 @@ FAR = 1e3
 # With a loss that is still a tenth of a constant prediction's something is broken; below that it is how any
 # training looks that is not over yet.
 MISSED = 0.1
+# Of an order so many names are told; layers.csv has all.
+MOST_NAMED = 16
 
 
 def layer_at_fault(examined: Examined) -> Iterator[Finding]:
@@ -35,15 +37,16 @@ def layer_at_fault(examined: Examined) -> Iterator[Finding]:
     row = suspects.iloc[0]
     layer = int(row["layer"])
     broken = examined.relative_loss >= MISSED
+    told = _told(suspects, broken) + (_order(examined, row) if broken else "")
     yield Finding(
         "warning" if broken else "info",
         "layer-at-fault",
         layer,
         "affine",
         _neurons(row),
-        f"{_told(suspects, broken)} Repaired alone, layer {layer} takes the loss from {row['loss']:.3g} to "
+        f"{told} Repaired alone, layer {layer} takes the loss from {row['loss']:.3g} to "
         f"{row['repaired_loss']:.3g}; its evidence is {row['evidence']:.0f} nats.",
-        _advice(layer)
+        _advice(layer, str(row["kind"]) if _sure_of_kind(row) else None)
         if broken
         else "The loss is so small that nothing is broken: train further, this layer has most to gain.",
     )
@@ -61,9 +64,23 @@ def _told(suspects: pd.DataFrame, broken: bool) -> str:
         both = ", ".join(f"layer {row.layer} ({row.blame:.1%})" for row in suspects.itertuples())
         return f"One layer is at fault, but which one cannot be told: most likely {both}."
     where = f"Layer {first['layer']} is at fault ({first['blame']:.1%})"
-    if first["blame"] * first["kind_blame"] >= SURE:
+    if _sure_of_kind(first):
         return f"{where}: {KINDS[str(first['kind'])]}."
     return f"{where}; of what kind the fault is cannot be told."
+
+
+def _order(examined: Examined, row: pd.Series) -> str:
+    """Return which inputs or outputs seem to stand where others belong, where that is the fault."""
+    named = {"permuted_inputs": examined.name_of_input, "permuted_outputs": examined.name_of_output}.get(
+        row["kind"]
+    )
+    if named is None or pd.isna(row["order"]) or not _sure_of_kind(row):
+        return ""
+    order = [int(place) for place in str(row["order"]).split()]
+    moved = [named(place) for place, belongs in enumerate(order) if place != belongs]
+    if len(moved) == 2:
+        return f" It fits best if {moved[0]} and {moved[1]} change places."
+    return f" It fits best in the order {listed([named(belongs) for belongs in order], MOST_NAMED)}."
 
 
 def _neurons(row: pd.Series) -> tuple[int, ...]:
@@ -72,8 +89,16 @@ def _neurons(row: pd.Series) -> tuple[int, ...]:
     return (int(index),) if kind == "neuron" and row["evidence"] >= NATS else ()
 
 
-def _advice(layer: int) -> str:
-    """Name what feeds the layer, too: inputs in another scale or order are as good a fault of layer 1."""
+def _advice(layer: int, kind: str | None) -> str:
+    """Name what feeds the layer, too: inputs in another scale or order are as good a fault of layer 1.
+
+    And of outputs in another order what reads them.
+    """
+    if kind == "permuted_outputs":
+        return (
+            "Look at what the classes or columns of the targets are called and in which order, now and in "
+            "training; then at what was done to the last layer's weights."
+        )
     before = (
         "Look first at what feeds it, the inputs: their order, their units, their scaling. If these are as "
         "in training, look"
@@ -81,6 +106,10 @@ def _advice(layer: int) -> str:
         else f"Look at what layer {layer - 1} gives it, and"
     )
     return f"{before} at what was done to its weights; then train the network further."
+
+
+def _sure_of_kind(row: pd.Series) -> bool:
+    return bool(row["blame"] * row["kind_blame"] >= SURE)
 
 
 def vanishing_updates(examined: Examined) -> Iterator[Finding]:
