@@ -27,7 +27,7 @@ Weights that stand in the wrong places, or are off by a bit, are put right by tr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -200,8 +200,8 @@ class _Bench:
                 M, potential = self.taken.matrix, self._potential(self.taken.matrix)
             evidence = self.nothing - self.tail.misfit.cost(potential) - one.nats
             loss = self.tail.misfit.loss(potential)
-            what = (None, one.name, one.order)
-            tried.append(Repair(self.number, "rearranged", self._with(M), loss, evidence, *what))
+            repaired = Repair(self.number, "rearranged", self._with(M), loss, evidence)
+            tried.append(replace(repaired, change=one.name, order=one.order))
         return max(tried, key=lambda repair: repair.evidence)
 
     def _potential(self, M: Array) -> float:
