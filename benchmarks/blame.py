@@ -5,7 +5,7 @@
 Appends to tables in benchmarks/results/planted/, a row a layer of a network with a fault, or with none:
 
 - plain_fit: every kind twice in each of 1,950 networks, with the scores that take no repair;
-- fit: four kinds in turn in each of 156 other networks, with all scores;
+- fit: four kinds in turn in each of 584 other networks, with all scores;
 - held_out: three kinds in turn in each of 108 networks, with all scores, and 92 more without a fault;
 - localise: the first 24 faults of every kind and network of `benchmarks/localise.py`, with all scores.
 
@@ -41,8 +41,8 @@ from sheafcli.diagnostics.scores import layer_scores, plain_scores
 
 PLANTED = Path(__file__).parent / "results" / "planted"
 # How many networks a table has, in how many of them faults are planted, and how many in each.
-NETWORKS = {"plain_fit": 1950, "fit": 156, "held_out": 200, "localise": 24}
-FAULTY = {"plain_fit": 1950, "fit": 156, "held_out": 108}
+NETWORKS = {"plain_fit": 1950, "fit": 584, "held_out": 200, "localise": 24}
+FAULTY = {"plain_fit": 1950, "fit": 584, "held_out": 108}
 FAULTS_A_NETWORK = {"fit": 4, "held_out": 3}
 # Networks of plain_fit are those of fit from this number on.
 FIRST_PLAIN = 1000

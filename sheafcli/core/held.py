@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,11 @@ class Pull:
         if self.squared:
             return lambda v: self.stiffness * spread(p, spread(p, v))
         return lambda v: self.stiffness * spread(p, v)
+
+    def hessian(self, z: Array) -> Array:
+        """Return that Hessian itself, samples x outputs x outputs."""
+        bend = self.bend(z)
+        return np.stack([bend(np.broadcast_to(unit, z.shape)) for unit in np.eye(z.shape[1])], axis=2)
 
 
 class Partner(NamedTuple):
@@ -130,6 +135,14 @@ class Problem:
             if alone and head is not graph.output:
                 partners[head.index] = Partner.of(readers[0])
         return cls(graph, X, hard, springs, values, pull, partners, names)
+
+    def some(self, rows: NDArray[Any]) -> Problem:
+        """Return the problem of some samples."""
+        hard, springs, values = (
+            {i: part[rows] for i, part in parts.items()} for parts in (self.hard, self.springs, self.values)
+        )
+        pull = None if self.pull is None else replace(self.pull, y=self.pull.y[rows])
+        return replace(self, X=self.X[rows], hard=hard, springs=springs, values=values, pull=pull)
 
     def hold(self, x: Stalks) -> dict[int, Array]:
         """Return stalks with what is held put in place."""

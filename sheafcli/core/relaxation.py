@@ -4,13 +4,8 @@ With x the stalks of all heads, r_v = g_v(x_pa(v)) - x_v the residuals, soft pin
 
     E(x) = 1/2 sum |r_v|^2 + 1/2 sum_soft gamma_i (x_i - t_i)^2 + gamma potential(z, y)
 
-is minimised over what is not held. A step is Gauss and Newton's: delta at the values at hand is
-unitriangular, so that the step without pins is (I - N)^-1 r, a sweep; pins add multipliers mu,
-
-    d = (I - N)^-1 (r + u),   u = (I - N)^-T mu,
-
-which meet every pin's own law (hard: x + d = t, soft: mu = -gamma (x + d - t), the output's: linearised),
-solved by conjugate gradients, two sweeps a product. A line search on E makes it safe.
+is minimised over what is not held. A step is Gauss and Newton's (`newton.py`), and a line search on E makes
+it safe.
 
 Kinks: where a stalk is read by one activation alone, it is not moved but eliminated, and may be held at a
 kink, along which the equilibrium slides (`point.py`).
@@ -24,28 +19,29 @@ more multipliers, C d + m / k = 0. The line search is on the energy with kinks r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import pairwise
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.blocks import blocks
+from sheafcli.core.filtered import squares
 from sheafcli.core.held import Problem
 from sheafcli.core.network import AnyNetwork, as_inputs, as_targets
+from sheafcli.core.newton import newton
 from sheafcli.core.operation import Kinked
 from sheafcli.core.operations import MaxPooling
 from sheafcli.core.pins import Pin, as_pins
 from sheafcli.core.point import Point, evaluate, forces, gradient_of
-from sheafcli.core.resistance import conjugate_gradients
-from sheafcli.core.sweep import Stalks, forward, moved, pulled
+from sheafcli.core.sweep import Stalks, forward
 from sheafcli.core.types import Array
 
-# A step must lower the energy by this share of what its slope promises, up to rounding.
-ARMIJO, ROUNDING, HALVINGS = 1e-4, 1e-14, 40
-# What conjugate gradients may leave, as a share.
-SHARE_LEFT = 1e-6
+# A step must lower the energy by this share of what its slope promises, up to rounding; halves of it are
+# tried some at once.
+ARMIJO, ROUNDING, HALVINGS, AT_ONCE = 1e-4, 1e-14, 40, 4
+# Entries of the work arrays together: 128 MB.
+ENTRIES = 1 << 24
 # Widths of rounded kinks, as shares of the size of what they read: at first, at last, and their ratio.
 SHARES, SHARPER = (0.1, 1e-4), 0.3
 
@@ -69,6 +65,12 @@ class Relaxed:
     certificate: Array
     converged: NDArray[np.bool_]
     iterations: NDArray[np.int64]
+
+    def some(self, rows: NDArray[Any]) -> Relaxed:
+        """Return those of some samples."""
+        stalks, kinks = _rows(self.stalks, rows), _rows(self.kinks, rows)
+        certificate, converged = self.certificate[rows], self.converged[rows]
+        return Relaxed(stalks, kinks, self.energy[rows], certificate, converged, self.iterations[rows])
 
     @classmethod
     def joined(cls, parts: Sequence[Relaxed]) -> Relaxed:
@@ -108,7 +110,7 @@ def relax(
     target = None if target is None else as_targets(network, target, len(X))
     held = as_pins(pins)
     parts = []
-    for block in blocks(len(X), 16 * graph.dimension):
+    for block in blocks(len(X), 16 * graph.dimension + squares(graph), ENTRIES):
         problem = Problem.of(
             network,
             X[block],
@@ -128,134 +130,135 @@ def _part(pin: Pin, block: slice) -> Pin:
     return Pin(pin.stalk, pin.coordinate, np.asarray(pin.value)[block], pin.stiffness)
 
 
-def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
-    """Return the step of every head to the minimum of the energy linearised at a point.
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Samples on their way: how wide their kinks are rounded, around which mixtures, and who still moves.
 
-    Multipliers begin where they stand: at what is held by the gradient there, else by the law of their pin.
-    So what is solved for vanishes with the forces that are left, and need be known to a share of it alone.
+    `rows` are their numbers among all samples; `widths` are shares, by sample, of `sizes`.
     """
-    graph, n = problem.graph, len(problem.X)
-    out = graph.output.index
-    x, pull, z = at.x, problem.pull, at.at.output
-    fixed = {i: problem.hard[i] | at.kinks[i] if i in at.kinks else problem.hard[i] for i in x}
-    acts = {i: fixed[i] | (problem.springs[i] > 0.0) for i in x}
-    acts = {i: mask for i, mask in acts.items() if mask.any()}
-    # Multipliers of springs k are scaled, so that neither small nor large k make the system hard to solve.
-    bends = {i: np.sqrt(soft.stiffness / (1.0 + soft.stiffness)) for i, soft in at.soft.items()}
-    bends = {i: weight for i, weight in bends.items() if weight.any()}
-    parents = {i: graph.vertices[i].parents[0] for i in bends}
-    sizes = [part[0].size for part in (*acts.values(), *bends.values())]
-    ends = np.cumsum([0, *sizes]).tolist()
 
-    def respond(pulls: Stalks, given: Stalks) -> dict[int, Array]:
-        """Return (I - N)^-1 (given + (I - N)^-T pulls) at every vertex that has an operation."""
-        return moved(at.at, _sum(given, pulled(at.at, pulls)))
+    problem: Problem
+    rows: NDArray[np.intp]
+    sizes: Stalks
+    share: Array
+    mixtures: Stalks
+    iterations: NDArray[np.int64]
+    moving: NDArray[np.bool_]
 
-    def read(d: Stalks) -> Array:
-        """Return what multipliers see: a step where pins and bends are, and what is given at the output."""
-        parts = [d[i] * mask for i, mask in acts.items()]
-        parts += [weight * at.soft[i].read(d[parents[i]]) for i, weight in bends.items()]
-        parts += [] if pull is None else [d[out]]
-        return np.concatenate([part.reshape(n, -1) for part in parts], axis=1)
+    @classmethod
+    def begun(cls, problem: Problem, x: Stalks) -> _Search:
+        n, sizes = len(problem.X), _sizes(problem, x)
+        halves = {i: np.full((n, *(1,) * size.ndim), 0.5) for i, size in sizes.items()}
+        counts, all_of_them = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
+        return cls(problem, np.arange(n), sizes, np.full(n, SHARES[0]), halves, counts, all_of_them)
 
-    bend = None if pull is None else pull.bend(z)
+    def some(self, rows: NDArray[Any]) -> _Search:
+        return _Search(
+            self.problem.some(rows),
+            self.rows[rows],
+            _rows(self.sizes, rows),
+            self.share[rows],
+            _rows(self.mixtures, rows),
+            self.iterations[rows],
+            self.moving[rows],
+        )
 
-    def metric(m: Array) -> Array:
-        """Return multipliers as they pull: at the output by its Hessian."""
-        if bend is None:
-            return m
-        return np.concatenate([m[:, : ends[-1]], bend(m[:, ends[-1] :])], axis=1)
+    def evaluate(self, x: Stalks, before: Stalks) -> Point:
+        widths = {i: _wide(self.share, size) * size for i, size in self.sizes.items()}
+        return evaluate(self.problem, self.problem.hold(x), before, widths, self.mixtures)
 
-    def placed(pulls: Array) -> dict[int, Array]:
-        """Return pulls where they pull."""
-        parts = [pulls[:, a:b] for a, b in pairwise(ends)]
-        total = {
-            i: part.reshape(mask.shape) * mask for (i, mask), part in zip(acts.items(), parts, strict=False)
+    def stepped(self, at: Point, step: Stalks, slope: Array) -> tuple[Point, NDArray[np.bool_]]:
+        """Return the point after steps that lower the energy, and which samples no step leads lower."""
+        lengths = np.where(self.moving, 1.0, 0.0)
+        highest = at.energy + ROUNDING * (1.0 + np.abs(at.energy))
+
+        def along(rows: NDArray[np.intp], lengths: Array) -> dict[int, Array]:
+            return {i: stalk[rows] + _wide(lengths, stalk) * step[i][rows] for i, stalk in at.x.items()}
+
+        def low(energy: Array, rows: NDArray[np.intp], lengths: Array) -> NDArray[np.bool_]:
+            return energy <= highest[rows] + ARMIJO * lengths * slope[rows]
+
+        everyone = np.arange(len(lengths))
+        there = self.evaluate(along(everyone, lengths), at.x)
+        rows = np.flatnonzero(self.moving & ~low(there.energy, everyone, lengths))
+        if not len(rows):
+            return there, ~self.moving
+        for first in range(1, HALVINGS, AT_ONCE):
+            shorter = np.repeat(0.5 ** np.arange(first, first + AT_ONCE), len(rows))
+            several = np.tile(rows, AT_ONCE)
+            tried = self.some(several).evaluate(along(several, shorter), _rows(at.x, several))
+            lower = low(tried.energy, several, shorter).reshape(AT_ONCE, -1)
+            lengths[rows] = np.where(lower.any(axis=0), 0.5 ** (first + lower.argmax(axis=0)), 0.0)
+            rows = rows[~lower.any(axis=0)]
+            if not len(rows):
+                break
+        return self.evaluate(along(everyone, lengths), at.x), lengths == 0.0
+
+    def sharpened(self, at: Point, near: NDArray[np.bool_]) -> _Search:
+        """Return the search with the mixtures of samples that are near taken over, and less rounding."""
+        mixtures = {
+            i: np.where(_wide(near, soft.mixture), soft.mixture, self.mixtures[i])
+            for i, soft in at.soft.items()
         }
-        for (i, weight), part in zip(bends.items(), parts[len(acts) :], strict=True):
-            total = _sum(total, {parents[i]: at.soft[i].place(weight * part.reshape(weight.shape))})
-        return total if pull is None else _sum(total, {out: pulls[:, ends[-1] :]})
-
-    now = {i: np.where(fixed[i], gradient[i], problem.springs[i] * (problem.values[i] - x[i])) for i in acts}
-    now = now if pull is None else _sum(now, {out: -pull.slope(z)})
-    free = respond(now, at.residuals)
-    if not acts and not bends and pull is None:
-        return {i: free[i] for i in x}
-    gives = [1.0 / np.where(fixed[i] | ~mask, np.inf, problem.springs[i]) for i, mask in acts.items()]
-    gives += [1.0 - weight * weight for weight in bends.values()]
-    gives += [] if pull is None else [np.ones_like(z)]
-    give = np.concatenate([part.reshape(n, -1) for part in gives], axis=1)
-
-    def product(m: Array, pulls: Array) -> Array:
-        return read(respond(placed(pulls), {})) + give * m
-
-    m = conjugate_gradients(product, -read(free), SHARE_LEFT, metric)
-    more = respond(placed(metric(m)), {})
-    return {i: free[i] + more[i] for i in x}
-
-
-def _sum(one: Stalks, other: Stalks) -> dict[int, Array]:
-    both = {**one, **other}
-    return {i: one[i] + other[i] if i in one and i in other else part for i, part in both.items()}
+        share = np.where(near, np.maximum(SHARPER * self.share, SHARES[1]), self.share)
+        return replace(self, mixtures=mixtures, share=share)
 
 
 def _relaxed(
     problem: Problem, begin: Mapping[str, Array] | None, tolerance: float, max_iterations: int
 ) -> Relaxed:
-    """Take steps with a line search until every sample has its certificate, or none gets lower."""
-    graph, n = problem.graph, len(problem.X)
+    """Take steps with a line search until every sample has its certificate, or none gets lower.
+
+    Samples that have come to rest are left behind whenever they are half of those that are looked at.
+    """
     if begin is None:
-        x = {v.index: value for v, _, value in forward(graph, problem.X) if v.edge is not None}
+        x = {v.index: value for v, _, value in forward(problem.graph, problem.X) if v.edge is not None}
     else:
         x = {i: np.asarray(begin[name], dtype=np.float64) for name, i in problem.names.items()}
     x = problem.hold(x)
-    sizes = _sizes(problem, x)
-    share = np.full(n, SHARES[0])
-    mixtures: dict[int, Array | float] = dict.fromkeys(sizes, 0.5)
-    iterations, moving = np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
-    widths = {i: _wide(share, size) * size for i, size in sizes.items()}
-    at = evaluate(problem, x, x, widths, mixtures)
+    search = _Search.begun(problem, x)
+    at = search.evaluate(x, x)
+    rested: list[Relaxed] = []
+    rows: list[NDArray[np.intp]] = []
     while True:
+        problem, n = search.problem, len(search.rows)
         gradient = gradient_of(problem, at)
         left = forces(problem, at, gradient)
         force, largest = _largest(left), np.maximum(1.0, _largest(at.residuals))
         error = _largest({i: soft.error for i, soft in at.soft.items()}) if at.soft else np.zeros(n)
         certificate = np.maximum(force, error)
         converged = certificate <= tolerance * largest
-        moving &= ~converged & (iterations < max_iterations)
-        if not moving.any():
+        moving = search.moving & ~converged & (search.iterations < max_iterations)
+        search = replace(search, moving=moving)
+        if 2 * np.count_nonzero(moving) <= n:
             stalks = {name: at.x[i] for name, i in problem.names.items()}
             kinks = {name: at.kinks[i] for name, i in problem.names.items() if i in at.kinks}
             missed = (soft.error * (at.residuals[i] + 0.5 * soft.error) for i, soft in at.soft.items())
             energy = at.energy + sum(part.reshape(n, -1).sum(axis=1) for part in missed)
-            return Relaxed(stalks, kinks, energy, certificate, converged, iterations)
+            here = Relaxed(stalks, kinks, energy, certificate, converged, search.iterations)
+            rested.append(here.some(~moving))
+            rows.append(search.rows[~moving])
+            if not moving.any():
+                return Relaxed.joined(rested).some(np.argsort(np.concatenate(rows)))
+            x = _rows(at.x, moving)
+            search = search.some(moving)
+            at = search.evaluate(x, x)
+            continue
         step = newton(problem, at, gradient)
-        slope = sum((g * step[i]).reshape(n, -1).sum(axis=1) for i, g in left.items())
-        lengths = np.where(moving, 1.0, 0.0)
-        slack = ROUNDING * (1.0 + np.abs(at.energy))
-        for _ in range(HALVINGS):
-            x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
-            there = evaluate(problem, problem.hold(x), at.x, widths, mixtures)
-            short = moving & ~(there.energy <= at.energy + ARMIJO * lengths * slope + slack)
-            if not short.any():
-                break
-            lengths[short] *= 0.5
-        else:
-            lengths[short] = 0.0
-            x = {i: stalk + _wide(lengths, stalk) * step[i] for i, stalk in at.x.items()}
-            there = evaluate(problem, problem.hold(x), at.x, widths, mixtures)
-        iterations += moving
-        stuck = lengths == 0.0
+        slope = np.asarray(sum((g * step[i]).reshape(n, -1).sum(axis=1) for i, g in left.items()))
+        there, stuck = search.stepped(at, step, slope)
+        search = replace(search, iterations=search.iterations + moving)
         near = moving & (stuck | (force <= np.maximum(error, tolerance * largest)))
-        if sizes and near.any():
-            for i, soft in at.soft.items():
-                mixtures[i] = np.where(_wide(near, soft.mixture), soft.mixture, mixtures[i])
-            share = np.where(near, np.maximum(SHARPER * share, SHARES[1]), share)
-            widths = {i: _wide(share, size) * size for i, size in sizes.items()}
-            at = evaluate(problem, there.x, there.x, widths, mixtures)
+        if search.sizes and near.any():
+            search = search.sharpened(at, near)
+            at = search.evaluate(there.x, there.x)
         else:
-            moving &= ~stuck
+            search = replace(search, moving=moving & ~stuck)
             at = there
+
+
+def _rows(stalks: Mapping[Any, Any], rows: NDArray[Any]) -> dict[Any, Any]:
+    return {key: stalk[rows] for key, stalk in stalks.items()}
 
 
 def _sizes(problem: Problem, x: Stalks) -> dict[int, Array]:
@@ -271,7 +274,7 @@ def _sizes(problem: Problem, x: Stalks) -> dict[int, Array]:
     return sizes
 
 
-def _wide(lengths: Array, stalk: Array) -> Array:
+def _wide(lengths: NDArray[Any], stalk: Array) -> NDArray[Any]:
     return lengths.reshape(-1, *(1,) * (stalk.ndim - 1))
 
 

@@ -80,7 +80,11 @@ class Lines(NamedTuple):
 
     def on(self, piece: NDArray[np.integer[Any]]) -> tuple[Array, Array]:
         """Return slope and offset on the piece of every entry, samples x stalk."""
-        return np.choose(piece, self.slopes), np.choose(piece, self.offsets)
+        slope, offset = self.slopes[0], self.offsets[0]
+        for number, (steeper, higher) in enumerate(zip(self.slopes[1:], self.offsets[1:], strict=True), 1):
+            there = piece >= number
+            slope, offset = np.where(there, steeper, slope), np.where(there, higher, offset)
+        return slope, offset
 
 
 def _activation(operation: Kinked, u: Array, x: Array, eps: Array, mixture: Array | float) -> Softened:

@@ -162,7 +162,7 @@ def test_samples_are_relaxed_alone_and_in_blocks_alike(monkeypatch):
     X, y = rng.normal(size=(9, 3)), np.eye(2)[rng.integers(0, 2, 9)]
     pins = [Pin("a1", 2, rng.normal(size=9)), Pin("z2", 0, 0.3, 2.0)]
     whole = relax(network, X, target=y, pins=pins)
-    pairs = lambda n, entries: (slice(i, i + 2) for i in range(0, n, 2))  # noqa: E731
+    pairs = lambda n, entries, limit: (slice(i, i + 2) for i in range(0, n, 2))  # noqa: E731
     monkeypatch.setattr("sheafcli.core.relaxation.blocks", pairs)
     parts = relax(network, X, target=y, pins=pins)
     for name, stalk in whole.stalks.items():

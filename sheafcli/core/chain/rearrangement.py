@@ -117,10 +117,11 @@ class _Bench:
         found: list[float] = []
         for block in blocks(len(matrices), 2 * len(y) * widest + matrices[0].size):
             z = self.taken.inputs @ np.swapaxes(matrices[block], 1, 2)
+            count, z = len(z), z.reshape(-1, z.shape[2])
             for W, b in zip(self.tail.weights, biases, strict=True):
-                z = np.maximum(z, 0.0) @ W.T
+                z = np.maximum(z, 0.0, out=z) @ W.T
                 z += b
-            potentials = output.potential(z, y).mean(axis=1)
+            potentials = output.potential(z.reshape(count, len(y), -1), y).mean(axis=1)
             found += [self.tail.misfit.cost(p) if np.isfinite(p) else np.inf for p in potentials]
         return np.round(np.multiply(found, self.share), 6)
 

@@ -72,19 +72,27 @@ class Repair:
     """What a part of one layer can mend alone.
 
     `kind` says which part, the whole `layer`, a `neuron` or an `input`, and `index` which of them; or it is
-    `rearranged`, and `change` says what was, `order` which item belongs in each place. `network` is the
-    repaired one, `loss` its loss on the samples, and `evidence` the log evidence for a fault there against
-    none, in nats.
+    `rearranged`, and `change` says what was, `order` which item belongs in each place. `matrix` is [W_l, b_l]
+    after it, in place of that of the network `before`; `loss` is the loss on the samples then, and `evidence`
+    the log evidence for a fault there against none, in nats.
     """
 
     layer: int
     kind: Kind
-    network: Network
+    before: Network
+    matrix: Array
     loss: float
     evidence: float
     index: int | None = None
     change: str | None = None
     order: tuple[int, ...] | None = None
+
+    @property
+    def network(self) -> Network:
+        """The repaired network."""
+        weights, biases = list(self.before.weights), list(self.before.biases)
+        weights[self.layer - 1], biases[self.layer - 1] = self.matrix[:, :-1], self.matrix[:, -1]
+        return Network(tuple(weights), tuple(biases), self.before.output)
 
     @property
     def part(self) -> str:
@@ -187,9 +195,9 @@ class _Bench:
             here = self._at(self.tail, part, part.entries, tau)
         scale = tau**2 / self.tail.misfit.variance(here.potential)
         occam = 0.5 * part.curvature(self.tail, here.sweep, NEGLIGIBLE / scale).log_determinant(scale)
-        network, loss = self._with(part.placed(here.entries)), self.tail.misfit.loss(here.potential)
+        matrix, loss = part.placed(here.entries), self.tail.misfit.loss(here.potential)
         evidence = self.nothing - here.value - occam
-        return Repair(self.number, part.kind, network, loss, evidence, part.index)
+        return Repair(self.number, part.kind, self.network, matrix, loss, evidence, part.index)
 
     def rearranged(self, columns: Sequence[int]) -> Repair:
         """Return the likeliest rearrangement, of the weights out of one input for each of `columns`."""
@@ -200,18 +208,12 @@ class _Bench:
                 M, potential = self.taken.matrix, self._potential(self.taken.matrix)
             evidence = self.nothing - self.tail.misfit.cost(potential) - one.nats
             loss = self.tail.misfit.loss(potential)
-            repaired = Repair(self.number, "rearranged", self._with(M), loss, evidence)
+            repaired = Repair(self.number, "rearranged", self.network, M, loss, evidence)
             tried.append(replace(repaired, change=one.name, order=one.order))
         return max(tried, key=lambda repair: repair.evidence)
 
     def _potential(self, M: Array) -> float:
         return self.tail.misfit.potential(self.tail.sweep(self.taken.inputs @ M.T).stalks[-1])
-
-    def _with(self, M: Array) -> Network:
-        """Return the network with M for [W_l, b_l]."""
-        weights, biases = list(self.network.weights), list(self.network.biases)
-        weights[self.number - 1], biases[self.number - 1] = M[:, :-1], M[:, -1]
-        return Network(tuple(weights), tuple(biases), self.network.output)
 
     def _at(self, tail: Tail, part: Part, entries: Array, tau: float) -> _Place:
         sweep = tail.sweep(part.stalk(entries))
