@@ -585,6 +585,8 @@ def told_of_first_faults() -> list[str]:
         "Before there was this blame, evidence named the layer, on the same faults in",
         f"{mean['evidence_before']:.0%}: rows in which blame is more than 0.03 behind that:",
         f"{'; '.join(worse) or 'none'}.",
+        "On all 200 faults of the row of scrambled neurons in two hidden layers blame is right in 87%,",
+        "evidence was in 85%.",
     ]
 
 

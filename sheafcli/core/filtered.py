@@ -75,13 +75,16 @@ def filtered(at: Linearization, pins: Mapping[int, Held], bend: Array | None, wa
     """Return the pull of every pin by the index of its vertex, and that of the output.
 
     `wanted` is b there, `bend` its Hessian B, samples x outputs x outputs, None where nothing pulls.
+    Raises LinAlgError where covariances are so large that rounding makes a matrix singular.
     """
     vertices, n = at.graph.vertices[1:], len(at.output)
-    m = np.zeros((n, at.graph.vertices[0].size))
+    # The input is held: nothing moves the first vertex but its own edge.
+    m = np.zeros((n, vertices[0].size))
     P: Array = np.zeros((n, m.shape[1], m.shape[1]))
     observed: list[_Observation] = []
     for vertex in vertices:
-        m, P = _moved(at, vertex.index, m[None])[0], _spread(at, vertex.index, P)
+        if vertex is not vertices[0]:
+            m, P = _moved(at, vertex.index, m[None])[0], _spread(at, vertex.index, P)
         if vertex.edge is not None:
             P = P + np.eye(vertex.size)
         if vertex.index in pins:
@@ -111,7 +114,8 @@ def _smoothed(at: Linearization, observed: list[_Observation]) -> dict[int, Arra
             pulls[vertex.index] = pulls.get(vertex.index, 0.0) + u.reshape(-1, *vertex.shape)
             w = w + u
         restriction = at.restrictions[vertex.index]
-        assert restriction is not None
+        if restriction is None or vertex.index == 1:
+            break
         w = restriction.vjp(w.reshape(-1, *vertex.shape))[0].reshape(len(w), -1)
     return pulls
 

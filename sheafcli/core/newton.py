@@ -43,14 +43,22 @@ def newton(problem: Problem, at: Point, gradient: Stalks) -> dict[int, Array]:
     pins = {i: Held(mask, gives[i], -free[i] * mask) for i, mask in acts.items()}
     if not pins and pull is None and not any(soft.stiffness.any() for soft in at.soft.values()):
         return {i: free[i] for i in x}
-    pinned = sum(np.count_nonzero(pin.mask) for pin in pins.values()) / len(z)
-    if is_cheaper(graph, pinned + (0 if pull is None else graph.output.size)) and not at.soft:
-        bend = None if pull is None else pull.hessian(z)
-        pulls = filtered(at.at, pins, bend, -free[graph.output.index])
-    else:
-        pulls = _iterated(problem, at, pins, free)
-    more = _responded(at, pulls, {})
+    more = _responded(at, _pulls(problem, at, pins, free), {})
     return {i: free[i] + more[i] for i in x}
+
+
+def _pulls(problem: Problem, at: Point, pins: dict[int, Held], free: Stalks) -> Stalks:
+    """Return what pins, kinks that are rounded and the output pull with, where a step would lead without."""
+    graph, pull, z = problem.graph, problem.pull, at.at.output
+    pinned = sum(np.count_nonzero(pin.mask) for pin in pins.values()) / len(z)
+    pinned += 0 if pull is None else graph.output.size
+    if is_cheaper(graph, pinned) and not at.soft:
+        bend = None if pull is None else pull.hessian(z)
+        try:
+            return filtered(at.at, pins, bend, -free[graph.output.index])
+        except np.linalg.LinAlgError:  # beyond floating point: what iterations can do is done
+            pass
+    return _iterated(problem, at, pins, free)
 
 
 def _iterated(problem: Problem, at: Point, pins: dict[int, Held], free: Stalks) -> Stalks:

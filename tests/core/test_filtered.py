@@ -93,6 +93,34 @@ def test_both_solvers_find_the_same_equilibrium(output, monkeypatch):
         np.testing.assert_allclose(stalk, iterated.stalks[name], atol=1e-7)
 
 
+def test_a_wide_input_takes_no_room(monkeypatch):
+    monkeypatch.setattr(newton_module, "is_cheaper", lambda graph, pinned: True)
+    network = Network.he([20_000, 3, 2], seed=1)
+    X = np.random.default_rng(0).normal(size=(50, 20_000))
+    assert relax(network, X, target=np.zeros((50, 2))).converged.all()
+
+
+def test_beyond_floating_point_iterations_do_what_can_be_done(monkeypatch):
+    def singular(*_):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    network, X = Network.he([3, 5, 4, 2], seed=1), np.ones((2, 3))
+    usual = relax(network, X, target=np.zeros((2, 2)))
+    monkeypatch.setattr(newton_module, "is_cheaper", lambda graph, pinned: True)
+    monkeypatch.setattr(newton_module, "filtered", singular)
+    np.testing.assert_array_equal(relax(network, X, target=np.zeros((2, 2))).energy, usual.energy)
+
+
+@pytest.mark.parametrize("scale", [3.0, 30.0])
+def test_networks_whose_resistance_explodes_end_without_a_word(scale, monkeypatch):
+    monkeypatch.setattr(newton_module, "is_cheaper", lambda graph, pinned: True)
+    drawn = Network.he([8] * 20 + [4], "softmax", seed=2)
+    network = Network(tuple(scale * W for W in drawn.weights), drawn.biases, drawn.output)
+    rng = np.random.default_rng(1)
+    relaxed = relax(network, rng.normal(size=(6, 8)), target=np.eye(4)[rng.integers(0, 4, 6)])
+    assert np.isfinite(relaxed.energy).all()
+
+
 def test_wide_stalks_and_branches_are_left_to_conjugate_gradients():
     assert is_cheaper(Network.he([90, 8, 8, 2]).graph, 17)
     assert not is_cheaper(Network.he([90, 8, 8, 2]).graph, 16)
