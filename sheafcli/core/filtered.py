@@ -15,8 +15,8 @@ its mean before what is observed at v and later,
                 then m = A m and P = A P A^T + I at the next vertex;
     backwards   u_v = S_v^-1 (b - H m - H P w),   w += H^T u_v,   then w = A^T w at the vertex before.
 
-At the output u = B (I + P B)^-1 (b - m). It takes as many products by A as two stalks have entries, and
-inverses of their size where something is pinned: of order samples x sum_v n_v^3.
+At the output u = B (I + P B)^-1 (b - m). The A_v, as matrices, take one walk with a unit for each entry of
+the widest stalk; the rest is products and inverses of these sizes, of order samples x sum_v n_v^3.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sheafcli.core.graph import Graph
-from sheafcli.core.sweep import Linearization, Stalks
+from sheafcli.core.sweep import Linearization, Stalks, push_forward
 from sheafcli.core.types import Array
 
 # Stalks of more entries are left to conjugate gradients.
@@ -43,10 +43,18 @@ class Held(NamedTuple):
     wanted: Array
 
 
+class _Link(NamedTuple):
+    """A, samples x entries x those of the stalk before, whether its edge gives, and what is pinned."""
+
+    matrix: Array
+    gives: bool
+    pin: Held | None
+
+
 class _Observation(NamedTuple):
     """What is kept of an observation: P, samples x n x n, b - m, and a gain with u = gain (b - m - P w)."""
 
-    vertex: int
+    place: int
     P: Array
     missing: Array
     gain: Array
@@ -62,7 +70,8 @@ def squares(graph: Graph) -> int:
 def is_cheaper(graph: Graph, pinned: float) -> bool:
     """Return whether a filter is cheaper than iterations where so many entries of a sample are pinned.
 
-    Conjugate gradients take about a product for each of these, the filter two for each entry of a stalk.
+    Conjugate gradients take about a product for each of these, two walks; the filter two for each entry of a
+    stalk.
     """
     return squares(graph) > 0 and 2 * _widest(graph) < pinned
 
@@ -77,62 +86,72 @@ def filtered(at: Linearization, pins: Mapping[int, Held], bend: Array | None, wa
     `wanted` is b there, `bend` its Hessian B, samples x outputs x outputs, None where nothing pulls.
     Raises LinAlgError where covariances are so large that rounding makes a matrix singular.
     """
-    vertices, n = at.graph.vertices[1:], len(at.output)
-    # The input is held: nothing moves the first vertex but its own edge.
-    m = np.zeros((n, vertices[0].size))
-    P: Array = np.zeros((n, m.shape[1], m.shape[1]))
+    links = _links(at, pins)
+    pulls = _smoothed(links, _observed(links, bend, wanted))
+    return {place + 1: u.reshape(-1, *at.graph.vertices[place + 1].shape) for place, u in pulls.items()}
+
+
+def _links(at: Linearization, pins: Mapping[int, Held]) -> list[_Link]:
+    """Return what each vertex makes of the one before, as matrices: one walk with a unit for each entry.
+
+    The input is held, whatever its size: the first matrix is empty.
+    """
+    rest, n, most = at.graph.vertices[1:], len(at.output), _widest(at.graph)
+    units = {
+        v.index: np.broadcast_to(np.eye(most, v.size).reshape(most, 1, *v.shape), (most, n, *v.shape))
+        for v in rest
+    }
+    links: list[_Link] = []
+    size = 0
+    for vertex, _, made in push_forward(at, {}, held=units):
+        matrix = np.moveaxis(made.reshape(most, n, -1)[:size], 0, 2)
+        links.append(_Link(matrix, vertex.edge is not None, pins.get(vertex.index)))
+        size = vertex.size
+    return links
+
+
+def _observed(links: list[_Link], bend: Array | None, wanted: Array) -> list[_Observation]:
+    """Return the observations from the first to the last."""
+    n = len(wanted)
+    m: Array = np.zeros((n, 0))
+    P: Array = np.zeros((n, 0, 0))
     observed: list[_Observation] = []
-    for vertex in vertices:
-        if vertex is not vertices[0]:
-            m, P = _moved(at, vertex.index, m[None])[0], _spread(at, vertex.index, P)
-        if vertex.edge is not None:
-            P = P + np.eye(vertex.size)
-        if vertex.index in pins:
-            pin = pins[vertex.index]
+    for place, (A, gives, pin) in enumerate(links):
+        m, P = _times(A, m), A @ P @ np.swapaxes(A, 1, 2)
+        if gives:
+            P = P + np.eye(P.shape[1])
+        if pin is not None:
             mask, give, aim = pin.mask.reshape(n, -1), pin.give.reshape(n, -1), pin.wanted.reshape(n, -1)
             both = mask[:, :, None] & mask[:, None, :]
-            inverse = np.linalg.inv(np.where(both, P, 0.0) + _diagonal(np.where(mask, give, 1.0)))
-            gain = np.where(both, inverse, 0.0)
-            observed.append(_Observation(vertex.index, P, aim - m, gain))
+            gain = np.where(both, np.linalg.inv(np.where(both, P, 0.0) + _diagonal(mask, give)), 0.0)
+            observed.append(_Observation(place, P, aim - m, gain))
             weighed = P @ gain
-            m, P = m + (weighed @ (aim - m)[:, :, None])[:, :, 0], P - weighed @ P
+            m, P = m + _times(weighed, aim - m), P - weighed @ P
     if bend is not None:
-        missing = wanted.reshape(n, -1) - m
         gain = bend @ np.linalg.inv(np.eye(m.shape[1]) + P @ bend)
-        observed.append(_Observation(vertices[-1].index, P, missing, gain))
-    return _smoothed(at, observed)
+        observed.append(_Observation(len(links) - 1, P, wanted.reshape(n, -1) - m, gain))
+    return observed
 
 
-def _smoothed(at: Linearization, observed: list[_Observation]) -> dict[int, Array]:
-    """Return the pulls from the last observation back."""
+def _smoothed(links: list[_Link], observed: list[_Observation]) -> dict[int, Array]:
+    """Return the pulls by place, from the last observation back."""
     pulls: dict[int, Array] = {}
-    w = np.zeros_like(at.output).reshape(len(at.output), -1)
-    for vertex in reversed(at.graph.vertices[1:]):
-        while observed and observed[-1].vertex == vertex.index:
+    w: Array = np.zeros(links[-1].matrix.shape[:2])
+    for place in range(len(links) - 1, -1, -1):
+        while observed and observed[-1].place == place:
             _, P, missing, gain = observed.pop()
-            u = (gain @ (missing[:, :, None] - P @ w[:, :, None]))[:, :, 0]
-            pulls[vertex.index] = pulls.get(vertex.index, 0.0) + u.reshape(-1, *vertex.shape)
+            u = _times(gain, missing - _times(P, w))
+            pulls[place] = pulls.get(place, 0.0) + u
             w = w + u
-        restriction = at.restrictions[vertex.index]
-        if restriction is None or vertex.index == 1:
-            break
-        w = restriction.vjp(w.reshape(-1, *vertex.shape))[0].reshape(len(w), -1)
+        w = _times(np.swapaxes(links[place].matrix, 1, 2), w)
     return pulls
 
 
-def _spread(at: Linearization, index: int, P: Array) -> Array:
-    """Return A P A^T of covariances, samples x n x n."""
-    half = _moved(at, index, np.swapaxes(P, 0, 1))
-    return np.swapaxes(_moved(at, index, np.transpose(half, (2, 1, 0))), 0, 1)
+def _times(A: Array, v: Array) -> Array:
+    """Return A v a sample."""
+    return np.asarray((A @ v[:, :, None])[:, :, 0])
 
 
-def _moved(at: Linearization, index: int, directions: Array) -> Array:
-    """Return A d of directions d x samples x n, a row a stalk."""
-    restriction, parent = at.restrictions[index], at.graph.vertices[index - 1]
-    assert restriction is not None
-    moved = restriction.jvp(directions.reshape(*directions.shape[:2], *parent.shape))
-    return moved.reshape(*directions.shape[:2], -1)
-
-
-def _diagonal(entries: Array) -> Array:
-    return entries[:, :, None] * np.eye(entries.shape[1])
+def _diagonal(mask: NDArray[np.bool_], give: Array) -> Array:
+    """Return R where a mask is, and 1 elsewhere, as diagonal matrices."""
+    return np.where(mask, give, 1.0)[:, :, None] * np.eye(mask.shape[1])
