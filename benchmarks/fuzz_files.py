@@ -215,10 +215,13 @@ def damaged(draw: Draw, path: Path) -> bytes:
 
 def damage_run(draw: Draw, folder: Path) -> None:
     """Damage one or two files of a run in place: what they hold, or what they are."""
+    done: list[Path] = []
     for _ in range(int(draw.integers(1, 3))):
         files = sorted(path for path in folder.rglob("*") if path.is_file())
-        readable = [path for path in files if path.suffix != ".png"]
+        # What was damaged before may be no archive any more.
+        readable = [path for path in files if path.suffix != ".png" and path not in done]
         path = pick(draw, readable)
+        done.append(path)
         how = draw.random()
         if how < 0.85:
             path.write_bytes(damaged(draw, path))
